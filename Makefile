@@ -1,0 +1,116 @@
+# hutch: make [all|demo|check|asan|fuzz|lint|bench|install|guest|guest-kernel|clean]
+#
+# One makefile, no recursion but for builds of another flavour (asan, fuzz),
+# which only set B and the flags.  Everything made lands in $(B).
+
+B	?= build
+ARCH	:= $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
+CC	= gcc
+CLANG	= clang
+PREFIX	= /usr/local
+VERSION	:= $(shell sed -n 's/.*HUTCH_VERSION "\(.*\)".*/\1/p' vmm/hutch.h)
+
+WARN	= -Wall -Wextra -Werror -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes \
+	  -Wpointer-arith -Wcast-align -Wwrite-strings -Wundef -fno-common
+GCCWARN	= -Wimplicit-fallthrough=5
+HARDEN	= -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fno-plt
+OPT	= -O2 -g
+SAN	=
+CFLAGS	= -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -pthread $(OPT) $(HARDEN) $(WARN) $(GCCWARN) $(SAN)
+# static-pie: exec of it is about half the price of a dynamic one (tests/bench/start.sh)
+LINK	= -static-pie
+LDFLAGS	= -pthread $(LINK) -Wl,-z,relro,-z,now,-z,noexecstack $(SAN)
+LIBS	= -lfdt -lyaml -llzma -lz
+
+LIBSRC	:= $(wildcard vmm/*.c vmm/$(ARCH)/*.c devices/*.c boot/*.c)
+TOOLSRC	:= $(wildcard tools/*.c)
+LIBOBJ	:= $(LIBSRC:%.c=$(B)/%.o)
+TOOLOBJ	:= $(TOOLSRC:%.c=$(B)/%.o)
+UNIT	:= $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/t_*.c))
+FUZZ	:= $(patsubst tests/%.c,%,$(wildcard tests/fuzz_*.c))
+FLAT	:= $(patsubst tests/kvm/%.S,$(B)/tests/kvm/%.elf,$(wildcard tests/kvm/*.S))
+HELP	:= $(patsubst tests/%.c,$(B)/tests/%.o,$(filter-out tests/t_% tests/fuzz_%,$(wildcard tests/*.c)))
+
+all: $(B)/hutch $(B)/libhutch.a
+
+$(B)/hutch: $(TOOLOBJ) $(B)/libhutch.a
+	@echo "  LINK $@"
+	@$(CC) $(LDFLAGS) -o $@ $(TOOLOBJ) $(B)/libhutch.a $(LIBS)
+
+$(B)/libhutch.a: $(LIBOBJ)
+	@rm -f $@
+	@ar rcs $@ $(LIBOBJ)
+
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# unit tests: one program a file, dynamic (libcheck brings its own libraries)
+tests: $(UNIT) $(FLAT)
+
+$(B)/tests/t_%: $(B)/tests/t_%.o $(HELP) $(B)/libhutch.a
+	@echo "  LINK $@"
+	@$(CC) -pthread $(SAN) -o $@ $< $(HELP) $(B)/libhutch.a $(LIBS) -lcheck -lsubunit -lrt -lm
+
+# flat guests: tiny ELF files that run on any /dev/kvm, also without hardware virtualization
+$(B)/tests/kvm/%.elf: tests/kvm/%.S tests/kvm/flat.h tests/kvm/flat.ld
+	@mkdir -p $(@D)
+	@echo "  AS   $<"
+	@$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,--no-warn-rwx-segments -Wl,-T,tests/kvm/flat.ld -o $@ $<
+
+check: all tests
+	@tests/run.sh
+
+demo:
+	@tools/demo.sh
+
+guest: $(B)/guest/initrd
+$(B)/guest/initrd: firmware/guest.sh firmware/init
+	@firmware/guest.sh $(B)/guest
+
+guest-kernel:
+	@firmware/kernel.sh $(B)/guest-kernel
+
+lint:
+	@tools/lint.sh
+
+# the same tests under the address and undefined-behaviour sanitizers
+ASAN = B=$(B)/asan LINK= HARDEN=-fPIE OPT='-O1 -g' \
+	SAN='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
+asan:
+	@$(MAKE) --no-print-directory $(ASAN) all tests
+	@B=$(B)/asan tests/run.sh unit flat
+
+# fuzz: every fuzzer for FUZZ_SECONDS each
+FUZZ_SECONDS = 60
+fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
+fuzz: fuzz-build
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh $(FUZZ)
+
+FUZZFLAGS = -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -pthread -O1 -g \
+	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+$(B)/fuzz/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@$(CLANG) $(FUZZFLAGS) -MMD -MP -c -o $@ $<
+FUZZHELP := $(HELP:$(B)/%=$(B)/fuzz/%)
+$(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz_%.o $(FUZZHELP) $(LIBSRC:%.c=$(B)/fuzz/%.o)
+	@echo "  FUZZ $@"
+	@$(CLANG) -pthread -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
+
+bench: all tests
+	@tests/bench/start.sh
+
+install: all
+	install -D -m 755 $(B)/hutch $(DESTDIR)$(PREFIX)/bin/hutch
+	install -D -m 644 $(B)/libhutch.a $(DESTDIR)$(PREFIX)/lib/libhutch.a
+	install -D -m 644 vmm/hutch.h $(DESTDIR)$(PREFIX)/include/hutch.h
+	$(B)/hutch help --man | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/man/man1/hutch.1
+
+clean:
+	rm -rf $(B)
+
+.PHONY: all tests check demo guest guest-kernel lint asan fuzz fuzz-build bench install clean
+.SECONDARY:
+-include $(wildcard $(B)/vmm/*.d $(B)/vmm/*/*.d $(B)/devices/*.d $(B)/boot/*.d $(B)/tools/*.d \
+	$(B)/tests/*.d $(B)/fuzz/*/*.d $(B)/fuzz/vmm/*/*.d)

@@ -1,0 +1,12 @@
+/* devices.h - every type of device there is (layer 3) */
+#ifndef HUTCH_DEVICES_H
+#define HUTCH_DEVICES_H
+
+#include "dev.h"
+
+extern const struct dev_type *const dev_types[]; /* NULL-terminated; tests walk it */
+
+extern const struct dev_type serial_type, rtc_type, i8042_type, acpi_pm_type, pvpanic_type;
+extern const struct dev_type pci_type, blk_type;
+
+#endif

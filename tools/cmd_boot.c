@@ -1,0 +1,271 @@
+/* cmd_boot.c - hutch boot: a raw machine with its serial console on this terminal */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tool.h"
+
+#define EXIT_PANIC	  3
+#define EXIT_TRIPLE_FAULT 4
+#define ESCAPE		  1 /* Ctrl-A */
+
+enum { FLAG_TIMING, FLAGS };
+
+static const struct flag flags[] = {
+	[FLAG_TIMING] = { "timing", NULL, "print how long each phase of the start took, on stderr" },
+	{ NULL, NULL, NULL },
+};
+
+struct session {
+	struct hutch *h;
+	char name[64];
+	int run_lock;	     /* of the run folder, -1 without a name */
+	int signals;	     /* signalfd */
+	int guest_in;	     /* our end of the console's input, -1 when the machine reads stdin itself */
+	int guest_end;	     /* the machine's end */
+	bool escaped;	     /* the last key was Ctrl-A */
+	int stop_signal;
+	double exec_us;	     /* processor time this process used before main() */
+};
+
+/* with a terminal the keys pass through us, for the escape; else the machine reads stdin itself */
+static int connect_console(struct session *s)
+{
+	char where[32];
+	int pair[2];
+
+	if (hutch_get(s->h, "console", where, sizeof(where)) || strcmp(where, "-") || !isatty(STDIN_FILENO))
+		return 0;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+		return -errno;
+	fcntl(pair[0], F_SETFL, O_NONBLOCK);
+	s->guest_in = pair[0];
+	s->guest_end = pair[1];
+	snprintf(where, sizeof(where), "fd:%d:%d", pair[1], STDOUT_FILENO);
+	return hutch_set(s->h, "console", where);
+}
+
+static int use_default_guest(struct session *s)
+{
+	char path[4096];
+
+	if (hutch_get(s->h, "kernel", path, sizeof(path)))
+		return -1;
+	if (path[0])
+		return 0;
+	if (guest_kernel(path, sizeof(path))) {
+		complain("kernel: none is given and no default guest is prepared; name one with --kernel FILE, "
+			 "or run 'make guest'");
+		return -1;
+	}
+	if (hutch_set(s->h, "kernel", path))
+		return -1;
+	return guest_initrd(path, sizeof(path)) ? 0 : hutch_set(s->h, "initrd", path);
+}
+
+static int name_it(struct session *s)
+{
+	char path[256];
+
+	if (hutch_get(s->h, "name", s->name, sizeof(s->name)) || !s->name[0])
+		return 0;
+	s->run_lock = rundir_make(s->name);
+	if (s->run_lock < 0)
+		return -1;
+	if (rundir_path(s->name, "ctl", path, sizeof(path)))
+		return -1;
+	return hutch_set(s->h, "ctl", path);
+}
+
+static int catch_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGQUIT);
+	signal(SIGPIPE, SIG_IGN);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void tell_keys(void)
+{
+	dprintf(STDERR_FILENO, "\r\nhutch: Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A\r\n");
+}
+
+/* one key from the terminal: false when it ends the machine */
+static bool key(struct session *s, char c)
+{
+	if (!s->escaped && c == ESCAPE) {
+		s->escaped = true;
+		return true;
+	}
+	if (s->escaped) {
+		s->escaped = false;
+		if (c == 'x' || c == 'X')
+			return false;
+		if (c != ESCAPE) {
+			tell_keys();
+			return true;
+		}
+	}
+	/* a guest that reads nothing loses keys, as a terminal line would */
+	return write(s->guest_in, &c, 1) == 1 || errno == EAGAIN || errno == EPIPE;
+}
+
+static bool keys(struct session *s, struct pollfd *p)
+{
+	char buf[256];
+	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
+
+	if (n <= 0)
+		p->fd = -1;
+	for (ssize_t i = 0; i < n; i++)
+		if (!key(s, buf[i]))
+			return false;
+	return true;
+}
+
+/* until the machine ends, or a key or signal ends it */
+static void watch(struct session *s)
+{
+	struct pollfd p[3] = {
+		{ hutch_event_fd(s->h), POLLIN, 0 },
+		{ s->signals, POLLIN, 0 },
+		{ s->guest_in >= 0 ? STDIN_FILENO : -1, POLLIN, 0 },
+	};
+	struct signalfd_siginfo info;
+
+	for (;;) {
+		if (poll(p, 3, -1) < 0 && errno != EINTR)
+			return;
+		if (p[0].revents)
+			return;
+		if (p[1].revents && read(s->signals, &info, sizeof(info)) == sizeof(info)) {
+			s->stop_signal = (int)info.ssi_signo;
+			hutch_stop(s->h);
+			return;
+		}
+		if (p[2].revents && !keys(s, &p[2])) {
+			hutch_stop(s->h);
+			return;
+		}
+	}
+}
+
+static void print_timing(const struct session *s)
+{
+	struct hutch_phase phase;
+	double sum = s->exec_us;
+
+	fprintf(stderr, "hutch: %-12s %8.0f us of processor time before main()\n", "exec", s->exec_us);
+	for (unsigned i = 0; !hutch_timing(s->h, i, &phase); i++) {
+		sum += phase.us;
+		fprintf(stderr, "hutch: %-12s %8.0f us, %8.0f us so far\n", phase.name, phase.us, sum);
+	}
+}
+
+static int report(const struct session *s)
+{
+	struct hutch_result result;
+
+	if (hutch_wait(s->h, 5000, &result)) {
+		complain("the machine does not stop");
+		return EXIT_FAIL;
+	}
+	if (result.console_dropped)
+		complain("%lu bytes of console output were dropped: nobody read them fast enough",
+			 (unsigned long)result.console_dropped);
+	switch (result.end) {
+	case HUTCH_POWEROFF:
+		return 0;
+	case HUTCH_REBOOT:
+		complain("%s; --on-reboot reset starts it again", result.text);
+		return 0;
+	case HUTCH_PANIC:
+		complain("%s", result.text);
+		return EXIT_PANIC;
+	case HUTCH_TRIPLE_FAULT:
+		complain("%s", result.text);
+		return EXIT_TRIPLE_FAULT;
+	case HUTCH_STOPPED:
+		return s->stop_signal ? 128 + s->stop_signal : 0;
+	default:
+		complain("%s", result.text);
+		return EXIT_FAIL;
+	}
+}
+
+static int boot(struct session *s, bool timing)
+{
+	int status;
+
+	if (use_default_guest(s) || connect_console(s) || name_it(s)) {
+		if (*hutch_error(s->h))
+			complain("%s", hutch_error(s->h));
+		return EXIT_FAIL;
+	}
+	s->signals = catch_signals();
+	if (hutch_start(s->h)) {
+		complain("%s", hutch_error(s->h));
+		return EXIT_FAIL;
+	}
+	if (s->guest_in >= 0)
+		term_raw();
+	watch(s);
+	term_restore();
+	status = report(s);
+	if (timing)
+		print_timing(s);
+	return status;
+}
+
+static int run_boot(int argc, char **argv, const struct verb *verb)
+{
+	const char *value[FLAGS] = { NULL };
+	struct session s = { .run_lock = -1, .signals = -1, .guest_in = -1, .guest_end = -1 };
+	struct timespec cpu;
+	int n, status;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+	s.exec_us = (double)cpu.tv_sec * 1e6 + (double)cpu.tv_nsec / 1e3;
+	s.h = hutch_new();
+	if (!s.h) {
+		complain("out of memory");
+		return EXIT_FAIL;
+	}
+	n = parse(argc, argv, verb, s.h, value);
+	if (n > 0)
+		complain("boot: '%s' is not a flag; the kernel is given with --kernel", argv[0]);
+	if (n)
+		status = n == -2 ? 0 : EXIT_USAGE;
+	else
+		status = boot(&s, value[FLAG_TIMING] != NULL);
+	hutch_free(s.h);
+	if (s.run_lock >= 0)
+		rundir_remove(s.name, s.run_lock);
+	return status;
+}
+
+const struct verb verb_boot = {
+	.name = "boot",
+	.args = "[FLAGS]",
+	.summary = "boot a kernel in a raw machine, its serial console on this terminal",
+	.text = "Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A. Without --kernel the default guest\n"
+		"boots. The exit status is 0 when the guest powers off or reboots, 1 when this host or a\n"
+		"file is at fault, 2 for flags that make no sense, 3 when the guest's kernel panics, 4 when\n"
+		"the guest dies of a triple fault, and 128+N when signal N ends the machine.",
+	.flags = flags,
+	.machine = true,
+	.run = run_boot,
+};

@@ -1,0 +1,77 @@
+/* cmd_inspect.c - hutch inspect: a machine's tree, running or described */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tool.h"
+
+enum { FLAG_JSON, FLAG_BLOB, FLAGS };
+
+static const struct flag flags[] = {
+	[FLAG_JSON] = { "json", NULL, "print the tree as one JSON object" },
+	[FLAG_BLOB] = { "blob", NULL, "write the tree itself, a flattened device tree that fdtdump(1) reads" },
+	{ NULL, NULL, NULL },
+};
+
+static int write_all(const char *p, size_t n)
+{
+	while (n) {
+		ssize_t k = write(STDOUT_FILENO, p, n);
+
+		if (k < 0)
+			return -1;
+		p += k;
+		n -= (size_t)k;
+	}
+	return 0;
+}
+
+static int show(void *tree, long size, const char **value)
+{
+	int r;
+
+	if (value[FLAG_BLOB])
+		r = write_all(tree, (size_t)size);
+	else
+		r = hutch_tree_print(tree, (size_t)size, stdout, value[FLAG_JSON] != NULL);
+	if (fflush(stdout))
+		r = -1;
+	if (r)
+		complain("inspect: the tree could not be written");
+	free(tree);
+	return r ? EXIT_FAIL : 0;
+}
+
+static int run_inspect(int argc, char **argv, const struct verb *verb)
+{
+	const char *value[FLAGS] = { NULL };
+	struct hutch *h = hutch_new();
+	void *tree = NULL;
+	long size;
+	int n = parse(argc, argv, verb, h, value), status = EXIT_FAIL;
+
+	if (n < 0)
+		status = n == -2 ? 0 : EXIT_USAGE;
+	else if (n > 1)
+		complain("inspect: one name is taken, '%s' is too many", argv[1]);
+	else if (n == 1 && (size = client_ask(argv[0], "inspect", &tree)) >= 0)
+		status = show(tree, size, value);
+	else if (!n && (size = hutch_tree(h, &tree)) >= 0)
+		status = show(tree, size, value);
+	else if (!n)
+		complain("%s", hutch_error(h));
+	hutch_free(h);
+	return status;
+}
+
+const struct verb verb_inspect = {
+	.name = "inspect",
+	.args = "[FLAGS] [NAME]",
+	.summary = "print the tree of a running machine, or of the one that flags and files describe",
+	.text = "With NAME, the machine that was started with --name NAME stands still for a moment and\n"
+		"tells its configuration and all of its state: processors, interrupt controllers, devices.\n"
+		"Without, nothing is started: the tree is what `hutch boot` with these flags would make.",
+	.flags = flags,
+	.machine = true,
+	.run = run_inspect,
+};

@@ -1,0 +1,71 @@
+/* hutch.c - the command: a table of verbs */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tool.h"
+
+const struct verb *const verbs[] = {
+	&verb_boot, &verb_inspect, &verb_doctor, &verb_help, &verb_version, NULL,
+};
+
+void complain(const char *fmt, ...)
+{
+	char line[2048];
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	if (n >= (int)sizeof(line))
+		n = sizeof(line) - 1;
+	dprintf(STDERR_FILENO, "hutch: %.*s\n", n, line);
+}
+
+static int unknown_verb(const char *word)
+{
+	const char *names[32] = { NULL }, *near;
+
+	for (unsigned i = 0; verbs[i] && i < 31; i++)
+		names[i] = verbs[i]->name;
+	near = hutch_nearest(word, names);
+	complain("there is no verb '%s'%s%s%s; 'hutch help' lists them", word, near ? "; did you mean '" : "",
+		 near ? near : "", near ? "'?" : "");
+	return EXIT_USAGE;
+}
+
+static int run_version(int argc, char **argv, const struct verb *verb)
+{
+	(void)argc;
+	(void)argv;
+	(void)verb;
+	puts("hutch " HUTCH_VERSION);
+	return 0;
+}
+
+const struct verb verb_version = {
+	.name = "version",
+	.args = "",
+	.summary = "print hutch's version",
+	.run = run_version,
+};
+
+int main(int argc, char **argv)
+{
+	const char *word = argc > 1 ? argv[1] : NULL;
+
+	if (!word) {
+		help_all(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(word, "--version") || !strcmp(word, "-V"))
+		word = "version";
+	if (!strcmp(word, "--help") || !strcmp(word, "-h"))
+		word = "help";
+	for (unsigned i = 0; verbs[i]; i++)
+		if (!strcmp(word, verbs[i]->name))
+			return verbs[i]->run(argc - 2, argv + 2, verbs[i]);
+	return unknown_verb(word);
+}

@@ -1,0 +1,106 @@
+/*
+ * rundir.c - a folder for each machine that has a name
+ *
+ * Its file "lock" is held by flock(2) as long as the machine's process lives,
+ * so whoever finds the lock free has found the remains of a killed one, and
+ * sweeps them.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tool.h"
+
+static int root_path(char *buf, size_t size)
+{
+	const char *xdg = getenv("XDG_RUNTIME_DIR");
+	int n;
+
+	if (xdg && *xdg)
+		n = snprintf(buf, size, "%s/hutch", xdg);
+	else if (!geteuid())
+		n = snprintf(buf, size, "/run/hutch");
+	else
+		n = snprintf(buf, size, "/tmp/hutch-%u", (unsigned)geteuid());
+	return n < (int)size ? 0 : -ENAMETOOLONG;
+}
+
+int rundir_path(const char *name, const char *file, char *buf, size_t size)
+{
+	size_t n;
+
+	if (root_path(buf, size))
+		return -ENAMETOOLONG;
+	n = strlen(buf);
+	return snprintf(buf + n, size - n, "/%s%s%s", name, *file ? "/" : "", file) < (int)(size - n)
+		       ? 0
+		       : -ENAMETOOLONG;
+}
+
+static bool good_name(const char *name)
+{
+	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+
+	return *name && *name != '.' && *name != '-' && !name[n] && n < 64;
+}
+
+/* a root that another user made could lead our files anywhere */
+static int make_root(void)
+{
+	char path[256];
+	struct stat st;
+
+	if (root_path(path, sizeof(path)))
+		return -ENAMETOOLONG;
+	if (mkdir(path, 0700) && errno != EEXIST)
+		return -errno;
+	if (lstat(path, &st))
+		return -errno;
+	return S_ISDIR(st.st_mode) && st.st_uid == geteuid() ? 0 : -EPERM;
+}
+
+int rundir_make(const char *name)
+{
+	char path[256], lock[256];
+	int fd, r;
+
+	if (!good_name(name)) {
+		complain("--name: '%s' is not a name; use up to 63 letters, digits, dots, dashes, underscores", name);
+		return -1;
+	}
+	r = make_root();
+	if (!r)
+		r = rundir_path(name, "", path, sizeof(path));
+	if (!r)
+		r = rundir_path(name, "lock", lock, sizeof(lock));
+	if (!r && mkdir(path, 0700) && errno != EEXIST)
+		r = -errno;
+	fd = r ? -1 : open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		complain("cannot make the run folder of '%s': %s", name, strerror(r ? -r : errno));
+		return -1;
+	}
+	if (flock(fd, LOCK_EX | LOCK_NB)) {
+		complain("a machine named '%s' runs already; stop it, or take another --name", name);
+		close(fd);
+		return -1;
+	}
+	if (!rundir_path(name, "ctl", path, sizeof(path)))
+		unlink(path); /* of one that was killed */
+	return fd;
+}
+
+void rundir_remove(const char *name, int fd)
+{
+	static const char *const file[] = { "ctl", "lock", "" };
+	char path[256];
+
+	for (unsigned i = 0; i < 3; i++)
+		if (!rundir_path(name, file[i], path, sizeof(path)) && unlink(path) && errno == EISDIR)
+			rmdir(path);
+	close(fd);
+}

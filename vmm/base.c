@@ -1,0 +1,136 @@
+#include <ctype.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base.h"
+
+void cleanup_close(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+}
+
+void cleanup_freep(void *p)
+{
+	free(*(void **)p);
+}
+
+int str_copy(char *dst, size_t size, const char *src)
+{
+	size_t len = strlen(src);
+
+	if (len >= size)
+		return -E2BIG;
+	memcpy(dst, src, len + 1);
+	return 0;
+}
+
+int number_parse(const char *text, uint64_t *ret)
+{
+	bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
+	unsigned base = hex ? 16 : 10;
+	const char *p = hex ? text + 2 : text;
+	uint64_t v = 0;
+
+	if (!*p)
+		return -EINVAL;
+	for (; *p; p++) {
+		unsigned digit = isdigit((unsigned char)*p)    ? (unsigned)*p - '0'
+				 : isxdigit((unsigned char)*p) ? (*p | 0x20U) - 'a' + 10
+							       : 99;
+
+		if (digit >= base)
+			return -EINVAL;
+		if (__builtin_mul_overflow(v, base, &v) || __builtin_add_overflow(v, digit, &v))
+			return -ERANGE;
+	}
+	*ret = v;
+	return 0;
+}
+
+int size_parse(const char *text, uint64_t *ret)
+{
+	static const char units[] = "KMGT";
+	size_t len = strlen(text);
+	const char *unit;
+	char digits[24];
+	uint64_t v, scale;
+
+	if (len < 2 || len > sizeof(digits))
+		return err(-EINVAL, "'%.32s' is not a size; write a number and K, M or G, as in 512M", text);
+	unit = strchr(units, toupper((unsigned char)text[len - 1]));
+	if (!unit || isdigit((unsigned char)text[len - 1]))
+		return err(-EINVAL, "'%s' is not a size: its unit is missing; write K, M or G behind it, as in 512M",
+			   text);
+	memcpy(digits, text, len - 1);
+	digits[len - 1] = '\0';
+	if (number_parse(digits, &v))
+		return err(-EINVAL, "'%s' is not a size; write a whole number and K, M or G, as in 512M", text);
+	scale = 1ULL << (10 * (unit - units + 1));
+	if (__builtin_mul_overflow(v, scale, &v))
+		return err(-ERANGE, "'%s' does not fit in 64 bits", text);
+	*ret = v;
+	return 0;
+}
+
+void size_print(uint64_t v, char *buf, size_t len)
+{
+	static const char units[] = "KMGT";
+	int u = -1;
+
+	while (u < 3 && v && !(v % 1024)) {
+		v /= 1024;
+		u++;
+	}
+	if (u < 0)
+		snprintf(buf, len, "%lu", v);
+	else
+		snprintf(buf, len, "%lu%c", v, units[u]);
+}
+
+/* Levenshtein distance, given up past the words' own length */
+static unsigned distance(const char *a, const char *b)
+{
+	unsigned row[48], la = (unsigned)strlen(a), lb = (unsigned)strlen(b);
+
+	if (la >= ARRAY_SIZE(row) || lb >= ARRAY_SIZE(row))
+		return 99;
+	for (unsigned j = 0; j <= lb; j++)
+		row[j] = j;
+	for (unsigned i = 1; i <= la; i++) {
+		unsigned diag = row[0];
+
+		row[0] = i;
+		for (unsigned j = 1; j <= lb; j++) {
+			unsigned cost = diag + (a[i - 1] != b[j - 1]);
+
+			diag = row[j];
+			row[j] = MIN(cost, MIN(row[j], row[j - 1]) + 1);
+		}
+	}
+	return row[lb];
+}
+
+const char *nearest(const char *word, const char *const *names)
+{
+	unsigned limit = (unsigned)strlen(word) / 3 + 1, best = limit + 1;
+	const char *found = NULL;
+
+	for (; *names; names++) {
+		unsigned d = distance(word, *names);
+
+		if (d < best) {
+			best = d;
+			found = *names;
+		}
+	}
+	return found;
+}
+
+uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
+}

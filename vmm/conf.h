@@ -1,0 +1,77 @@
+/*
+ * conf.h - what a machine is asked to be (layer 1)
+ *
+ * One table, conf_fields, is the command line, --help, the config file, the
+ * /config node of the tree and the keys of hutch_set() at once.
+ */
+#ifndef HUTCH_CONF_H
+#define HUTCH_CONF_H
+
+#include "field.h"
+
+#define CONF_PATH    4096
+#define CONF_APPEND  4096
+#define CONF_DISKS   16
+#define CONF_INITRDS 4
+#define CONF_CPUS    1024
+
+enum conf_boot { BOOT_AUTO, BOOT_BZIMAGE, BOOT_ELF, BOOT_PVH };
+enum conf_transport { TRANSPORT_MMIO, TRANSPORT_PCI };
+enum conf_reboot { REBOOT_EXIT, REBOOT_RESET };
+
+struct conf_path {
+	char path[CONF_PATH];
+};
+
+struct conf_disk {
+	char path[CONF_PATH];
+	char serial[21]; /* what GET_ID answers, up to 20 bytes */
+	bool ro;
+};
+
+struct conf {
+	char name[64];
+	uint32_t cpus;
+	uint64_t memory;
+	char kernel[CONF_PATH];
+	uint32_t initrds;
+	struct conf_path initrd[CONF_INITRDS];
+	char append[CONF_APPEND];
+	uint32_t boot;	    /* enum conf_boot */
+	uint32_t transport; /* enum conf_transport */
+	uint32_t on_reboot; /* enum conf_reboot */
+	bool pit;
+	uint32_t disks;
+	struct conf_disk disk[CONF_DISKS];
+	char console[CONF_PATH];
+	char ctl[108]; /* sizeof(sun_path) */
+};
+
+extern const struct field conf_fields[];
+
+void conf_defaults(struct conf *conf);
+
+/*
+ * conf_set() - set @key ("memory", "on-reboot") from text
+ *
+ * A list appends.  -EINVAL, -ERANGE, -E2BIG with a message that begins with
+ * @what ("--memory", "hutch.yaml:3") and names the key and the value.
+ */
+int conf_set(struct conf *conf, const char *what, const char *key, const char *value) must_check;
+
+/*
+ * conf_load() - merge a YAML (or JSON) file over @conf
+ *
+ * Scalars and lists replace, "key+" appends to a list, null takes the default
+ * back.  -EINVAL with file:line for anchors, aliases, tags, duplicate and
+ * unknown keys; -EFBIG over 1 MiB; or the -errno of reading it.
+ */
+int conf_load(struct conf *conf, const char *path) must_check;
+
+/* the same over bytes in memory; @name stands in the messages */
+int conf_load_text(struct conf *conf, const char *name, const void *text, size_t len) must_check;
+
+/* conf_check() - what can be refused without touching the host: -EINVAL */
+int conf_check(const struct conf *conf) must_check;
+
+#endif

@@ -1,0 +1,239 @@
+/* #syscalls socket bind listen accept4 recvfrom sendto unlink fchmod close epoll_ctl */
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "ctl.h"
+
+#define CLIENTS	    16
+#define REQUEST_MAX 256
+
+struct client {
+	struct ctl *ctl;
+	struct loop_fd h;
+	bool used;
+	char request[REQUEST_MAX];
+	size_t have;
+	char *answer; /* being sent */
+	size_t len, sent;
+};
+
+struct ctl {
+	struct loop *loop;
+	struct vm *vm;
+	struct loop_fd h;
+	struct sockaddr_un addr;
+	struct client client[CLIENTS];
+};
+
+static int verb_inspect(struct vm *vm, void **ret)
+{
+	return vm_tree(vm, ret);
+}
+
+static int verb_pause(struct vm *vm, void **ret)
+{
+	(void)ret;
+	return vm_user_pause(vm);
+}
+
+static int verb_resume(struct vm *vm, void **ret)
+{
+	(void)ret;
+	return vm_user_resume(vm);
+}
+
+static int verb_stop(struct vm *vm, void **ret)
+{
+	(void)ret;
+	vm_event(vm, VM_STOPPED, "the machine was stopped");
+	return 0;
+}
+
+/* returns the bytes of *@ret, or -errno with a message */
+static const struct {
+	const char *name;
+	int (*run)(struct vm *vm, void **ret);
+} verbs[] = {
+	{ "inspect", verb_inspect },
+	{ "pause", verb_pause },
+	{ "resume", verb_resume },
+	{ "stop", verb_stop },
+};
+
+static void drop(struct client *c)
+{
+	loop_fd_del(c->ctl->loop, &c->h);
+	close(c->h.fd);
+	free(c->answer);
+	*c = (struct client){ .ctl = c->ctl };
+}
+
+static void send_answer(struct client *c)
+{
+	while (c->sent < c->len) {
+		ssize_t n = send(c->h.fd, c->answer + c->sent, c->len - c->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			loop_fd_events(c->ctl->loop, &c->h, EPOLLOUT);
+			return;
+		}
+		if (n <= 0)
+			break;
+		c->sent += (size_t)n;
+	}
+	drop(c);
+}
+
+static void answer(struct client *c, int r, const void *blob)
+{
+	size_t size = 1100 + (r > 0 ? (size_t)r : 0);
+	int n;
+
+	c->answer = malloc(size);
+	if (!c->answer) {
+		drop(c);
+		return;
+	}
+	if (r < 0)
+		n = snprintf(c->answer, size, "error %s\n", err_last());
+	else
+		n = snprintf(c->answer, size, "ok %d\n", r);
+	if (r > 0)
+		memcpy(c->answer + n, blob, (size_t)r);
+	c->len = (size_t)n + (r > 0 ? (size_t)r : 0);
+	send_answer(c);
+}
+
+static void run_request(struct client *c)
+{
+	const char *names[ARRAY_SIZE(verbs) + 1] = { NULL }, *near;
+	cleanup_free void *blob = NULL;
+	int r = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++) {
+		if (!strcmp(c->request, verbs[i].name)) {
+			r = verbs[i].run(c->ctl->vm, &blob);
+			answer(c, r, blob);
+			return;
+		}
+		names[i] = verbs[i].name;
+	}
+	near = nearest(c->request, names);
+	r = err(-EINVAL, "unknown request '%.64s'%s%s", c->request, near ? "; did you mean " : "",
+		near ? near : "");
+	answer(c, r, NULL);
+}
+
+static void on_client(void *arg, uint32_t events)
+{
+	struct client *c = arg;
+	char *end;
+	ssize_t n;
+
+	(void)events;
+	if (c->answer) {
+		send_answer(c);
+		return;
+	}
+	n = recv(c->h.fd, c->request + c->have, REQUEST_MAX - 1 - c->have, MSG_DONTWAIT);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		drop(c);
+		return;
+	}
+	c->have += (size_t)n;
+	c->request[c->have] = '\0';
+	end = strchr(c->request, '\n');
+	if (end) {
+		*end = '\0';
+		run_request(c);
+	} else if (c->have == REQUEST_MAX - 1) {
+		drop(c);
+	}
+}
+
+static void on_connect(void *arg, uint32_t events)
+{
+	struct ctl *ctl = arg;
+	int fd = accept4(ctl->h.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	(void)events;
+	if (fd < 0)
+		return;
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		struct client *c = &ctl->client[i];
+
+		if (c->used)
+			continue;
+		*c = (struct client){ .ctl = ctl, .used = true, .h = { fd, EPOLLIN, on_client, c } };
+		if (!loop_fd_add(ctl->loop, &c->h))
+			return;
+		c->used = false;
+		break;
+	}
+	close(fd); /* all are busy: the caller may try again */
+}
+
+static int listen_at(struct ctl *ctl, const char *path)
+{
+	int r;
+
+	ctl->addr.sun_family = AF_UNIX;
+	if (str_copy(ctl->addr.sun_path, sizeof(ctl->addr.sun_path), path))
+		return err(-E2BIG, "control socket %s: the path is longer than %zu bytes", path,
+			   sizeof(ctl->addr.sun_path) - 1);
+	ctl->h.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (ctl->h.fd < 0)
+		return err(-errno, "control socket: %s", strerror(errno));
+	/* bind() gives the file the mode of the socket: no moment in which others may connect */
+	if (fchmod(ctl->h.fd, 0600))
+		return err(-errno, "control socket: %s", strerror(errno));
+	r = bind(ctl->h.fd, (struct sockaddr *)&ctl->addr, sizeof(ctl->addr)) ? -errno : 0;
+	if (r) {
+		ctl->addr.sun_path[0] = '\0'; /* not ours to remove */
+		return err(r, "control socket %s: %s", path, strerror(-r));
+	}
+	if (listen(ctl->h.fd, CLIENTS))
+		return err(-errno, "control socket %s: %s", path, strerror(errno));
+	r = loop_fd_add(ctl->loop, &ctl->h);
+	return r ? err(r, "control socket %s: %s", path, strerror(-r)) : 0;
+}
+
+struct ctl *ctl_new(struct loop *loop, const char *path, struct vm *vm)
+{
+	struct ctl *ctl = calloc(1, sizeof(*ctl));
+
+	if (!ctl) {
+		err(-ENOMEM, "control socket: out of memory");
+		return NULL;
+	}
+	ctl->loop = loop;
+	ctl->vm = vm;
+	ctl->h = (struct loop_fd){ -1, EPOLLIN, on_connect, ctl };
+	if (listen_at(ctl, path)) {
+		ctl_free(ctl);
+		return NULL;
+	}
+	return ctl;
+}
+
+void ctl_free(struct ctl *ctl)
+{
+	if (!ctl)
+		return;
+	for (unsigned i = 0; i < CLIENTS; i++)
+		if (ctl->client[i].used)
+			drop(&ctl->client[i]);
+	if (ctl->h.fd >= 0)
+		loop_fd_del(ctl->loop, &ctl->h);
+	cleanup_close(&ctl->h.fd);
+	if (ctl->addr.sun_path[0])
+		unlink(ctl->addr.sun_path);
+	free(ctl);
+}

@@ -1,0 +1,18 @@
+/*
+ * ctl.h - the control socket of a running machine (layer 4)
+ *
+ * One request a connection: "VERB\n".  The answer is "ok LENGTH\n" and that
+ * many bytes, or "error SENTENCE\n".  Verbs stand in the table of ctl.c.  The
+ * socket's file is the owner's alone, and goes with the machine.
+ */
+#ifndef HUTCH_CTL_H
+#define HUTCH_CTL_H
+
+#include "vm.h"
+
+struct ctl;
+
+struct ctl *ctl_new(struct loop *loop, const char *path, struct vm *vm); /* NULL with a message */
+void ctl_free(struct ctl *ctl);
+
+#endif

@@ -1,0 +1,103 @@
+#include <libfdt.h>
+
+#include "dev.h"
+#include "state.h"
+
+struct dev *dev_new(const struct dev_type *type, int index, struct machine *m, const void *conf)
+{
+	struct dev *dev = calloc(1, type->size);
+
+	if (!dev) {
+		err(-ENOMEM, "%s: out of memory", type->name);
+		return NULL;
+	}
+	dev->type = type;
+	dev->m = m;
+	if (index < 0)
+		snprintf(dev->name, sizeof(dev->name), "%s", type->name);
+	else
+		snprintf(dev->name, sizeof(dev->name), "%s@%d", type->name, index);
+	pthread_mutex_init(&dev->lock, NULL);
+	if (type->create && type->create(dev, conf)) {
+		dev_free(dev);
+		return NULL;
+	}
+	return dev;
+}
+
+/* also the way out of a create() that failed half way: destroy() takes what is there */
+void dev_free(struct dev *dev)
+{
+	if (!dev)
+		return;
+	if (dev->type->destroy)
+		dev->type->destroy(dev);
+	pthread_mutex_destroy(&dev->lock);
+	free(dev);
+}
+
+void dev_part(struct dev *dev, const char *name, const struct field *table, void *obj, size_t size)
+{
+	BUG_ON(dev->parts == DEV_PARTS);
+	dev->part[dev->parts++] = (struct dev_part){ name, table, obj, size };
+}
+
+void dev_reset(struct dev *dev)
+{
+	dev_drain(dev);
+	dev_lock(dev);
+	if (dev->type->reset)
+		dev->type->reset(dev);
+	dev_unlock(dev);
+}
+
+void dev_drain(struct dev *dev)
+{
+	if (dev->type->drain)
+		dev->type->drain(dev);
+}
+
+void dev_resume(struct dev *dev)
+{
+	dev_lock(dev);
+	if (dev->type->resume)
+		dev->type->resume(dev);
+	dev_unlock(dev);
+}
+
+int dev_save(struct dev *dev, void *fdt)
+{
+	int r = tree_node(fdt, dev->name);
+
+	dev_lock(dev);
+	for (unsigned i = 0; !r && i < dev->parts; i++) {
+		r = tree_node(fdt, dev->part[i].name);
+		if (!r)
+			r = state_save(fdt, dev->part[i].table, dev->part[i].obj);
+		if (!r)
+			r = tree_node_end(fdt);
+	}
+	dev_unlock(dev);
+	return r ? r : tree_node_end(fdt);
+}
+
+int dev_load(struct dev *dev, const void *fdt, int parent)
+{
+	int node = fdt_subnode_offset(fdt, parent, dev->name), r = 0;
+
+	if (node < 0)
+		return err(-EINVAL, "snapshot: %s: no state for this device", dev->name);
+	dev_lock(dev);
+	for (unsigned i = 0; !r && i < dev->parts; i++) {
+		int sub = fdt_subnode_offset(fdt, node, dev->part[i].name);
+
+		r = sub < 0 ? err(-EINVAL, "no such node")
+			    : state_load(fdt, sub, dev->part[i].table, dev->part[i].obj);
+		if (r)
+			r = err(r, "snapshot: %s/%s: %s", dev->name, dev->part[i].name, err_last());
+	}
+	if (!r && dev->type->loaded)
+		r = dev->type->loaded(dev);
+	dev_unlock(dev);
+	return r;
+}

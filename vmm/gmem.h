@@ -1,0 +1,65 @@
+/*
+ * gmem.h - guest memory: the only way from a guest address to host bytes (layer 1)
+ *
+ * Every access names its length; a range that is not all RAM is -EFAULT and
+ * nothing is moved.  Every store by the VMM marks its pages dirty, because
+ * KVM's log cannot see it.  Each slot lies between two guard pages.
+ */
+#ifndef HUTCH_GMEM_H
+#define HUTCH_GMEM_H
+
+#include <sys/uio.h>
+
+#include "base.h"
+
+#define GMEM_SLOTS 8
+#define GMEM_PAGE  4096ULL
+
+struct gmem_slot {
+	gpa_t gpa;
+	uint64_t len;
+	uint8_t *hva;
+	unsigned long *dirty; /* one bit a page: stores of the VMM */
+};
+
+struct gmem {
+	unsigned n;
+	struct gmem_slot slot[GMEM_SLOTS]; /* in order of gpa, not overlapping */
+};
+
+/* gmem_add() - RAM of @len bytes at @gpa, both of whole pages: -EINVAL, -ENOMEM; not touched yet */
+int gmem_add(struct gmem *mem, gpa_t gpa, uint64_t len) must_check;
+void gmem_free(struct gmem *mem);
+
+int gmem_read(const struct gmem *mem, gpa_t gpa, void *dst, size_t len) must_check;
+int gmem_write(struct gmem *mem, gpa_t gpa, const void *src, size_t len) must_check;
+int gmem_zero(struct gmem *mem, gpa_t gpa, uint64_t len) must_check;
+
+/*
+ * gmem_load() - fill [@gpa, @gpa + @len) from @fd at @off
+ *
+ * -EFAULT outside RAM, -ENODATA if the file ends early, -errno of the read.
+ */
+int gmem_load(struct gmem *mem, gpa_t gpa, int fd, uint64_t off, uint64_t len) must_check;
+
+/* gmem_iov() - iov[] over a range: entries used, -EFAULT, or -E2BIG past @max */
+int gmem_iov(const struct gmem *mem, gpa_t gpa, size_t len, struct iovec *iov,
+	     unsigned max) must_check;
+
+/* mark what was stored through an iovec of gmem_iov() */
+void gmem_dirty(struct gmem *mem, const void *hva, size_t len);
+
+/* one naturally aligned little-endian 16-bit access: load-acquire, store-release */
+int gmem_ld16(const struct gmem *mem, gpa_t gpa, uint16_t *ret) must_check;
+int gmem_st16(struct gmem *mem, gpa_t gpa, uint16_t v) must_check;
+
+/* is the whole range RAM? */
+bool gmem_is_ram(const struct gmem *mem, gpa_t gpa, uint64_t len);
+
+/* every page reads as zero again and costs nothing, as after gmem_add(); no vCPU may run */
+void gmem_discard_all(struct gmem *mem);
+
+/* read and clear the VMM's dirty bit of the page at @gpa */
+bool gmem_test_clear_dirty(struct gmem *mem, gpa_t gpa);
+
+#endif

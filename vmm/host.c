@@ -1,0 +1,166 @@
+/*
+ * host.c - what this host can do for hutch: each fact is tried, not guessed
+ *
+ * #syscalls openat access ioctl userfaultfd io_uring_setup unshare statfs clone wait4
+ */
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hutch.h"
+#include "kvm.h"
+
+#define CGROUP2_MAGIC 0x63677270L
+
+static void say(struct hutch_fact *f, int state, const char *fmt, ...) printf_like(3, 4);
+static void say(struct hutch_fact *f, int state, const char *fmt, ...)
+{
+	va_list ap;
+
+	f->state = state;
+	va_start(ap, fmt);
+	vsnprintf(f->text, sizeof(f->text), fmt, ap);
+	va_end(ap);
+}
+
+static void fact_kvm(struct hutch_fact *f)
+{
+	struct kvm kvm;
+
+	if (kvm_open(&kvm)) {
+		say(f, HUTCH_BROKEN, "%s", err_last());
+		f->fix = access("/dev/kvm", F_OK) ? "modprobe kvm_intel or kvm_amd; in a cloud machine ask for nested "
+						    "virtualization; or run in the testbed"
+						  : "sudo usermod -aG kvm $USER, and log in again";
+	} else {
+		say(f, HUTCH_OK, "/dev/kvm opens, API %d, up to %u vCPUs", KVM_API_VERSION, kvm.cpus_max);
+	}
+	kvm_close(&kvm);
+}
+
+static void fact_virtualization(struct hutch_fact *f)
+{
+	if (kvm_host_has_virtualization()) {
+		say(f, HUTCH_OK, "the processor runs guests by itself");
+		return;
+	}
+	say(f, HUTCH_BROKEN, "no vmx or svm in /proc/cpuinfo: this KVM emulates guest kernels, and Linux does not run");
+	f->fix = "switch VT-x or AMD-V on in the firmware, use a machine with nested virtualization, or the testbed";
+}
+
+static void fact_uffd(struct hutch_fact *f)
+{
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0 || dev >= 0) {
+		say(f, HUTCH_OK, "faults of the kernel too, so snapshots can be paged in lazily");
+	} else {
+		say(f, HUTCH_MISSING, "not allowed: %s; snapshots are read whole before they run", strerror(errno));
+		f->fix = "sysctl vm.unprivileged_userfaultfd=1, or give the user access to /dev/userfaultfd";
+	}
+	cleanup_close(&fd);
+	cleanup_close(&dev);
+}
+
+static void fact_io_uring(struct hutch_fact *f)
+{
+	char params[256] = { 0 }; /* struct io_uring_params, 120 bytes */
+	int fd = (int)syscall(SYS_io_uring_setup, 1, params);
+
+	if (fd >= 0) {
+		say(f, HUTCH_OK, "allowed");
+		close(fd);
+		return;
+	}
+	say(f, HUTCH_MISSING, "not allowed: %s; disks use worker threads", strerror(errno));
+	f->fix = "sysctl kernel.io_uring_disabled=0";
+}
+
+static void fact_tun(struct hutch_fact *f)
+{
+	int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+
+	if (fd >= 0) {
+		say(f, HUTCH_OK, "/dev/net/tun opens");
+		close(fd);
+		return;
+	}
+	say(f, HUTCH_MISSING, "/dev/net/tun: %s; networks through a tap are not to be had", strerror(errno));
+	f->fix = "modprobe tun";
+}
+
+static void fact_cgroups(struct hutch_fact *f)
+{
+	struct statfs fs;
+
+	if (!statfs("/sys/fs/cgroup", &fs) && fs.f_type == CGROUP2_MAGIC) {
+		bool writable = !access("/sys/fs/cgroup/cgroup.subtree_control", W_OK);
+
+		say(f, HUTCH_OK, "version 2%s", writable ? ", writable" : ", not writable by this user");
+		return;
+	}
+	if (!access("/sys/fs/cgroup/memory", F_OK)) {
+		say(f, HUTCH_OK, "version 1");
+		return;
+	}
+	say(f, HUTCH_MISSING, "not mounted at /sys/fs/cgroup: resource limits of the host are not to be had");
+	f->fix = "mount -t cgroup2 none /sys/fs/cgroup";
+}
+
+static void fact_namespaces(struct hutch_fact *f)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (!pid) {
+		int flags = CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC;
+
+		_exit(unshare(geteuid() ? flags | CLONE_NEWUSER : flags) ? errno : 0);
+	}
+	if (pid > 0)
+		waitpid(pid, &status, 0);
+	if (pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status)) {
+		say(f, HUTCH_OK, "mount, network and IPC namespaces can be made");
+		return;
+	}
+	say(f, HUTCH_MISSING, "cannot be made: %s", pid < 0 ? strerror(errno) : strerror(WEXITSTATUS(status)));
+	f->fix = "sysctl kernel.unprivileged_userns_clone=1, or run as root";
+}
+
+static void fact_firmware(struct hutch_fact *f)
+{
+	static const char *const file[] = { "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_CODE.fd" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(file); i++) {
+		if (!access(file[i], R_OK)) {
+			say(f, HUTCH_OK, "%s", file[i]);
+			return;
+		}
+	}
+	say(f, HUTCH_MISSING, "no UEFI firmware is installed; only Linux kernels boot");
+	f->fix = "apt-get install ovmf";
+}
+
+static const struct {
+	const char *name;
+	void (*find)(struct hutch_fact *f);
+} facts[] = {
+	{ "kvm", fact_kvm },	       { "virtualization", fact_virtualization },
+	{ "userfaultfd", fact_uffd },  { "io_uring", fact_io_uring },
+	{ "tun", fact_tun },	       { "cgroups", fact_cgroups },
+	{ "namespaces", fact_namespaces }, { "firmware", fact_firmware },
+};
+
+int hutch_fact(unsigned i, struct hutch_fact *ret)
+{
+	if (i >= ARRAY_SIZE(facts))
+		return -ENOENT;
+	*ret = (struct hutch_fact){ .name = facts[i].name };
+	facts[i].find(ret);
+	return 0;
+}

@@ -1,0 +1,320 @@
+/* hutch.c - the public interface: a handle, its configuration, its loop thread */
+#include <libfdt.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "ctl.h"
+#include "hutch.h"
+#include "state.h"
+#include "vm.h"
+
+struct hutch {
+	struct conf conf;
+	char error[1024];
+	struct loop *loop;
+	struct vm *vm;
+	struct ctl *ctl;
+	pthread_t thread;
+	bool has_thread;
+	int event_fd;
+};
+
+_Static_assert((int)HUTCH_POWEROFF == VM_POWEROFF && (int)HUTCH_STOPPED == VM_STOPPED,
+	       "enum hutch_end and enum vm_end are the same");
+
+static int fail(struct hutch *h, int r)
+{
+	if (r < 0)
+		snprintf(h->error, sizeof(h->error), "%s", err_last());
+	return r;
+}
+
+struct hutch *hutch_new(void)
+{
+	struct hutch *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return NULL;
+	h->event_fd = -1;
+	conf_defaults(&h->conf);
+	return h;
+}
+
+const char *hutch_error(const struct hutch *h)
+{
+	return h->error;
+}
+
+int hutch_set(struct hutch *h, const char *key, const char *value)
+{
+	char what[80];
+
+	if (h->vm)
+		return fail(h, err(-EBUSY, "%s: the machine runs; set it before hutch_start()", key));
+	snprintf(what, sizeof(what), "--%.64s", key);
+	return fail(h, conf_set(&h->conf, what, key, value));
+}
+
+int hutch_get(struct hutch *h, const char *key, char *buf, size_t size)
+{
+	const struct field *f = field_find(conf_fields, key);
+	char text[CONF_PATH];
+
+	if (!f || f->kind == FIELD_LIST || f->kind == FIELD_STRUCT)
+		return fail(h, err(-EINVAL, "%s: is no key with one value", key));
+	field_print(f, &h->conf, text, sizeof(text));
+	return str_copy(buf, size, text) ? fail(h, err(-E2BIG, "%s: its value does not fit", key)) : 0;
+}
+
+int hutch_load(struct hutch *h, const char *path)
+{
+	if (h->vm)
+		return fail(h, err(-EBUSY, "%s: the machine runs; load it before hutch_start()", path));
+	return fail(h, conf_load(&h->conf, path));
+}
+
+int hutch_clear(struct hutch *h, const char *key)
+{
+	const struct field *f = field_find(conf_fields, key);
+
+	if (!f || f->kind != FIELD_LIST)
+		return fail(h, err(-EINVAL, "%s: is not a list", key));
+	*field_used(f, &h->conf) = 0;
+	return 0;
+}
+
+int hutch_key(unsigned i, struct hutch_key *ret)
+{
+	for_each_field (f, conf_fields) {
+		if (!f->help || i--)
+			continue;
+		*ret = (struct hutch_key){ f->name, f->arg, f->dflt, f->help, f->kind == FIELD_LIST };
+		return 0;
+	}
+	return -ENOENT;
+}
+
+const char *hutch_nearest(const char *word, const char *const *names)
+{
+	return nearest(word, names);
+}
+
+static void on_end(void *arg)
+{
+	struct hutch *h = arg;
+	uint64_t one = 1;
+
+	if (write(h->event_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+static void *run_loop(void *arg)
+{
+	struct hutch *h = arg;
+
+	pthread_setname_np(pthread_self(), "loop");
+	loop_run(h->loop);
+	return NULL;
+}
+
+/* all signals stay with the caller's threads; SIGPIPE becomes EPIPE here */
+static int start_loop_thread(struct hutch *h)
+{
+	sigset_t all, old;
+	int r;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&h->thread, NULL, run_loop, h);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r)
+		return err(-r, "no thread for the event loop: %s; raise the limit of processes (ulimit -u)",
+			   strerror(r));
+	h->has_thread = true;
+	return 0;
+}
+
+int hutch_start(struct hutch *h)
+{
+	int r = h->vm ? err(-EBUSY, "the machine runs already") : conf_check(&h->conf);
+
+	if (r)
+		return fail(h, r);
+	h->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (h->event_fd < 0)
+		return fail(h, err(-errno, "eventfd: %s", strerror(errno)));
+	h->loop = loop_new();
+	if (!h->loop)
+		return fail(h, -ENOMEM);
+	h->vm = vm_new(h->loop, &h->conf);
+	if (!h->vm)
+		return fail(h, -EINVAL);
+	h->vm->ended = on_end;
+	h->vm->ended_arg = h;
+	r = vm_start(h->vm);
+	if (!r && h->conf.ctl[0]) {
+		h->ctl = ctl_new(h->loop, h->conf.ctl, h->vm);
+		r = h->ctl ? 0 : -EINVAL;
+	}
+	if (!r)
+		r = start_loop_thread(h);
+	return fail(h, r);
+}
+
+int hutch_event_fd(const struct hutch *h)
+{
+	return h->event_fd;
+}
+
+int hutch_wait(struct hutch *h, int timeout_ms, struct hutch_result *ret)
+{
+	struct pollfd p = { h->event_fd, POLLIN, 0 };
+	int r;
+
+	if (!h->vm)
+		return fail(h, err(-EINVAL, "the machine was not started"));
+	do {
+		r = poll(&p, 1, timeout_ms);
+	} while (r < 0 && errno == EINTR);
+	if (!r)
+		return -ETIMEDOUT;
+	*ret = (struct hutch_result){
+		.end = (enum hutch_end)h->vm->end,
+		.console_dropped = stream_dropped(h->vm->console),
+		.resets = h->vm->resets,
+	};
+	snprintf(ret->text, sizeof(ret->text), "%s", h->vm->event_text);
+	return 0;
+}
+
+/* run a function on the loop and wait for it */
+struct job {
+	struct loop_call call;
+	struct hutch *h;
+	int (*fn)(struct vm *vm, void **ret);
+	void *blob;
+	int result;
+	char error[1024];
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool done;
+};
+
+static void run_job(void *arg)
+{
+	struct job *job = arg;
+	int r = job->fn(job->h->vm, &job->blob);
+
+	if (r < 0)
+		snprintf(job->error, sizeof(job->error), "%s", err_last());
+	pthread_mutex_lock(&job->lock);
+	job->result = r;
+	job->done = true;
+	pthread_cond_signal(&job->cond);
+	pthread_mutex_unlock(&job->lock);
+}
+
+static int on_loop(struct hutch *h, int (*fn)(struct vm *vm, void **ret), void **ret)
+{
+	struct job job = {
+		.call = { .fn = run_job, .arg = &job },
+		.h = h,
+		.fn = fn,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.cond = PTHREAD_COND_INITIALIZER,
+	};
+
+	if (!h->has_thread)
+		return fail(h, err(-EINVAL, "the machine was not started"));
+	loop_call(h->loop, &job.call);
+	pthread_mutex_lock(&job.lock);
+	while (!job.done)
+		pthread_cond_wait(&job.cond, &job.lock);
+	pthread_mutex_unlock(&job.lock);
+	if (job.result < 0)
+		snprintf(h->error, sizeof(h->error), "%s", job.error);
+	else if (ret)
+		*ret = job.blob;
+	return job.result;
+}
+
+static int do_pause(struct vm *vm, void **ret)
+{
+	(void)ret;
+	return vm_user_pause(vm);
+}
+
+static int do_resume(struct vm *vm, void **ret)
+{
+	(void)ret;
+	return vm_user_resume(vm);
+}
+
+static int do_stop(struct vm *vm, void **ret)
+{
+	(void)ret;
+	vm_event(vm, VM_STOPPED, "the machine was stopped");
+	return 0;
+}
+
+int hutch_pause(struct hutch *h)
+{
+	return on_loop(h, do_pause, NULL);
+}
+
+int hutch_resume(struct hutch *h)
+{
+	return on_loop(h, do_resume, NULL);
+}
+
+int hutch_stop(struct hutch *h)
+{
+	return on_loop(h, do_stop, NULL);
+}
+
+int hutch_tree(struct hutch *h, void **ret)
+{
+	return h->has_thread ? on_loop(h, vm_tree, ret) : fail(h, vm_tree_described(&h->conf, ret));
+}
+
+int hutch_tree_print(const void *tree, size_t size, FILE *out, bool json)
+{
+	if (fdt_check_full(tree, size))
+		return -EINVAL;
+	tree_print(tree, out, json);
+	return 0;
+}
+
+int hutch_timing(const struct hutch *h, unsigned i, struct hutch_phase *ret)
+{
+	static const char *const name[PHASES] = {
+		[PHASE_FILES] = "files",     [PHASE_KVM] = "kvm",	  [PHASE_MEMORY] = "memory",
+		[PHASE_VCPUS] = "vcpus",     [PHASE_DEVICES] = "devices", [PHASE_LOAD] = "load",
+		[PHASE_ENTRY] = "first entry", [PHASE_FIRST_EXIT] = "first exit",
+	};
+
+	if (!h->vm || i + 1 >= PHASES)
+		return -ENOENT;
+	*ret = (struct hutch_phase){ name[i + 1], 0 };
+	if (h->vm->mark[i + 1])
+		ret->us = (double)(h->vm->mark[i + 1] - h->vm->mark[i]) / 1000;
+	return 0;
+}
+
+void hutch_free(struct hutch *h)
+{
+	if (!h)
+		return;
+	if (h->has_thread) {
+		loop_stop(h->loop);
+		pthread_join(h->thread, NULL);
+	}
+	ctl_free(h->ctl);
+	vm_free(h->vm);
+	loop_free(h->loop);
+	cleanup_close(&h->event_fd);
+	free(h);
+}

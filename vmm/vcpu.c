@@ -1,0 +1,119 @@
+/* #syscalls ioctl mmap munmap rt_sigaction rt_sigprocmask clone3 prctl futex tgkill close */
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "cpuid.h"
+#include "vcpu.h"
+#include "vm.h"
+
+static void on_kick(int sig)
+{
+	(void)sig;
+}
+
+int vcpu_create(struct vcpu *v, struct vm *vm, unsigned id)
+{
+	struct kvm_cpuid_list list;
+	void *run;
+	int r;
+
+	*v = (struct vcpu){ .vm = vm, .id = id, .fd = -1 };
+	r = kvm_create_vcpu(&vm->kvm, id, &v->fd);
+	if (r)
+		return r;
+	run = mmap(NULL, vm->kvm.run_size, PROT_READ | PROT_WRITE, MAP_SHARED, v->fd, 0);
+	if (run == MAP_FAILED)
+		return err(-errno, "vCPU %u: mmap: %s", id, strerror(errno));
+	v->run = run;
+	r = kvm_ioctl(v->fd, KVM_GET_TSC_KHZ, NULL);
+	cpuid_for_vcpu(&vm->kvm, id, vm->cpus, r > 0 ? (uint32_t)r : 0, &list);
+	r = kvm_ioctl(v->fd, KVM_SET_CPUID2, &list);
+	if (r)
+		return err(r, "vCPU %u: KVM_SET_CPUID2: %s", id, strerror(-r));
+	return regs_firmware_defaults(v->fd);
+}
+
+void vcpu_kick(struct vcpu *v)
+{
+	v->run->immediate_exit = 1;
+	if (v->has_thread)
+		pthread_kill(v->thread, VCPU_KICK_SIGNAL);
+}
+
+/* false when the thread is to end */
+static bool park(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	bool stop;
+
+	pthread_mutex_lock(&vm->park_lock);
+	vm->parked++;
+	pthread_cond_broadcast(&vm->park_cond);
+	while (vm->hold && !vm->stop)
+		pthread_cond_wait(&vm->park_cond, &vm->park_lock);
+	stop = vm->stop;
+	vm->parked--;
+	v->run->immediate_exit = 0;
+	pthread_mutex_unlock(&vm->park_lock);
+	return !stop;
+}
+
+static void mark_first(struct vcpu *v, enum vm_phase phase)
+{
+	if (!v->id && !v->vm->mark[phase])
+		v->vm->mark[phase] = now_ns();
+}
+
+static void *run_thread(void *arg)
+{
+	struct vcpu *v = arg;
+	char name[16];
+
+	snprintf(name, sizeof(name), "vcpu%u", v->id);
+	pthread_setname_np(pthread_self(), name);
+	mark_first(v, PHASE_ENTRY);
+	for (;;) {
+		if (!ioctl(v->fd, KVM_RUN, 0)) {
+			v->exits++;
+			mark_first(v, PHASE_FIRST_EXIT);
+			vcpu_exit(v);
+			continue;
+		}
+		if (errno != EINTR && errno != EAGAIN)
+			vm_event(v->vm, VM_ERROR, "KVM_RUN of vCPU %u: %s", v->id, strerror(errno));
+		if (__atomic_load_n(&v->vm->hold, __ATOMIC_ACQUIRE) && !park(v))
+			return NULL;
+	}
+}
+
+int vcpu_start(struct vcpu *v)
+{
+	struct sigaction sa = { .sa_handler = on_kick };
+	sigset_t all, old;
+	int r;
+
+	sigaction(VCPU_KICK_SIGNAL, &sa, NULL);
+	sigfillset(&all);
+	sigdelset(&all, VCPU_KICK_SIGNAL);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	r = pthread_create(&v->thread, NULL, run_thread, v);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	if (r)
+		return err(-r, "vCPU %u: no thread: %s; raise the limit of processes (ulimit -u)", v->id,
+			   strerror(r));
+	pthread_mutex_lock(&v->vm->park_lock);
+	v->has_thread = true;
+	pthread_mutex_unlock(&v->vm->park_lock);
+	return 0;
+}
+
+void vcpu_destroy(struct vcpu *v)
+{
+	if (v->has_thread)
+		pthread_join(v->thread, NULL);
+	if (v->run)
+		munmap(v->run, v->vm->kvm.run_size);
+	cleanup_close(&v->fd);
+	free(v->power_on);
+}

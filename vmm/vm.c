@@ -1,0 +1,205 @@
+/* vm.c - life of a machine: run, pause, events, reset, end */
+#include <stdarg.h>
+
+#include "irqchip.h"
+#include "vm.h"
+#include "vm_build.h"
+
+#define PARK_TIMEOUT  (10ULL * 1000000000)
+#define FLUSH_TIMEOUT (500ULL * 1000000)
+
+void vm_event(struct vm *vm, enum vm_end event, const char *fmt, ...)
+{
+	va_list ap;
+
+	pthread_mutex_lock(&vm->event_lock);
+	if (vm->event == VM_RUNNING) {
+		vm->event = event;
+		va_start(ap, fmt);
+		vsnprintf(vm->event_text, sizeof(vm->event_text), fmt, ap);
+		va_end(ap);
+	}
+	pthread_mutex_unlock(&vm->event_lock);
+	vm_hold(vm); /* whoever reports it does not go on either */
+	loop_call(vm->loop, &vm->on_event);
+}
+
+void vm_hold(struct vm *vm)
+{
+	pthread_mutex_lock(&vm->park_lock);
+	__atomic_store_n(&vm->hold, true, __ATOMIC_RELEASE);
+	for (unsigned i = 0; i < vm->cpus; i++)
+		vcpu_kick(&vm->vcpu[i]);
+	pthread_mutex_unlock(&vm->park_lock);
+}
+
+static unsigned running(struct vm *vm)
+{
+	unsigned n = 0;
+
+	pthread_mutex_lock(&vm->park_lock);
+	for (unsigned i = 0; i < vm->cpus; i++)
+		n += vm->vcpu[i].has_thread;
+	n -= vm->parked;
+	pthread_mutex_unlock(&vm->park_lock);
+	return n;
+}
+
+static bool all_parked(void *arg)
+{
+	return !running(arg);
+}
+
+/*
+ * The loop goes on while it waits: a vCPU that resets a device waits in turn
+ * for that device's requests, which complete here.
+ */
+void vm_pause(struct vm *vm)
+{
+	vm_hold(vm);
+	while (loop_until(vm->loop, all_parked, vm, PARK_TIMEOUT))
+		log_warn("%u vCPUs have not stopped for 10 s; is a disk of theirs hanging?", running(vm));
+	for (unsigned i = 0; i < vm->devs; i++)
+		dev_drain(vm->dev[i]);
+}
+
+void vm_resume(struct vm *vm)
+{
+	if (vm->user_paused)
+		return;
+	for (unsigned i = 0; i < vm->devs; i++)
+		dev_resume(vm->dev[i]);
+	pthread_mutex_lock(&vm->park_lock);
+	__atomic_store_n(&vm->hold, false, __ATOMIC_RELEASE);
+	pthread_cond_broadcast(&vm->park_cond);
+	pthread_mutex_unlock(&vm->park_lock);
+}
+
+int vm_user_pause(struct vm *vm)
+{
+	if (vm->end != VM_RUNNING)
+		return err(-EINVAL, "the machine has ended");
+	if (vm->user_paused)
+		return err(-EINVAL, "the machine is paused already");
+	vm->user_paused = true;
+	vm_pause(vm);
+	return 0;
+}
+
+int vm_user_resume(struct vm *vm)
+{
+	if (!vm->user_paused)
+		return err(-EINVAL, "the machine is not paused");
+	vm->user_paused = false;
+	if (vm->end == VM_RUNNING)
+		vm_resume(vm);
+	return 0;
+}
+
+static int set_power_on(struct vm *vm)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < vm->cpus; i++)
+		r = regs_set(&vm->kvm, vm->vcpu[i].fd, vm->vcpu[i].power_on);
+	return r ? r : irqchip_set(&vm->kvm, vm->power_on);
+}
+
+int vm_reset(struct vm *vm)
+{
+	int r;
+
+	if (!vm->power_on)
+		return err(-EINVAL, "the machine was not made to be reset; start it with --on-reboot reset");
+	for (unsigned i = 0; i < vm->devs; i++)
+		dev_reset(vm->dev[i]);
+	r = set_power_on(vm);
+	if (r)
+		return r;
+	gmem_discard_all(&vm->mem);
+	r = boot_load(vm->boot, &vm->mem, &vm->board, &vm->entry);
+	if (!r)
+		r = regs_boot(vm->vcpu[0].fd, &vm->entry);
+	vm->panic_text[0] = '\0';
+	vm->resets += !r;
+	return r;
+}
+
+static void end(struct vm *vm, enum vm_end why)
+{
+	vm->end = why;
+	stream_flush(vm->console, FLUSH_TIMEOUT);
+	if (vm->ended)
+		vm->ended(vm->ended_arg);
+}
+
+/* a kernel that panics reboots (panic=-1); its last words tell the two apart */
+static enum vm_end classify(struct vm *vm)
+{
+	enum vm_end why = vm->event;
+
+	if (vm->panic_text[0] && (why == VM_REBOOT || why == VM_PANIC || why == VM_TRIPLE_FAULT)) {
+		why = VM_PANIC;
+		snprintf(vm->event_text, sizeof(vm->event_text), "the guest's kernel panicked: %s",
+			 vm->panic_text);
+	}
+	return why;
+}
+
+void vm_on_event(void *arg)
+{
+	struct vm *vm = arg;
+	enum vm_end why;
+	int r;
+
+	if (vm->end != VM_RUNNING)
+		return;
+	vm_pause(vm);
+	pthread_mutex_lock(&vm->event_lock);
+	why = classify(vm);
+	pthread_mutex_unlock(&vm->event_lock);
+	if (why == VM_RUNNING) {
+		vm_resume(vm);
+		return;
+	}
+	if (why != VM_REBOOT || vm->conf->on_reboot != REBOOT_RESET) {
+		end(vm, why);
+		return;
+	}
+	r = vm_reset(vm);
+	pthread_mutex_lock(&vm->event_lock);
+	if (r)
+		snprintf(vm->event_text, sizeof(vm->event_text), "the machine could not be reset: %s",
+			 err_last());
+	else
+		vm->event = VM_RUNNING;
+	pthread_mutex_unlock(&vm->event_lock);
+	if (r)
+		end(vm, VM_ERROR);
+	else
+		vm_resume(vm);
+}
+
+int vm_start(struct vm *vm)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < vm->cpus; i++)
+		r = vcpu_start(&vm->vcpu[i]);
+	return r;
+}
+
+void vm_free(struct vm *vm)
+{
+	if (!vm)
+		return;
+	if (vm->built)
+		vm_pause(vm);
+	pthread_mutex_lock(&vm->park_lock);
+	vm->stop = true;
+	pthread_cond_broadcast(&vm->park_cond);
+	pthread_mutex_unlock(&vm->park_lock);
+	for (unsigned i = 0; i < vm->cpus; i++)
+		vcpu_destroy(&vm->vcpu[i]);
+	vm_unbuild(vm);
+}

@@ -1,0 +1,119 @@
+/*
+ * vm.h - the machine: composition root and life cycle (layer 4)
+ *
+ * Everything here but vm_event() and vm_hold() runs on one thread at a time:
+ * the one that builds the machine, then the loop's.
+ *
+ * A machine is built in the order KVM wants it: memory, interrupt controller,
+ * vCPUs, devices, kicks.  It ends with the first event that a guest, a vCPU or
+ * the user sends; vm_end() is told on the loop.
+ */
+#ifndef HUTCH_VM_H
+#define HUTCH_VM_H
+
+#include "boot.h"
+#include "conf.h"
+#include "dev.h"
+#include "kvm.h"
+#include "stream.h"
+#include "vcpu.h"
+
+#define VM_DEVS 64
+
+enum vm_phase {
+	PHASE_START,
+	PHASE_FILES,
+	PHASE_KVM,
+	PHASE_MEMORY,
+	PHASE_VCPUS,
+	PHASE_DEVICES,
+	PHASE_LOAD,
+	PHASE_ENTRY,
+	PHASE_FIRST_EXIT,
+	PHASES,
+};
+
+/* why a machine ended; the first three are enum machine_event */
+enum vm_end {
+	VM_RUNNING,
+	VM_POWEROFF = MACHINE_POWEROFF,
+	VM_REBOOT = MACHINE_REBOOT,
+	VM_PANIC = MACHINE_PANIC,
+	VM_TRIPLE_FAULT,
+	VM_ERROR,
+	VM_STOPPED,
+};
+
+struct irqchip_state;
+struct pci_bus;
+
+struct vm {
+	struct machine m;
+	const struct conf *conf; /* the caller keeps it */
+	struct kvm kvm;
+	struct gmem mem;
+	struct bus bus;
+	struct loop *loop;
+	struct stream *console;
+	struct boot *boot;
+	struct board board;
+	struct boot_entry entry;
+	unsigned devs;
+	struct dev *dev[VM_DEVS]; /* in the order of creation */
+	unsigned cpus;
+	struct vcpu *vcpu;
+	struct irqchip_state *power_on; /* with on-reboot=reset */
+
+	pthread_mutex_t park_lock;
+	pthread_cond_t park_cond;
+	bool hold, stop, built; /* written under park_lock */
+	unsigned parked;
+	bool user_paused;
+
+	pthread_mutex_t event_lock; /* guards event, event_text, panic_text */
+	enum vm_end event;
+	char event_text[512];
+	char panic_text[256]; /* what the guest's kernel said last when it panicked */
+	struct loop_call on_event;
+
+	enum vm_end end;
+	unsigned resets;
+	void (*ended)(void *arg); /* on the loop, once */
+	void *ended_arg;
+	uint64_t mark[PHASES];
+};
+
+/* build a machine on @loop from a checked configuration that outlives it: NULL with a message; nothing runs yet */
+struct vm *vm_new(struct loop *loop, const struct conf *conf);
+void vm_free(struct vm *vm); /* on the loop's thread, or when no loop runs */
+
+int vm_start(struct vm *vm) must_check;
+
+/* stop all vCPUs and drain all devices; until vm_resume() the machine is as if frozen */
+void vm_pause(struct vm *vm);
+void vm_resume(struct vm *vm);
+
+/* the same at a user's wish: it lasts until resumed, whatever else pauses in between; -EINVAL */
+int vm_user_pause(struct vm *vm) must_check;
+int vm_user_resume(struct vm *vm) must_check;
+
+/* something ended or must end the machine; any thread, returns at once, the first one counts */
+void vm_event(struct vm *vm, enum vm_end event, const char *fmt, ...) printf_like(3, 4);
+
+/* ask all vCPUs to park, without waiting; any thread */
+void vm_hold(struct vm *vm);
+
+/* back to power-on, memory and all, with the host's side left open; paused before and after */
+int vm_reset(struct vm *vm) must_check;
+
+/*
+ * vm_tree() - the machine as a tree: configuration, and state unless @described
+ *
+ * Returns the size of *@ret, to be freed, or -errno.  The machine is paused for
+ * the time it takes.
+ */
+int vm_tree(struct vm *vm, void **ret) must_check;
+/* the same of a configuration alone, no machine made */
+int vm_tree_described(const struct conf *conf, void **ret) must_check;
+
+#endif

@@ -1,0 +1,139 @@
+/* vm_tree.c - a machine, running or only described, as a tree */
+#include "cpuid.h"
+#include "irqchip.h"
+#include "state.h"
+#include "vm_build.h"
+
+#define TREE_BASE  (256U << 10)
+#define TREE_VCPU  (48U << 10)
+
+#define MACHINE_FORMAT "hutch.machine/1"
+#define ARCH_NAME      "x86_64"
+
+struct header {
+	char format[32], arch[16], cpu[64];
+};
+
+static const struct field header_fields[] = {
+	F_STR(struct header, format),
+	F_STR(struct header, arch),
+	F_STR(struct header, cpu),
+	F_END,
+};
+
+struct place {
+	uint64_t base;
+	uint32_t gsi;
+};
+
+static const struct field place_fields[] = {
+	F_UINT(struct place, base),
+	F_UINT(struct place, gsi),
+	F_END,
+};
+
+struct ram {
+	uint64_t base, size;
+};
+
+static const struct field ram_fields[] = { F_UINT(struct ram, base), F_UINT(struct ram, size), F_END };
+
+static int save_node(void *fdt, const char *name, const struct field *table, const void *obj)
+{
+	int r = tree_node(fdt, name);
+
+	if (!r)
+		r = state_save(fdt, table, obj);
+	return r ? r : tree_node_end(fdt);
+}
+
+static int save_board(void *fdt, const struct board *b)
+{
+	const struct ram ram[2] = { { 0, b->lowmem_end }, { 1ULL << 32, b->highmem_end - (1ULL << 32) } };
+	char name[32];
+	int r = tree_node(fdt, "board");
+
+	for (unsigned i = 0; !r && i < ARRAY_SIZE(ram) && ram[i].size; i++) {
+		snprintf(name, sizeof(name), "ram@%u", i);
+		r = save_node(fdt, name, ram_fields, &ram[i]);
+	}
+	for (unsigned i = 0; !r && i < b->mmio_n; i++) {
+		const struct place place = { b->mmio[i].base, b->mmio[i].gsi };
+
+		snprintf(name, sizeof(name), "virtio_mmio@%u", i);
+		r = save_node(fdt, name, place_fields, &place);
+	}
+	return r ? r : tree_node_end(fdt);
+}
+
+static int save_vcpu(struct vm *vm, void *fdt, unsigned i)
+{
+	cleanup_free struct vcpu_state *s = calloc(1, sizeof(*s));
+	char name[32];
+	int r = s ? regs_get(&vm->kvm, vm->vcpu[i].fd, s) : err(-ENOMEM, "tree: out of memory");
+
+	snprintf(name, sizeof(name), "cpu@%u", i);
+	return r ? r : save_node(fdt, name, vcpu_fields, s);
+}
+
+static int save_state(struct vm *vm, void *fdt)
+{
+	struct irqchip_state chip;
+	int r = tree_node(fdt, "state");
+
+	for (unsigned i = 0; !r && i < vm->cpus; i++)
+		r = save_vcpu(vm, fdt, i);
+	if (!r)
+		r = irqchip_get(&vm->kvm, &chip);
+	if (!r)
+		r = save_node(fdt, "irqchip", irqchip_fields, &chip);
+	for (unsigned i = 0; !r && i < vm->devs; i++)
+		r = dev_save(vm->dev[i], fdt);
+	return r ? r : tree_node_end(fdt);
+}
+
+static int make_tree(const struct conf *conf, const struct board *board, struct vm *vm, void **ret)
+{
+	size_t size = TREE_BASE + (vm ? vm->cpus * (size_t)TREE_VCPU : 0);
+	cleanup_free void *fdt = malloc(size);
+	struct header header = { MACHINE_FORMAT, ARCH_NAME, "" };
+	int r = fdt ? tree_begin(fdt, size) : err(-ENOMEM, "tree: out of memory");
+
+	if (vm)
+		cpuid_model(&vm->kvm, header.cpu);
+	if (!r)
+		r = state_save(fdt, header_fields, &header);
+	if (!r)
+		r = save_node(fdt, "config", conf_fields, conf);
+	if (!r)
+		r = save_board(fdt, board);
+	if (!r && vm)
+		r = save_state(vm, fdt);
+	if (!r)
+		r = tree_end(fdt);
+	if (r > 0) {
+		*ret = fdt;
+		fdt = NULL;
+	}
+	return r;
+}
+
+int vm_tree(struct vm *vm, void **ret)
+{
+	int r;
+
+	if (vm->end != VM_RUNNING) /* paused for good */
+		return make_tree(vm->conf, &vm->board, vm, ret);
+	vm_pause(vm);
+	r = make_tree(vm->conf, &vm->board, vm, ret);
+	vm_resume(vm);
+	return r;
+}
+
+int vm_tree_described(const struct conf *conf, void **ret)
+{
+	struct board board;
+	int r = vm_board(conf, &board);
+
+	return r ? r : make_tree(conf, &board, NULL, ret);
+}
