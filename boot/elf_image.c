@@ -252,7 +252,7 @@ static int load_segments(const struct elf *elf, const struct source *src, struct
 
 	for (unsigned i = 0; !r && i < elf->segments; i++)
 		r = load_segment(&elf->segment[i], u, mem);
-	return r;
+	return r ? r : unpack_finish(u);
 }
 
 int elf_load(const struct elf *elf, const struct source *src, struct gmem *mem, gpa_t *ret_end)

@@ -37,6 +37,7 @@ struct unpack {
 	uint8_t *next;	 /* unpacked and not yet handed out */
 	size_t left;
 	int failed; /* what the decoder said behind these */
+	bool ended; /* and that was its own end, with its sums right */
 	const uint8_t *in_next;
 	size_t in_left;
 	union {
@@ -102,7 +103,8 @@ static int step_gzip(struct unpack *u, size_t *ret_made)
 	u->in_next = u->gzip.next_in;
 	u->in_left = u->gzip.avail_in;
 	*ret_made = OUT_SIZE - u->gzip.avail_out;
-	return r == Z_OK || r == Z_BUF_ERROR ? 0 : r == Z_STREAM_END ? -ENODATA : -EBADMSG;
+	u->ended = r == Z_STREAM_END;
+	return r == Z_OK || r == Z_BUF_ERROR ? 0 : u->ended ? -ENODATA : -EBADMSG;
 }
 
 static int step_xz(struct unpack *u, size_t *ret_made)
@@ -119,7 +121,8 @@ static int step_xz(struct unpack *u, size_t *ret_made)
 	*ret_made = OUT_SIZE - u->xz.avail_out;
 	if (r == LZMA_MEMLIMIT_ERROR)
 		return -ENOMEM;
-	return r == LZMA_OK || r == LZMA_BUF_ERROR ? 0 : r == LZMA_STREAM_END ? -ENODATA : -EBADMSG;
+	u->ended = r == LZMA_STREAM_END;
+	return r == LZMA_OK || r == LZMA_BUF_ERROR ? 0 : u->ended ? -ENODATA : -EBADMSG;
 }
 
 static int step_lz4(struct unpack *u, size_t *ret_made)
@@ -309,6 +312,7 @@ static int rewind_to_start(struct unpack *u)
 	u->in_pos = u->pos = 0;
 	u->in_left = u->left = 0;
 	u->failed = 0;
+	u->ended = false;
 	u->next = NULL;
 	if (decoder_start(u)) {
 		u->src.pack = PACK_NONE; /* nothing for unpack_close() to end */
@@ -339,4 +343,22 @@ int unpack_seek(struct unpack *u, uint64_t pos)
 			r = (int)n;
 	}
 	return r;
+}
+
+int unpack_finish(struct unpack *u)
+{
+	const uint8_t *p = NULL;
+
+	if (u->src.pack != PACK_GZIP && u->src.pack != PACK_XZ)
+		return 0;
+	while (!u->ended || u->left) {
+		ssize_t n = unpack_next(u, UNPACK_MAX, &p);
+
+		if (n < 0)
+			return u->ended ? 0 : (int)n;
+		if (u->pos > UNPACK_MAX)
+			return err(-EFBIG, "%s: its %s data hold more than 1 GiB", u->src.what,
+				   pack_name(u->src.pack));
+	}
+	return 0;
 }

@@ -48,4 +48,11 @@ int unpack_read(struct unpack *u, void *buf, size_t len) must_check;
 /* go to @pos of the unpacked bytes; going back unpacks again from the start */
 int unpack_seek(struct unpack *u, uint64_t pos) must_check;
 
+/*
+ * unpack_finish() - read on to the end, for the sums that gzip and xz keep there
+ *
+ * Errors as above, or -EFBIG for more than UNPACK_MAX.
+ */
+int unpack_finish(struct unpack *u) must_check;
+
 #endif

@@ -19,7 +19,6 @@ enum {
 #define CNT_SCI_EN 1U
 #define CNT_SLP_EN (1U << 13)
 #define PM_HZ	   3579545ULL
-#define RESET_FULL 0x04U /* bit 2 rises: the processor is reset */
 
 struct acpi_pm_state {
 	uint64_t ticks_base; /* timer value when it was last stopped */
@@ -101,11 +100,8 @@ static void reset_write(struct dev *dev, uint64_t off, unsigned len, uint64_t v)
 	struct acpi_pm *p = container_of(dev, struct acpi_pm, dev);
 
 	(void)off;
-	if (len != 1)
-		return;
-	p->s.reset_ctl = (uint8_t)v & ~RESET_FULL;
-	if (v & RESET_FULL)
-		dev->m->event(dev->m, MACHINE_REBOOT, "the guest rebooted");
+	if (len == 1)
+		machine_reset_register(dev->m, &p->s.reset_ctl, (uint8_t)v);
 }
 
 static const struct bus_ops reset_ops = { reset_read, reset_write };
@@ -138,13 +134,16 @@ static void acpi_pm_resume(struct dev *dev)
 static int acpi_pm_create(struct dev *dev, const void *conf)
 {
 	struct acpi_pm *p = container_of(dev, struct acpi_pm, dev);
-	const struct dev_place *place = conf; /* [0] the PM block, [1] the reset register */
+	const struct dev_place *place =
+		conf; /* [0] the PM block, [1] the reset register, unless PCI has it */
 	int r;
 
 	DEV_PART(dev, "acpi_pm", acpi_pm_fields, &p->s);
 	acpi_pm_reset(dev);
 	r = bus_add(dev->m->bus, BUS_PORT, place[0].base, PM_BLOCK, dev, &acpi_pm_ops);
-	return r ? r : bus_add(dev->m->bus, BUS_PORT, place[1].base, 1, dev, &reset_ops);
+	if (!r && place[1].base)
+		r = bus_add(dev->m->bus, BUS_PORT, place[1].base, 1, dev, &reset_ops);
+	return r;
 }
 
 const struct dev_type acpi_pm_type = {

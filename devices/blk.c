@@ -131,11 +131,14 @@ static void start(struct blk_req *r, enum disk_op op, uint64_t off, uint64_t len
 {
 	const struct vq_buf *b = &r->b;
 
-	r->disk = (struct disk_req){ .op = op, .off = off, .len = len, .iov = r->iov, .done = disk_done };
+	r->disk = (struct disk_req){
+		.op = op, .off = off, .len = len, .iov = r->iov, .done = disk_done
+	};
 	if (op == DISK_READ)
 		r->disk.iovs = slice(b->iov + b->nout, b->nin, 0, len, r->iov);
 	else if (op == DISK_WRITE)
-		r->disk.iovs = slice(b->iov, b->nout, sizeof(struct virtio_blk_outhdr), len, r->iov);
+		r->disk.iovs =
+			slice(b->iov, b->nout, sizeof(struct virtio_blk_outhdr), len, r->iov);
 	disk_submit(r->blk->disk, &r->disk);
 }
 
@@ -157,7 +160,8 @@ static void start_data(struct blk_req *r, enum disk_op op, uint64_t sector, uint
 
 static void get_id(struct blk_req *r)
 {
-	size_t n = vq_put(&r->blk->v, &r->b, 0, r->blk->serial, MIN(r->b.in_len - 1U, (unsigned)SERIAL_BYTES));
+	size_t n = vq_put(&r->blk->v, &r->b, 0, r->blk->serial,
+			  MIN(r->b.in_len - 1U, (unsigned)SERIAL_BYTES));
 
 	finish(r, VIRTIO_BLK_S_OK, (uint32_t)n);
 }
@@ -273,8 +277,9 @@ static int blk_loaded(struct dev *dev)
 	int r = vdev_loaded(&blk->v);
 
 	if (!r && blk->s.sectors > disk_sectors(blk->disk))
-		r = err(-EINVAL, "snapshot: %s: the guest knows %lu sectors, the image has only %lu", dev->name,
-			blk->s.sectors, disk_sectors(blk->disk));
+		r = err(-EINVAL,
+			"snapshot: %s: the guest knows %lu sectors, the image has only %lu",
+			dev->name, blk->s.sectors, disk_sectors(blk->disk));
 	fill_config(blk);
 	return r;
 }

@@ -162,7 +162,8 @@ static int lock_file(int fd, const char *path, bool ro)
 		return 0;
 	if (errno == EAGAIN || errno == EACCES)
 		return err(-EBUSY, "disk %s: is in use by another machine%s", path,
-			   ro ? " that may write it" : "; stop that one, or give the disk as ro to both");
+			   ro ? " that may write it"
+			      : "; stop that one, or give the disk as ro to both");
 	return 0; /* a file system without locks: the user's own care */
 }
 
@@ -173,17 +174,20 @@ static int open_image(struct disk *disk, const char *path, bool ro)
 
 	disk->fd = open(path, (ro ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	if (disk->fd < 0 && errno == EISDIR)
-		return err(-EISDIR, "disk %s: is a folder; a raw image or a block device is needed", path);
+		return err(-EISDIR, "disk %s: is a folder; a raw image or a block device is needed",
+			   path);
 	if (disk->fd < 0 && (errno == EACCES || errno == EROFS) && !ro)
-		return err(-errno, "disk %s: cannot be opened for writing: %s; add ,ro to only read it", path,
-			   strerror(errno));
+		return err(-errno,
+			   "disk %s: cannot be opened for writing: %s; add ,ro to only read it",
+			   path, strerror(errno));
 	if (disk->fd < 0)
 		return err(-errno, "disk %s: %s", path, strerror(errno));
 	if (fstat(disk->fd, &st) || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)))
 		return err(-EINVAL, "disk %s: is neither a file nor a block device", path);
 	end = lseek(disk->fd, 0, SEEK_END);
 	if (end < DISK_SECTOR)
-		return err(-EINVAL, "disk %s: has %ld bytes, less than one sector of 512", path, (long)end);
+		return err(-EINVAL, "disk %s: has %ld bytes, less than one sector of 512", path,
+			   (long)end);
 	if (end % DISK_SECTOR)
 		log_warn("disk %s: its last %ld bytes are no whole sector and are left out", path,
 			 (long)(end % DISK_SECTOR));

@@ -31,7 +31,8 @@ static void i8042_write(struct dev *dev, uint64_t off, unsigned len, uint64_t v)
 	struct i8042 *k = container_of(dev, struct i8042, dev);
 
 	if (off == COMMAND && len == 1 && v == PULSE_RESET)
-		dev->m->event(dev->m, MACHINE_REBOOT, "the guest reset the machine (keyboard controller)");
+		dev->m->event(dev->m, MACHINE_REBOOT,
+			      "the guest reset the machine (keyboard controller)");
 	else if (!off && len == 1)
 		k->s.data = (uint8_t)v;
 }

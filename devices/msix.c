@@ -50,15 +50,16 @@ void msix_init(struct msix *m, struct pci_fn *fn, struct irq *irq, unsigned n, u
 	m->irq = irq;
 	m->n = n;
 	m->cap = pci_fn_cap(fn, PCI_CAP_ID_MSIX, &cap, sizeof(cap));
-	fn->wmask[m->cap + PCI_MSIX_FLAGS + 1] |= (PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) >> 8;
+	fn->wmask[m->cap + PCI_MSIX_FLAGS + 1] |=
+		(PCI_MSIX_FLAGS_ENABLE | PCI_MSIX_FLAGS_MASKALL) >> 8;
 	msix_reset(m);
 }
 
 int msix_loaded(struct msix *m)
 {
 	if (m->s.pending >> m->n)
-		return err(-EINVAL, "snapshot: %s: interrupts of vectors past %u are pending", m->fn->dev->name,
-			   m->n - 1);
+		return err(-EINVAL, "snapshot: %s: interrupts of vectors past %u are pending",
+			   m->fn->dev->name, m->n - 1);
 	return 0;
 }
 

@@ -9,10 +9,10 @@
 
 #include "pci.h"
 
-#define MSIX_VECTORS   18 /* one a queue, one for the configuration */
-#define MSIX_NO_VECTOR 0xffff
+#define MSIX_VECTORS	 18 /* one a queue, one for the configuration */
+#define MSIX_NO_VECTOR	 0xffff
 #define MSIX_TABLE_BYTES (16 * MSIX_VECTORS)
-#define MSIX_PBA_BYTES 8
+#define MSIX_PBA_BYTES	 8
 
 struct msix_state {
 	uint8_t table[MSIX_TABLE_BYTES];

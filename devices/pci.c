@@ -14,6 +14,8 @@
 #include "pci.h"
 
 #define CFG_PORTS     8 /* address and data */
+#define RESET_PORT    1 /* a byte of it, in the middle of the address, is the reset control register \
+			 */
 #define ADDR_ENABLE   0x80000000U
 #define ADDR_MASK     0x80fffffcU
 #define ECAM_BYTES    (256ULL << 20)
@@ -23,13 +25,14 @@
 #define LPC_SLOT      31
 
 struct bus_state {
-	uint32_t addr;	/* what 0xcf8 holds */
-	uint32_t resets; /* of the bus; for inspection */
+	uint32_t addr; /* what 0xcf8 holds */
+	uint8_t reset_ctl, zero[3];
 };
 
 static const struct field bus_fields[] = {
 	F_UINT(struct bus_state, addr),
-	F_UINT(struct bus_state, resets),
+	F_UINT(struct bus_state, reset_ctl),
+	F_BYTES(struct bus_state, zero),
 	F_END,
 };
 
@@ -79,7 +82,8 @@ void pci_fn_writable(struct pci_fn *fn, unsigned off, unsigned len)
 	memset(fn->wmask + off, 0xff, len);
 }
 
-void pci_fn_init(struct pci_fn *fn, struct dev *dev, const struct pci_fn_ops *ops, const struct pci_id *id)
+void pci_fn_init(struct pci_fn *fn, struct dev *dev, const struct pci_fn_ops *ops,
+		 const struct pci_id *id)
 {
 	const uint16_t command = PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER |
 				 PCI_COMMAND_SERR | PCI_COMMAND_INTX_DISABLE;
@@ -103,7 +107,8 @@ void pci_fn_bar(struct pci_fn *fn, uint32_t size, gpa_t at)
 	fn->bar_size = size;
 	memcpy(fn->wmask + PCI_BASE_ADDRESS_0, &mask, 4);
 	put(fn, PCI_BASE_ADDRESS_0, at, 4);
-	put(fn, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER, 2); /* as firmware leaves it */
+	put(fn, PCI_COMMAND, PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER,
+	    2); /* as firmware leaves it */
 }
 
 unsigned pci_fn_cap(struct pci_fn *fn, uint8_t id, const void *data, unsigned len)
@@ -134,7 +139,9 @@ int pci_fn_loaded(struct pci_fn *fn)
 {
 	for (unsigned i = 0; i < PCI_CFG_BYTES; i++)
 		if ((fn->s.cfg[i] ^ fn->fixed[i]) & ~fn->wmask[i])
-			return err(-EINVAL, "snapshot: %s: PCI configuration byte %#x is %#x, which no guest can write",
+			return err(-EINVAL,
+				   "snapshot: %s: PCI configuration byte %#x is %#x, which no "
+				   "guest can write",
 				   fn->dev ? fn->dev->name : "pci", i, fn->s.cfg[i]);
 	return 0;
 }
@@ -213,6 +220,8 @@ static uint64_t port_read(struct dev *dev, uint64_t off, unsigned len)
 {
 	struct pci_bus *bus = pci_bus(dev);
 
+	if (off == RESET_PORT && len == 1)
+		return bus->s.reset_ctl;
 	if (off < 4)
 		return bus_bytes_read(&bus->s.addr, 4, off, len);
 	if (!(bus->s.addr & ADDR_ENABLE) || len > 4)
@@ -224,7 +233,9 @@ static void port_write(struct dev *dev, uint64_t off, unsigned len, uint64_t v)
 {
 	struct pci_bus *bus = pci_bus(dev);
 
-	if (!off && len == 4)
+	if (off == RESET_PORT && len == 1)
+		machine_reset_register(dev->m, &bus->s.reset_ctl, (uint8_t)v);
+	else if (!off && len == 4)
 		bus->s.addr = (uint32_t)v & ADDR_MASK;
 	else if (off >= 4 && len <= 4 && bus->s.addr & ADDR_ENABLE)
 		cfg_write(bus, bus->s.addr >> 8 & 0xffff, (bus->s.addr & 0xfc) + (off & 3), len, v);
@@ -234,9 +245,11 @@ static const struct bus_ops port_ops = { port_read, port_write };
 
 static bool in_ecam(const struct pci_bus *bus, gpa_t addr, unsigned len, uint64_t *ret_off)
 {
-	uint64_t bar = bus_bytes_read(bus->host.s.cfg, PCI_CFG_BYTES, PCIEXBAR, 8), base = bar & PCIEXBAR_BASE;
+	uint64_t bar = bus_bytes_read(bus->host.s.cfg, PCI_CFG_BYTES, PCIEXBAR, 8),
+		 base = bar & PCIEXBAR_BASE;
 
-	if (!(bar & PCIEXBAR_ON) || bar >> 32 || addr < base || !range_fits(addr - base, len, ECAM_BYTES))
+	if (!(bar & PCIEXBAR_ON) || bar >> 32 || addr < base ||
+	    !range_fits(addr - base, len, ECAM_BYTES))
 		return false;
 	*ret_off = addr - base;
 	return true;
@@ -314,7 +327,9 @@ void pci_detach(struct pci_bus *bus, struct pci_fn *fn)
 
 static void make_host(struct pci_bus *bus)
 {
-	static const struct pci_id id = { .vendor = 0x8086, .device = 0x29c0, .class_code = 0x060000 };
+	static const struct pci_id id = { .vendor = 0x8086,
+					  .device = 0x29c0,
+					  .class_code = 0x060000 };
 
 	pci_fn_init(&bus->host, NULL, NULL, &id);
 	pci_fn_writable(&bus->host, PCIEXBAR, 8);
@@ -325,7 +340,9 @@ static void make_host(struct pci_bus *bus)
 
 static void make_lpc(struct pci_bus *bus)
 {
-	static const struct pci_id id = { .vendor = 0x8086, .device = 0x2918, .class_code = 0x060100 };
+	static const struct pci_id id = { .vendor = 0x8086,
+					  .device = 0x2918,
+					  .class_code = 0x060100 };
 	static const struct {
 		uint8_t off, len;
 	} writable[] = { { 0x40, 4 }, { 0x44, 1 }, { 0x60, 4 }, { 0x68, 4 }, { 0xf0, 4 } };
@@ -341,7 +358,7 @@ static void pci_reset(struct dev *dev)
 {
 	struct pci_bus *bus = pci_bus(dev);
 
-	bus->s = (struct bus_state){ .resets = bus->s.resets + 1 };
+	bus->s = (struct bus_state){ .addr = 0 };
 	pci_fn_reset(&bus->host);
 	pci_fn_reset(&bus->lpc);
 }
@@ -359,7 +376,9 @@ static int pci_create(struct dev *dev, const void *conf)
 	DEV_PART(dev, "host", pci_fn_fields, &bus->host.s);
 	DEV_PART(dev, "lpc", pci_fn_fields, &bus->lpc.s);
 	r = bus_add(dev->m->bus, BUS_PORT, p->addr_port, CFG_PORTS, dev, &port_ops);
-	return r ? r : bus_add(dev->m->bus, BUS_MMIO, p->hole_base, p->hole_end - p->hole_base, dev, &hole_ops);
+	return r ? r
+		 : bus_add(dev->m->bus, BUS_MMIO, p->hole_base, p->hole_end - p->hole_base, dev,
+			   &hole_ops);
 }
 
 static int pci_loaded(struct dev *dev)

@@ -57,7 +57,8 @@ struct pci_id {
 	uint32_t class_code; /* 24 bits: class, subclass, interface */
 };
 
-void pci_fn_init(struct pci_fn *fn, struct dev *dev, const struct pci_fn_ops *ops, const struct pci_id *id);
+void pci_fn_init(struct pci_fn *fn, struct dev *dev, const struct pci_fn_ops *ops,
+		 const struct pci_id *id);
 void pci_fn_bar(struct pci_fn *fn, uint32_t size, gpa_t at);
 /* append a capability: its offset; @data begins behind id and next */
 unsigned pci_fn_cap(struct pci_fn *fn, uint8_t id, const void *data, unsigned len);

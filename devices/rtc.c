@@ -10,16 +10,16 @@
 
 #include "devices.h"
 
-#define CMOS	 128
-#define REG_A	 0x0a
-#define REG_B	 0x0b
-#define REG_C	 0x0c
-#define REG_D	 0x0d
-#define CENTURY	 0x32
-#define A_32KHZ	 0x26 /* divider on, no update in progress: bit 7 stays 0 */
-#define B_24H	 0x02
-#define B_SET	 0x80 /* the guest is writing the time: it stands still */
-#define D_VALID	 0x80
+#define CMOS	128
+#define REG_A	0x0a
+#define REG_B	0x0b
+#define REG_C	0x0c
+#define REG_D	0x0d
+#define CENTURY 0x32
+#define A_32KHZ 0x26 /* divider on, no update in progress: bit 7 stays 0 */
+#define B_24H	0x02
+#define B_SET	0x80 /* the guest is writing the time: it stands still */
+#define D_VALID 0x80
 
 struct rtc_state {
 	int64_t offset; /* seconds from the host's clock */
@@ -123,7 +123,7 @@ static void rtc_write(struct dev *dev, uint64_t off, unsigned len, uint64_t val)
 		if (p->s.cmos[REG_B] & B_SET && !(v & B_SET))
 			take_time(p);
 		if (!(p->s.cmos[REG_B] & B_SET) && v & B_SET)
-			show_time(p); /* what it does not write stays */
+			show_time(p);		       /* what it does not write stays */
 		p->s.cmos[REG_B] = (v & 0xf8) | B_24H; /* BCD and 24 hours are not negotiable */
 		return;
 	case REG_C:

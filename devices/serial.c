@@ -110,8 +110,10 @@ static uint8_t read_msr(const struct serial *p)
 {
 	if (!(p->s.mcr & UART_MCR_LOOP))
 		return MSR_IDLE;
-	return (p->s.mcr & UART_MCR_DTR ? UART_MSR_DSR : 0) | (p->s.mcr & UART_MCR_RTS ? UART_MSR_CTS : 0) |
-	       (p->s.mcr & UART_MCR_OUT1 ? UART_MSR_RI : 0) | (p->s.mcr & UART_MCR_OUT2 ? UART_MSR_DCD : 0);
+	return (p->s.mcr & UART_MCR_DTR ? UART_MSR_DSR : 0) |
+	       (p->s.mcr & UART_MCR_RTS ? UART_MSR_CTS : 0) |
+	       (p->s.mcr & UART_MCR_OUT1 ? UART_MSR_RI : 0) |
+	       (p->s.mcr & UART_MCR_OUT2 ? UART_MSR_DCD : 0);
 }
 
 static uint64_t serial_read(struct dev *dev, uint64_t off, unsigned len)

@@ -1,4 +1,5 @@
-/* virtio.c - status, features and queue configuration: what every virtio device and transport share */
+/* virtio.c - status, features and queue configuration: what every virtio device and transport share
+ */
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <sys/epoll.h>
@@ -7,24 +8,20 @@
 
 #include "virtio.h"
 
-#define RING_FEATURES \
-	(1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_RING_F_INDIRECT_DESC | 1ULL << VIRTIO_RING_F_EVENT_IDX)
+#define RING_FEATURES                                                       \
+	(1ULL << VIRTIO_F_VERSION_1 | 1ULL << VIRTIO_RING_F_INDIRECT_DESC | \
+	 1ULL << VIRTIO_RING_F_EVENT_IDX)
 #define DRAIN_WARN (10ULL * 1000000000)
 #define STATUS_BITS                                                                         \
 	(VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_DRIVER_OK | \
 	 VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_FAILED)
 
 static const struct field vq_fields[] = {
-	F_UINT(struct vq_state, desc),
-	F_UINT(struct vq_state, avail),
-	F_UINT(struct vq_state, used),
-	F_RANGE(struct vq_state, size, 0, VQ_MAX),
-	F_RANGE(struct vq_state, ready, 0, 1),
-	F_UINT(struct vq_state, next_avail),
-	F_UINT(struct vq_state, next_used),
-	F_UINT(struct vq_state, signalled),
-	F_BYTES(struct vq_state, zero),
-	F_END,
+	F_UINT(struct vq_state, desc),	       F_UINT(struct vq_state, avail),
+	F_UINT(struct vq_state, used),	       F_RANGE(struct vq_state, size, 0, VQ_MAX),
+	F_RANGE(struct vq_state, ready, 0, 1), F_UINT(struct vq_state, next_avail),
+	F_UINT(struct vq_state, next_used),    F_UINT(struct vq_state, signalled),
+	F_BYTES(struct vq_state, zero),	       F_END,
 };
 
 static const struct field vdev_fields[] = {
@@ -90,7 +87,8 @@ void vdev_kick_at(struct vdev *v, unsigned q, uint64_t addr, unsigned len, bool 
 	k->len = len;
 	k->match = q;
 	k->matched = matched;
-	/* refused (two devices moved to one address): the store leaves the guest and vdev_notify() kicks */
+	/* refused (two devices moved to one address): the store leaves the guest and vdev_notify()
+	 * kicks */
 	if (addr && irq->ops->kick(irq, addr, len, matched ? &k->match : NULL, k->h.fd, true))
 		k->addr = 0;
 }
@@ -121,9 +119,11 @@ int vdev_init(struct vdev *v, const struct vdev_type *vt, uint64_t features, uns
 
 		k->v = v;
 		k->q = q;
-		k->h = (struct loop_fd){ eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), EPOLLIN, on_kick, k };
+		k->h = (struct loop_fd){ eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), EPOLLIN, on_kick,
+					 k };
 		if (k->h.fd < 0 || loop_fd_add(v->dev.m->loop, &k->h))
-			return err(-errno, "%s: eventfd: %s; raise the limit of open files (ulimit -n)",
+			return err(-errno,
+				   "%s: eventfd: %s; raise the limit of open files (ulimit -n)",
 				   v->dev.name, strerror(errno));
 	}
 	DEV_PART(&v->dev, "virtio", vdev_fields, &v->s);
@@ -182,7 +182,8 @@ void vdev_drain(struct dev *dev)
 	v->quiet = true;
 	dev_unlock(dev);
 	while (loop_until(dev->m->loop, is_idle, v, DRAIN_WARN))
-		log_warn("%s: %u requests have been in flight for 10 s; still waiting", dev->name, v->inflight);
+		log_warn("%s: %u requests have been in flight for 10 s; still waiting", dev->name,
+			 v->inflight);
 }
 
 /* loaded rings are as hostile as a driver's, and more can be wrong at once */
@@ -193,13 +194,16 @@ int vdev_loaded(struct vdev *v)
 	while (nvq < VDEV_VQS && v->kick[nvq].h.fd >= 0)
 		nvq++;
 	if (v->s.nvq != nvq)
-		return err(-EINVAL, "snapshot: %s: has %u queues, this device %u", v->dev.name, v->s.nvq, nvq);
+		return err(-EINVAL, "snapshot: %s: has %u queues, this device %u", v->dev.name,
+			   v->s.nvq, nvq);
 	if (v->s.driver_features & ~v->features)
-		return err(-EINVAL, "snapshot: %s: its driver uses features %#lx that this hutch lacks",
+		return err(-EINVAL,
+			   "snapshot: %s: its driver uses features %#lx that this hutch lacks",
 			   v->dev.name, v->s.driver_features & ~v->features);
 	for (unsigned q = 0; q < nvq; q++)
 		if (!is_pow2(v->s.vq[q].size) || v->s.vq[q].size > v->qmax)
-			return err(-EINVAL, "snapshot: %s: queue %u of size %u", v->dev.name, q, v->s.vq[q].size);
+			return err(-EINVAL, "snapshot: %s: queue %u of size %u", v->dev.name, q,
+				   v->s.vq[q].size);
 	return v->tr->loaded ? v->tr->loaded(v) : 0;
 }
 
@@ -223,7 +227,8 @@ void vdev_set_features(struct vdev *v, uint32_t sel, uint32_t value)
 {
 	uint64_t mask;
 
-	if (sel > 1 || !(v->s.status & VIRTIO_CONFIG_S_DRIVER) || v->s.status & VIRTIO_CONFIG_S_FEATURES_OK)
+	if (sel > 1 || !(v->s.status & VIRTIO_CONFIG_S_DRIVER) ||
+	    v->s.status & VIRTIO_CONFIG_S_FEATURES_OK)
 		return;
 	mask = (uint64_t)UINT32_MAX << 32 * sel;
 	v->s.driver_features = (v->s.driver_features & ~mask) | (uint64_t)value << 32 * sel;
@@ -269,7 +274,8 @@ struct vq_state *vdev_queue(struct vdev *v, uint32_t q)
 	return q < v->s.nvq ? &v->s.vq[q] : NULL;
 }
 
-/* may the driver shape this queue now? only between FEATURES_OK and DRIVER_OK, and not once it is ready */
+/* may the driver shape this queue now? only between FEATURES_OK and DRIVER_OK, and not once it is
+ * ready */
 static struct vq_state *open_queue(struct vdev *v, uint32_t q)
 {
 	struct vq_state *s = vdev_queue(v, q);
@@ -309,8 +315,10 @@ void vdev_set_queue_ready(struct vdev *v, uint32_t q)
 
 	if (!s)
 		return;
-	if (s->desc % 16 || s->avail % 2 || s->used % 4 || !gmem_is_ram(mem, s->desc, 16ULL * s->size) ||
-	    !gmem_is_ram(mem, s->avail, 6 + 2ULL * s->size) || !gmem_is_ram(mem, s->used, 6 + 8ULL * s->size)) {
+	if (s->desc % 16 || s->avail % 2 || s->used % 4 ||
+	    !gmem_is_ram(mem, s->desc, 16ULL * s->size) ||
+	    !gmem_is_ram(mem, s->avail, 6 + 2ULL * s->size) ||
+	    !gmem_is_ram(mem, s->used, 6 + 8ULL * s->size)) {
 		vdev_broken(v, "a ring that is not aligned or not in memory");
 		return;
 	}

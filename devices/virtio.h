@@ -61,7 +61,7 @@ struct vtransport_ops {
 	void (*config_interrupt)(struct vdev *v);
 	void (*reset)(struct vdev *v);	  /* the driver reset the device */
 	void (*power_on)(struct vdev *v); /* the machine was reset; may be NULL */
-	void (*refresh)(struct vdev *v); /* bring lines and kicks in step with loaded state */
+	void (*refresh)(struct vdev *v);  /* bring lines and kicks in step with loaded state */
 	int (*loaded)(struct vdev *v);
 	void (*destroy)(struct vdev *v);
 };
@@ -118,12 +118,14 @@ void vdev_destroy(struct vdev *v);
 /* for a device's dev_type */
 void vdev_power_on(struct dev *dev); /* its reset */
 void vdev_drain(struct dev *dev);
-int vdev_loaded(struct vdev *v) must_check; /* called by its loaded(), before it looks at its own part */
+int vdev_loaded(struct vdev *v)
+	must_check; /* called by its loaded(), before it looks at its own part */
 void vdev_resume(struct dev *dev);
 
 /* vq_pop() - next buffer of queue @q: true, or false for none (or the device is broken) */
 bool vq_pop(struct vdev *v, unsigned q, struct vq_buf *b) must_check;
-/* vq_push() - return @b with @written bytes of its in part filled; vq_notify() after the last one */
+/* vq_push() - return @b with @written bytes of its in part filled; vq_notify() after the last one
+ */
 void vq_push(struct vdev *v, unsigned q, struct vq_buf *b, uint32_t written);
 void vq_notify(struct vdev *v, unsigned q);
 /* vq_drop() - forget a buffer that cannot be answered; the device has to be broken then */
@@ -148,7 +150,7 @@ bool vdev_is_live(const struct vdev *v); /* DRIVER_OK and not broken */
 /* what the transports share: register semantics */
 uint32_t vdev_get_features(const struct vdev *v, uint32_t sel);
 void vdev_set_features(struct vdev *v, uint32_t sel, uint32_t value);
-void vdev_set_status(struct vdev *v, uint32_t status); /* 0 resets and waits */
+void vdev_set_status(struct vdev *v, uint32_t status);	 /* 0 resets and waits */
 struct vq_state *vdev_queue(struct vdev *v, uint32_t q); /* NULL if there is none */
 void vdev_set_queue_size(struct vdev *v, uint32_t q, uint32_t size);
 enum vq_area { VQ_DESC, VQ_AVAIL, VQ_USED };

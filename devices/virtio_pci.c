@@ -108,9 +108,10 @@ static uint64_t common_read(struct vdev *v, uint64_t off, unsigned len)
 		.device_feature_select = v->s.feature_sel,
 		.device_feature = vdev_get_features(v, v->s.feature_sel),
 		.guest_feature_select = v->s.driver_feature_sel,
-		.guest_feature = v->s.driver_feature_sel < 2
-					 ? (uint32_t)(v->s.driver_features >> 32 * v->s.driver_feature_sel)
-					 : 0,
+		.guest_feature =
+			v->s.driver_feature_sel < 2
+				? (uint32_t)(v->s.driver_features >> 32 * v->s.driver_feature_sel)
+				: 0,
 		.msix_config = t->s.config_vector,
 		.num_queues = (uint16_t)v->s.nvq,
 		.device_status = (uint8_t)v->s.status,
@@ -278,15 +279,17 @@ static void place_kicks(struct vpci *t)
 
 /* --- configuration space --- */
 
-/* VIRTIO_PCI_CAP_PCI_CFG: the BAR seen through a window of up to 4 bytes, for firmware that cannot map it */
+/* VIRTIO_PCI_CAP_PCI_CFG: the BAR seen through a window of up to 4 bytes, for firmware that cannot
+ * map it */
 static bool window_target(struct vpci *t, uint32_t *off, uint32_t *len)
 {
 	const uint8_t *cap = t->fn.s.cfg + t->window;
 
 	memcpy(off, cap + offsetof(struct virtio_pci_cap, offset), 4);
 	memcpy(len, cap + offsetof(struct virtio_pci_cap, length), 4);
-	return !cap[offsetof(struct virtio_pci_cap, bar)] && (*len == 1 || *len == 2 || *len == 4) &&
-	       *off % *len == 0 && range_fits(*off, *len, BAR_BYTES);
+	return !cap[offsetof(struct virtio_pci_cap, bar)] &&
+	       (*len == 1 || *len == 2 || *len == 4) && *off % *len == 0 &&
+	       range_fits(*off, *len, BAR_BYTES);
 }
 
 static bool in_window(struct vpci *t, unsigned off, unsigned len)
@@ -425,7 +428,9 @@ static const struct vtransport_ops vpci_transport = {
 
 static uint32_t class_of(uint32_t virtio_id)
 {
-	return virtio_id == 1 ? 0x020000 /* network */ : virtio_id == 2 ? 0x010000 /* SCSI: storage */ : 0xff0000;
+	return virtio_id == 1	? 0x020000 /* network */
+	       : virtio_id == 2 ? 0x010000 /* SCSI: storage */
+				: 0xff0000;
 }
 
 int virtio_pci_create(struct vdev *v, const struct vdev_place *place)

@@ -12,12 +12,12 @@
 
 #include "virtio.h"
 
-#define AVAIL_IDX(s)   ((s)->avail + 2)
+#define AVAIL_IDX(s)	 ((s)->avail + 2)
 #define AVAIL_RING(s, i) ((s)->avail + 4 + 2 * (gpa_t)((i) & ((s)->size - 1)))
-#define USED_EVENT(s)  ((s)->avail + 4 + 2 * (gpa_t)(s)->size)
-#define USED_IDX(s)    ((s)->used + 2)
-#define USED_RING(s, i) ((s)->used + 4 + 8 * (gpa_t)((i) & ((s)->size - 1)))
-#define AVAIL_EVENT(s) ((s)->used + 4 + 8 * (gpa_t)(s)->size)
+#define USED_EVENT(s)	 ((s)->avail + 4 + 2 * (gpa_t)(s)->size)
+#define USED_IDX(s)	 ((s)->used + 2)
+#define USED_RING(s, i)	 ((s)->used + 4 + 8 * (gpa_t)((i) & ((s)->size - 1)))
+#define AVAIL_EVENT(s)	 ((s)->used + 4 + 8 * (gpa_t)(s)->size)
 
 /* the walk along one chain */
 struct walk {
@@ -43,7 +43,8 @@ static bool add_piece(struct vdev *v, struct vq_buf *b, uint64_t addr, uint32_t 
 		return true;
 	pieces = gmem_iov(v->dev.m->mem, addr, len, &b->iov[n], VQ_IOV_MAX - n);
 	if (pieces < 0) {
-		vdev_broken(v, pieces == -E2BIG ? "a chain of too many buffers" : "a buffer outside memory");
+		vdev_broken(v, pieces == -E2BIG ? "a chain of too many buffers"
+						: "a buffer outside memory");
 		return false;
 	}
 	if (in) {
@@ -193,7 +194,8 @@ static bool wanted(struct vdev *v, struct vq_state *s)
 	/* used.idx must be visible before the driver's wish is read */
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (!vdev_has(v, VIRTIO_RING_F_EVENT_IDX))
-		return !gmem_ld16(v->dev.m->mem, s->avail, &flags) && !(flags & VRING_AVAIL_F_NO_INTERRUPT);
+		return !gmem_ld16(v->dev.m->mem, s->avail, &flags) &&
+		       !(flags & VRING_AVAIL_F_NO_INTERRUPT);
 	if (gmem_ld16(v->dev.m->mem, USED_EVENT(s), &event))
 		return false;
 	return vring_need_event(event, new, old);

@@ -70,13 +70,15 @@ long client_ask(const char *name, const char *request, void **ret)
 		return -1;
 	}
 	close(fd);
-	if (sscanf(buf, "ok %ld%n", &len, &head) == 1 && len >= 0 && buf[head] == '\n' && have - head - 1 == len) {
+	if (sscanf(buf, "ok %ld%n", &len, &head) == 1 && len >= 0 && buf[head] == '\n' &&
+	    have - head - 1 == len) {
 		memmove(buf, buf + head + 1, (size_t)len);
 		*ret = buf;
 		return len;
 	}
 	buf[strcspn(buf, "\n")] = '\0';
-	complain("machine '%s': %s", name, strncmp(buf, "error ", 6) ? "its answer makes no sense" : buf + 6);
+	complain("machine '%s': %s", name,
+		 strncmp(buf, "error ", 6) ? "its answer makes no sense" : buf + 6);
 	free(buf);
 	return -1;
 }

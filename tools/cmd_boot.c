@@ -19,20 +19,21 @@
 enum { FLAG_TIMING, FLAGS };
 
 static const struct flag flags[] = {
-	[FLAG_TIMING] = { "timing", NULL, "print how long each phase of the start took, on stderr" },
+	[FLAG_TIMING] = { "timing", NULL,
+			  "print how long each phase of the start took, on stderr" },
 	{ NULL, NULL, NULL },
 };
 
 struct session {
 	struct hutch *h;
 	char name[64];
-	int run_lock;	     /* of the run folder, -1 without a name */
-	int signals;	     /* signalfd */
-	int guest_in;	     /* our end of the console's input, -1 when the machine reads stdin itself */
-	int guest_end;	     /* the machine's end */
-	bool escaped;	     /* the last key was Ctrl-A */
+	int run_lock;  /* of the run folder, -1 without a name */
+	int signals;   /* signalfd */
+	int guest_in;  /* our end of the console's input, -1 when the machine reads stdin itself */
+	int guest_end; /* the machine's end */
+	bool escaped;  /* the last key was Ctrl-A */
 	int stop_signal;
-	double exec_us;	     /* processor time this process used before main() */
+	double exec_us; /* processor time this process used before main() */
 };
 
 /* with a terminal the keys pass through us, for the escape; else the machine reads stdin itself */
@@ -41,7 +42,8 @@ static int connect_console(struct session *s)
 	char where[32];
 	int pair[2];
 
-	if (hutch_get(s->h, "console", where, sizeof(where)) || strcmp(where, "-") || !isatty(STDIN_FILENO))
+	if (hutch_get(s->h, "console", where, sizeof(where)) || strcmp(where, "-") ||
+	    !isatty(STDIN_FILENO))
 		return 0;
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return -errno;
@@ -61,7 +63,8 @@ static int use_default_guest(struct session *s)
 	if (path[0])
 		return 0;
 	if (guest_kernel(path, sizeof(path))) {
-		complain("kernel: none is given and no default guest is prepared; name one with --kernel FILE, "
+		complain("kernel: none is given and no default guest is prepared; name one with "
+			 "--kernel FILE, "
 			 "or run 'make guest'");
 		return -1;
 	}
@@ -100,7 +103,8 @@ static int catch_signals(void)
 
 static void tell_keys(void)
 {
-	dprintf(STDERR_FILENO, "\r\nhutch: Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A\r\n");
+	dprintf(STDERR_FILENO,
+		"\r\nhutch: Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A\r\n");
 }
 
 /* one key from the terminal: false when it ends the machine */
@@ -168,10 +172,12 @@ static void print_timing(const struct session *s)
 	struct hutch_phase phase;
 	double sum = s->exec_us;
 
-	fprintf(stderr, "hutch: %-12s %8.0f us of processor time before main()\n", "exec", s->exec_us);
+	fprintf(stderr, "hutch: %-12s %8.0f us of processor time before main()\n", "exec",
+		s->exec_us);
 	for (unsigned i = 0; !hutch_timing(s->h, i, &phase); i++) {
 		sum += phase.us;
-		fprintf(stderr, "hutch: %-12s %8.0f us, %8.0f us so far\n", phase.name, phase.us, sum);
+		fprintf(stderr, "hutch: %-12s %8.0f us, %8.0f us so far\n", phase.name, phase.us,
+			sum);
 	}
 }
 
@@ -261,9 +267,12 @@ const struct verb verb_boot = {
 	.name = "boot",
 	.args = "[FLAGS]",
 	.summary = "boot a kernel in a raw machine, its serial console on this terminal",
-	.text = "Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A. Without --kernel the default guest\n"
-		"boots. The exit status is 0 when the guest powers off or reboots, 1 when this host or a\n"
-		"file is at fault, 2 for flags that make no sense, 3 when the guest's kernel panics, 4 when\n"
+	.text = "Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A. Without --kernel the "
+		"default guest\n"
+		"boots. The exit status is 0 when the guest powers off or reboots, 1 when this "
+		"host or a\n"
+		"file is at fault, 2 for flags that make no sense, 3 when the guest's kernel "
+		"panics, 4 when\n"
 		"the guest dies of a triple fault, and 128+N when signal N ends the machine.",
 	.flags = flags,
 	.machine = true,

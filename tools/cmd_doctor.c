@@ -11,10 +11,10 @@
  * work on this host.
  */
 static const unsigned char probe_code[] = {
-	0x66, 0xba, 0x04, 0x06,	      /* mov $0x604, %dx */
-	0x66, 0xb8, 0x00, 0x20,	      /* mov $0x2000, %ax */
-	0x66, 0xef,		      /* out %ax, %dx */
-	0xf4, 0xeb, 0xfd,	      /* hlt; jmp to it */
+	0x66, 0xba, 0x04, 0x06, /* mov $0x604, %dx */
+	0x66, 0xb8, 0x00, 0x20, /* mov $0x2000, %ax */
+	0x66, 0xef,		/* out %ax, %dx */
+	0xf4, 0xeb, 0xfd,	/* hlt; jmp to it */
 };
 
 struct probe {
@@ -102,7 +102,8 @@ static void kernel_line(void)
 
 	if (guest_kernel(path, sizeof(path)))
 		line("missing", "guest kernel", "none is prepared",
-		     "'make guest' in hutch's folder, or name one in HUTCH_KERNEL or with --kernel");
+		     "'make guest' in hutch's folder, or name one in HUTCH_KERNEL or with "
+		     "--kernel");
 	else
 		line("ok", "guest kernel", path, NULL);
 }
@@ -128,7 +129,8 @@ static int run_doctor(int argc, char **argv, const struct verb *verb)
 		line("BROKEN", "a guest", why, NULL);
 		broken = true;
 	}
-	puts(broken ? "\nthis host is not ready: see BROKEN above; tests/testbed runs hutch on an emulated one"
+	puts(broken ? "\nthis host is not ready: see BROKEN above; tests/testbed runs hutch on an "
+		      "emulated one"
 		    : "\nthis host is ready");
 	return broken ? EXIT_FAIL : 0;
 }

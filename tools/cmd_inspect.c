@@ -9,7 +9,8 @@ enum { FLAG_JSON, FLAG_BLOB, FLAGS };
 
 static const struct flag flags[] = {
 	[FLAG_JSON] = { "json", NULL, "print the tree as one JSON object" },
-	[FLAG_BLOB] = { "blob", NULL, "write the tree itself, a flattened device tree that fdtdump(1) reads" },
+	[FLAG_BLOB] = { "blob", NULL,
+			"write the tree itself, a flattened device tree that fdtdump(1) reads" },
 	{ NULL, NULL, NULL },
 };
 
@@ -67,10 +68,14 @@ static int run_inspect(int argc, char **argv, const struct verb *verb)
 const struct verb verb_inspect = {
 	.name = "inspect",
 	.args = "[FLAGS] [NAME]",
-	.summary = "print the tree of a running machine, or of the one that flags and files describe",
-	.text = "With NAME, the machine that was started with --name NAME stands still for a moment and\n"
-		"tells its configuration and all of its state: processors, interrupt controllers, devices.\n"
-		"Without, nothing is started: the tree is what `hutch boot` with these flags would make.",
+	.summary =
+		"print the tree of a running machine, or of the one that flags and files describe",
+	.text = "With NAME, the machine that was started with --name NAME stands still for a "
+		"moment and\n"
+		"tells its configuration and all of its state: processors, interrupt controllers, "
+		"devices.\n"
+		"Without, nothing is started: the tree is what `hutch boot` with these flags would "
+		"make.",
 	.flags = flags,
 	.machine = true,
 	.run = run_inspect,

@@ -22,7 +22,8 @@ static int beside(const char *file, char *buf, size_t size)
 		return -ENOENT;
 	*slash = '\0';
 	for (unsigned i = 0; i < sizeof(place) / sizeof(place[0]); i++)
-		if (snprintf(buf, size, "%s/%s/%s", exe, place[i], file) < (int)size && !access(buf, R_OK))
+		if (snprintf(buf, size, "%s/%s/%s", exe, place[i], file) < (int)size &&
+		    !access(buf, R_OK))
 			return 0;
 	return -ENOENT;
 }

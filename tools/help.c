@@ -5,7 +5,8 @@
 
 #define COLUMN 30
 
-static void option(FILE *out, const char *name, const char *arg, const char *dflt, const char *help, bool list)
+static void option(FILE *out, const char *name, const char *arg, const char *dflt, const char *help,
+		   bool list)
 {
 	char left[128];
 	int n = snprintf(left, sizeof(left), "  --%s%s%s", name, arg ? " " : "", arg ? arg : "");
@@ -26,7 +27,8 @@ void help_verb(const struct verb *verb, FILE *out)
 {
 	struct hutch_key key;
 
-	fprintf(out, "usage: hutch %s%s%s\n%s\n", verb->name, *verb->args ? " " : "", verb->args, verb->summary);
+	fprintf(out, "usage: hutch %s%s%s\n%s\n", verb->name, *verb->args ? " " : "", verb->args,
+		verb->summary);
 	if (verb->text)
 		fprintf(out, "\n%s\n", verb->text);
 	if (verb->machine || verb->flags)
@@ -34,14 +36,17 @@ void help_verb(const struct verb *verb, FILE *out)
 	for (unsigned i = 0; verb->machine && !hutch_key(i, &key); i++)
 		option(out, key.name, key.arg, key.dflt, key.help, key.list);
 	if (verb->machine)
-		option(out, "config", "FILE", NULL, "merge a YAML or JSON file of these keys; also -C FILE", true);
+		option(out, "config", "FILE", NULL,
+		       "merge a YAML or JSON file of these keys; also -C FILE", true);
 	for (const struct flag *f = verb->flags; f && f->name; f++)
 		option(out, f->name, f->arg, NULL, f->help, false);
 }
 
 void help_all(FILE *out)
 {
-	fputs("usage: hutch VERB [FLAGS] [ARGUMENTS]\n\nhutch runs untrusted work in a microVM of its own.\n\nverbs:\n", out);
+	fputs("usage: hutch VERB [FLAGS] [ARGUMENTS]\n\nhutch runs untrusted work in a microVM of "
+	      "its own.\n\nverbs:\n",
+	      out);
 	for (unsigned i = 0; verbs[i]; i++)
 		fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
 	fputs("\n'hutch help VERB' tells more of one.\n", out);
@@ -65,7 +70,8 @@ static void roff(FILE *out, const char *text)
 	}
 }
 
-static void man_option(FILE *out, const char *name, const char *arg, const char *dflt, const char *help)
+static void man_option(FILE *out, const char *name, const char *arg, const char *dflt,
+		       const char *help)
 {
 	fputs(".TP\n\\fB\\-\\-", out);
 	for (; *name; name++)
@@ -107,12 +113,14 @@ static void man_verb(const struct verb *verb, FILE *out)
 	fputs(".PP\nand the machine's flags:\n", out);
 	for (unsigned i = 0; !hutch_key(i, &key); i++)
 		man_option(out, key.name, key.arg, key.dflt, key.help);
-	man_option(out, "config", "FILE", NULL, "merge a YAML or JSON file of these keys; also -C FILE");
+	man_option(out, "config", "FILE", NULL,
+		   "merge a YAML or JSON file of these keys; also -C FILE");
 }
 
 static void man_page(FILE *out)
 {
-	fputs(".TH HUTCH 1 \"\" \"hutch " HUTCH_VERSION "\"\n.SH NAME\nhutch \\- run untrusted work in a microVM of its own\n"
+	fputs(".TH HUTCH 1 \"\" \"hutch " HUTCH_VERSION
+	      "\"\n.SH NAME\nhutch \\- run untrusted work in a microVM of its own\n"
 	      ".SH SYNOPSIS\n.B hutch\n.I VERB\n[\\fIFLAGS\\fR] [\\fIARGUMENTS\\fR]\n.SH VERBS\n",
 	      out);
 	for (unsigned i = 0; verbs[i]; i++)
@@ -144,7 +152,8 @@ static int run_help(int argc, char **argv, const struct verb *verb)
 	return 0;
 }
 
-static const struct flag help_flags[] = { { "man", NULL, "print the manual page, for man(1)" }, { NULL, NULL, NULL } };
+static const struct flag help_flags[] = { { "man", NULL, "print the manual page, for man(1)" },
+					  { NULL, NULL, NULL } };
 
 const struct verb verb_help = {
 	.name = "help",

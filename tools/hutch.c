@@ -31,8 +31,8 @@ static int unknown_verb(const char *word)
 	for (unsigned i = 0; verbs[i] && i < 31; i++)
 		names[i] = verbs[i]->name;
 	near = hutch_nearest(word, names);
-	complain("there is no verb '%s'%s%s%s; 'hutch help' lists them", word, near ? "; did you mean '" : "",
-		 near ? near : "", near ? "'?" : "");
+	complain("there is no verb '%s'%s%s%s; 'hutch help' lists them", word,
+		 near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 	return EXIT_USAGE;
 }
 

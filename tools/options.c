@@ -58,8 +58,8 @@ static int unknown(const struct parser *p, const char *flag, size_t len)
 		names[n++] = p->verb->flags[i].name;
 	snprintf(word, sizeof(word), "%.*s", (int)(len < 60 ? len : 60), flag);
 	near = hutch_nearest(word, names);
-	complain("%s: unknown flag --%s%s%s%s", p->verb->name, word, near ? "; did you mean --" : "",
-		 near ? near : "", near ? "?" : "");
+	complain("%s: unknown flag --%s%s%s%s", p->verb->name, word,
+		 near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
 	return -1;
 }
 
@@ -75,7 +75,8 @@ static int set_key(struct parser *p, int i, const struct hutch_key *key, const c
 	return -1;
 }
 
-/* one "--flag", "--flag=value" or "--flag value": how many arguments it took, -1 after a complaint */
+/* one "--flag", "--flag=value" or "--flag value": how many arguments it took, -1 after a complaint
+ */
 static int take(struct parser *p, int argc, char **argv)
 {
 	const char *flag = argv[0] + 2, *eq = strchr(flag, '='), *text = eq ? eq + 1 : NULL;
@@ -88,7 +89,8 @@ static int take(struct parser *p, int argc, char **argv)
 		return unknown(p, flag, len);
 	wants = i >= 0 ? key.arg != NULL : p->verb->flags[own].arg != NULL;
 	if (wants && !text && argc < 2) {
-		complain("--%.*s: a value is missing: %s", (int)len, flag, i >= 0 ? key.arg : p->verb->flags[own].arg);
+		complain("--%.*s: a value is missing: %s", (int)len, flag,
+			 i >= 0 ? key.arg : p->verb->flags[own].arg);
 		return -1;
 	}
 	if (wants && !text)

@@ -36,14 +36,16 @@ int rundir_path(const char *name, const char *file, char *buf, size_t size)
 	if (root_path(buf, size))
 		return -ENAMETOOLONG;
 	n = strlen(buf);
-	return snprintf(buf + n, size - n, "/%s%s%s", name, *file ? "/" : "", file) < (int)(size - n)
+	return snprintf(buf + n, size - n, "/%s%s%s", name, *file ? "/" : "", file) <
+			       (int)(size - n)
 		       ? 0
 		       : -ENAMETOOLONG;
 }
 
 static bool good_name(const char *name)
 {
-	size_t n = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+	size_t n =
+		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
 
 	return *name && *name != '.' && *name != '-' && !name[n] && n < 64;
 }
@@ -69,7 +71,9 @@ int rundir_make(const char *name)
 	int fd, r;
 
 	if (!good_name(name)) {
-		complain("--name: '%s' is not a name; use up to 63 letters, digits, dots, dashes, underscores", name);
+		complain("--name: '%s' is not a name; use up to 63 letters, digits, dots, dashes, "
+			 "underscores",
+			 name);
 		return -1;
 	}
 	r = make_root();
@@ -85,7 +89,8 @@ int rundir_make(const char *name)
 		return -1;
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
-		complain("a machine named '%s' runs already; stop it, or take another --name", name);
+		complain("a machine named '%s' runs already; stop it, or take another --name",
+			 name);
 		close(fd);
 		return -1;
 	}
@@ -100,7 +105,8 @@ void rundir_remove(const char *name, int fd)
 	char path[256];
 
 	for (unsigned i = 0; i < 3; i++)
-		if (!rundir_path(name, file[i], path, sizeof(path)) && unlink(path) && errno == EISDIR)
+		if (!rundir_path(name, file[i], path, sizeof(path)) && unlink(path) &&
+		    errno == EISDIR)
 			rmdir(path);
 	close(fd);
 }

@@ -14,9 +14,9 @@ struct flag {
 
 struct verb {
 	const char *name, *args, *summary;
-	const char *text;	   /* for the manual: paragraphs, or NULL */
-	const struct flag *flags;  /* ends with name NULL; may be NULL */
-	bool machine;		   /* takes the machine's keys too */
+	const char *text;	  /* for the manual: paragraphs, or NULL */
+	const struct flag *flags; /* ends with name NULL; may be NULL */
+	bool machine;		  /* takes the machine's keys too */
 	int (*run)(int argc, char **argv, const struct verb *verb);
 };
 
@@ -39,7 +39,8 @@ int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, const
 void help_verb(const struct verb *verb, FILE *out);
 void help_all(FILE *out);
 
-/* the guest that is used when none is named: HUTCH_KERNEL, or what `make guest` prepared: -ENOENT */
+/* the guest that is used when none is named: HUTCH_KERNEL, or what `make guest` prepared: -ENOENT
+ */
 int guest_kernel(char *buf, size_t size);
 int guest_initrd(char *buf, size_t size);
 

@@ -57,15 +57,20 @@ int size_parse(const char *text, uint64_t *ret)
 	uint64_t v, scale;
 
 	if (len < 2 || len > sizeof(digits))
-		return err(-EINVAL, "'%.32s' is not a size; write a number and K, M or G, as in 512M", text);
+		return err(-EINVAL,
+			   "'%.32s' is not a size; write a number and K, M or G, as in 512M", text);
 	unit = strchr(units, toupper((unsigned char)text[len - 1]));
 	if (!unit || isdigit((unsigned char)text[len - 1]))
-		return err(-EINVAL, "'%s' is not a size: its unit is missing; write K, M or G behind it, as in 512M",
+		return err(-EINVAL,
+			   "'%s' is not a size: its unit is missing; write K, M or G behind it, as "
+			   "in 512M",
 			   text);
 	memcpy(digits, text, len - 1);
 	digits[len - 1] = '\0';
 	if (number_parse(digits, &v))
-		return err(-EINVAL, "'%s' is not a size; write a whole number and K, M or G, as in 512M", text);
+		return err(-EINVAL,
+			   "'%s' is not a size; write a whole number and K, M or G, as in 512M",
+			   text);
 	scale = 1ULL << (10 * (unit - units + 1));
 	if (__builtin_mul_overflow(v, scale, &v))
 		return err(-ERANGE, "'%s' does not fit in 64 bits", text);

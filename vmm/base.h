@@ -12,20 +12,20 @@
 
 typedef uint64_t gpa_t; /* guest physical address */
 
-#define KiB (1ULL << 10)
-#define MiB (1ULL << 20)
-#define GiB (1ULL << 30)
+#define KiB			   (1ULL << 10)
+#define MiB			   (1ULL << 20)
+#define GiB			   (1ULL << 30)
 
 #define ARRAY_SIZE(a)		   (sizeof(a) / sizeof((a)[0]))
-#define container_of(p, type, mem) ((type *)(void *)((char *)(p) - offsetof(type, mem)))
+#define container_of(p, type, mem) ((type *)(void *)((char *)(p)-offsetof(type, mem)))
 #define sizeof_field(type, mem)	   sizeof(((type *)0)->mem)
 
-#define printf_like(a, b) __attribute__((format(printf, a, b)))
-#define must_check	  __attribute__((warn_unused_result))
-#define cleanup(fn)	  __attribute__((cleanup(fn)))
+#define printf_like(a, b)	   __attribute__((format(printf, a, b)))
+#define must_check		   __attribute__((warn_unused_result))
+#define cleanup(fn)		   __attribute__((cleanup(fn)))
 
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#define MIN(a, b)		   ((a) < (b) ? (a) : (b))
+#define MAX(a, b)		   ((a) > (b) ? (a) : (b))
 
 /*
  * err() - record a message for the person and return @code (a -errno)
@@ -39,10 +39,10 @@ void err_clear(void);
 
 /* BUG_ON() - a mistake of ours; never for what a guest, a file or a host did */
 void bug(const char *file, int line, const char *what) __attribute__((noreturn));
-#define BUG_ON(cond)                                      \
-	do {                                              \
-		if (__builtin_expect(!!(cond), 0))        \
-			bug(__FILE__, __LINE__, #cond);   \
+#define BUG_ON(cond)                                    \
+	do {                                            \
+		if (__builtin_expect(!!(cond), 0))      \
+			bug(__FILE__, __LINE__, #cond); \
 	} while (0)
 
 static inline bool is_pow2(uint64_t v)

@@ -10,10 +10,11 @@ int bus_add(struct bus *bus, enum bus_kind kind, uint64_t base, uint64_t len, st
 	BUG_ON(!len || base + len < base);
 	for (unsigned i = 0; i < bus->n[kind]; i++)
 		if (ranges_overlap(base, len, r[i].base, r[i].len))
-			return err(-EBUSY, "%s: %#lx to %#lx belongs to %s already", dev->name, base,
-				   base + len - 1, r[i].dev->name);
+			return err(-EBUSY, "%s: %#lx to %#lx belongs to %s already", dev->name,
+				   base, base + len - 1, r[i].dev->name);
 	if (at == BUS_RANGES)
-		return err(-ENOSPC, "%s: the bus has no room for more than %d ranges", dev->name, BUS_RANGES);
+		return err(-ENOSPC, "%s: the bus has no room for more than %d ranges", dev->name,
+			   BUS_RANGES);
 	for (; at && r[at - 1].base > base; at--)
 		r[at] = r[at - 1];
 	r[at] = (struct bus_range){ base, len, dev, ops };
@@ -21,7 +22,8 @@ int bus_add(struct bus *bus, enum bus_kind kind, uint64_t base, uint64_t len, st
 	return 0;
 }
 
-static const struct bus_range *find(const struct bus *bus, enum bus_kind kind, uint64_t addr, unsigned len)
+static const struct bus_range *find(const struct bus *bus, enum bus_kind kind, uint64_t addr,
+				    unsigned len)
 {
 	unsigned lo = 0, hi = bus->n[kind];
 

@@ -38,10 +38,12 @@ const struct field conf_fields[] = {
 	       .help = "how the guest reaches its virtio devices: mmio or pci"),
 	F_ENUM(struct conf, on_reboot, reboot_names, .arg = "WHAT", .dflt = "exit",
 	       .help = "when the guest reboots: exit, or reset the machine in place"),
-	F_BOOL(struct conf, pit, .help = "give the machine an i8254 timer, for kernels without kvmclock"),
+	F_BOOL(struct conf, pit,
+	       .help = "give the machine an i8254 timer, for kernels without kvmclock"),
 	F_STR(struct conf, console, .arg = "WHERE", .dflt = "-",
 	      .help = "serial console: - (this terminal), none, a file, or fd:IN:OUT"),
-	F_STR(struct conf, name, .arg = "NAME", .help = "name under which other commands find the machine"),
+	F_STR(struct conf, name, .arg = "NAME",
+	      .help = "name under which other commands find the machine"),
 	F_STR(struct conf, ctl, .arg = "PATH", .help = "Unix socket for control, made by --name"),
 	F_END,
 };
@@ -70,12 +72,14 @@ int conf_check(const struct conf *conf)
 		return err(-EINVAL, "kernel: none is given; name one with --kernel FILE");
 	for (unsigned i = 0; i < conf->disks; i++) {
 		if (!conf->disk[i].path[0])
-			return err(-EINVAL, "disk %u: a path is missing; write --disk PATH[,ro]", i);
+			return err(-EINVAL, "disk %u: a path is missing; write --disk PATH[,ro]",
+				   i);
 		for (unsigned j = 0; j < i; j++)
 			if (!strcmp(conf->disk[i].path, conf->disk[j].path) &&
 			    !(conf->disk[i].ro && conf->disk[j].ro))
 				return err(-EINVAL,
-					   "disk %s: is given twice and may be written; give it once, or ro both times",
+					   "disk %s: is given twice and may be written; give it "
+					   "once, or ro both times",
 					   conf->disk[i].path);
 	}
 	for (unsigned i = 0; i < conf->initrds; i++)

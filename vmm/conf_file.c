@@ -86,8 +86,8 @@ static int read_list(struct reader *in, const struct field *f, const char *what,
 		} else if (e.type != YAML_MAPPING_START_EVENT) {
 			r = fail(in, &e, "a list item is neither a value nor a mapping");
 		} else if (*used == f->count) {
-			r = err(-E2BIG, "%s: more than %u are given; the machine takes %u", what, f->count,
-				f->count);
+			r = err(-E2BIG, "%s: more than %u are given; the machine takes %u", what,
+				f->count, f->count);
 		} else {
 			field_defaults(f->sub, field_at(f, obj, *used), f->size);
 			r = read_mapping(in, f->sub, field_at(f, obj, *used));

@@ -74,7 +74,8 @@ static void drop(struct client *c)
 static void send_answer(struct client *c)
 {
 	while (c->sent < c->len) {
-		ssize_t n = send(c->h.fd, c->answer + c->sent, c->len - c->sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send(c->h.fd, c->answer + c->sent, c->len - c->sent,
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -171,7 +172,9 @@ static void on_connect(void *arg, uint32_t events)
 
 		if (c->used)
 			continue;
-		*c = (struct client){ .ctl = ctl, .used = true, .h = { fd, EPOLLIN, on_client, c } };
+		*c = (struct client){ .ctl = ctl,
+				      .used = true,
+				      .h = { fd, EPOLLIN, on_client, c } };
 		if (!loop_fd_add(ctl->loop, &c->h))
 			return;
 		c->used = false;

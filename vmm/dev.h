@@ -25,6 +25,8 @@
 #include "log.h"
 #include "loop.h"
 
+enum machine_event { MACHINE_POWEROFF = 1, MACHINE_REBOOT, MACHINE_PANIC };
+
 /* what a device may use of the machine */
 struct machine {
 	struct gmem *mem;
@@ -35,7 +37,16 @@ struct machine {
 	void (*event)(struct machine *m, int event, const char *why);
 };
 
-enum machine_event { MACHINE_POWEROFF = 1, MACHINE_REBOOT, MACHINE_PANIC };
+/*
+ * The reset control register, port 0xcf9 of a PC: bit 2 resets.  With a PCI bus
+ * it lies inside the bus's own ports, so whoever decodes it calls this.
+ */
+static inline void machine_reset_register(struct machine *m, uint8_t *reg, uint8_t v)
+{
+	*reg = v & (uint8_t)~4U;
+	if (v & 4)
+		m->event(m, MACHINE_REBOOT, "the guest rebooted");
+}
 
 /* where the board puts a device with fixed registers */
 struct dev_place {
@@ -69,7 +80,7 @@ struct dev_type {
 	/* @conf is the device's own configuration, NULL where there is none */
 	int (*create)(struct dev *dev, const void *conf);
 	void (*reset)(struct dev *dev);
-	void (*drain)(struct dev *dev);	 /* called without the lock; others with it */
+	void (*drain)(struct dev *dev); /* called without the lock; others with it */
 	int (*loaded)(struct dev *dev);
 	void (*resume)(struct dev *dev); /* after loaded() or a pause: look at every queue */
 	void (*destroy)(struct dev *dev);

@@ -122,7 +122,8 @@ static int parse_struct(const struct field *table, const char *what, const char 
 		}
 		item[n] = '\0';
 		if (*text == ',' && !*++text)
-			return err(-EINVAL, "%s: ends in a comma; write ,, for a comma in a value", what);
+			return err(-EINVAL, "%s: ends in a comma; write ,, for a comma in a value",
+				   what);
 		eq = strchr(item, '=');
 		if (first && !(eq && (*eq = '\0', field_find(table, item)))) {
 			if (eq)
@@ -146,7 +147,8 @@ static int parse_list(const struct field *f, const char *what, const char *text,
 	int r;
 
 	if (*used >= f->count)
-		return err(-E2BIG, "%s: more than %u are given; the machine takes %u", what, f->count, f->count);
+		return err(-E2BIG, "%s: more than %u are given; the machine takes %u", what,
+			   f->count, f->count);
 	element = field_at(f, obj, *used);
 	field_defaults(f->sub, element, f->size);
 	r = parse_struct(f->sub, what, text, element);
@@ -161,8 +163,8 @@ int field_parse(const struct field *f, const char *what, const char *text, void 
 	case FIELD_STR:
 		if (!str_copy(field_at(f, obj, 0), f->size, text))
 			return 0;
-		return err(-E2BIG, "%s: %zu bytes are too long; at most %u are taken", what, strlen(text),
-			   f->size - 1);
+		return err(-E2BIG, "%s: %zu bytes are too long; at most %u are taken", what,
+			   strlen(text), f->size - 1);
 	case FIELD_STRUCT:
 		BUG_ON(f->count != 1);
 		return parse_struct(f->sub, what, text, field_at(f, obj, 0));
@@ -176,7 +178,8 @@ int field_parse(const struct field *f, const char *what, const char *text, void 
 	}
 }
 
-int field_set(const struct field *table, const char *what, const char *name, const char *text, void *obj)
+int field_set(const struct field *table, const char *what, const char *name, const char *text,
+	      void *obj)
 {
 	const struct field *f = field_find(table, name);
 	const char *names[NAMES_MAX] = { NULL }, *near;
@@ -189,7 +192,8 @@ int field_set(const struct field *table, const char *what, const char *name, con
 				names[n++] = g->name;
 		near = nearest(name, names);
 		if (near)
-			return err(-EINVAL, "%s: unknown key '%.64s'; did you mean '%s'?", what, name, near);
+			return err(-EINVAL, "%s: unknown key '%.64s'; did you mean '%s'?", what,
+				   name, near);
 		return err(-EINVAL, "%s: unknown key '%.64s'", what, name);
 	}
 	snprintf(where, sizeof(where), "%s: %s", what, name);

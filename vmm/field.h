@@ -13,57 +13,57 @@
 #include "base.h"
 
 enum field_kind {
-	FIELD_UINT,	/* uint8_t .. uint64_t */
-	FIELD_BOOL,	/* bool; in text: yes, no, true, false, on, off */
-	FIELD_SIZE,	/* uint64_t; in text: 512M */
-	FIELD_ENUM,	/* uint32_t, an index into names; saved by its name */
-	FIELD_STR,	/* char[], NUL-terminated */
-	FIELD_BYTES,	/* opaque bytes */
-	FIELD_BLOB,	/* bytes, of which a uint32_t beside them says how many are used */
-	FIELD_STRUCT,	/* one struct, or count of them */
-	FIELD_LIST,	/* up to count structs, of which a uint32_t says how many are used */
+	FIELD_UINT,   /* uint8_t .. uint64_t */
+	FIELD_BOOL,   /* bool; in text: yes, no, true, false, on, off */
+	FIELD_SIZE,   /* uint64_t; in text: 512M */
+	FIELD_ENUM,   /* uint32_t, an index into names; saved by its name */
+	FIELD_STR,    /* char[], NUL-terminated */
+	FIELD_BYTES,  /* opaque bytes */
+	FIELD_BLOB,   /* bytes, of which a uint32_t beside them says how many are used */
+	FIELD_STRUCT, /* one struct, or count of them */
+	FIELD_LIST,   /* up to count structs, of which a uint32_t says how many are used */
 };
 
 struct field {
 	const char *name; /* NULL ends a table */
 	uint8_t kind;
-	uint16_t count;	  /* FIELD_STRUCT, FIELD_LIST: elements; else 1 */
-	uint32_t off;	  /* where in the struct */
-	uint32_t size;	  /* of one element */
+	uint16_t count;	   /* FIELD_STRUCT, FIELD_LIST: elements; else 1 */
+	uint32_t off;	   /* where in the struct */
+	uint32_t size;	   /* of one element */
 	uint32_t used_off; /* FIELD_LIST, FIELD_BLOB: where the count of used elements is */
-	uint64_t lo, hi;  /* accepted range of numbers */
+	uint64_t lo, hi;   /* accepted range of numbers */
 	const struct field *sub;
 	const char *const *names; /* FIELD_ENUM: NULL-terminated */
 	const char *dflt;	  /* as text; a struct is valid after field_defaults() */
 	const char *arg, *help;	  /* for people; a field without help is not shown to them */
 };
 
-#define FIELD_NUM(k, s, f, l, h, ...)                                                             \
-	{                                                                                         \
-		.name = #f, .kind = (k), .count = 1, .off = offsetof(s, f),                       \
-		.size = sizeof_field(s, f), .lo = (l), .hi = (h), __VA_ARGS__                     \
+#define FIELD_NUM(k, s, f, l, h, ...)                                         \
+	{                                                                     \
+		.name = #f, .kind = (k), .count = 1, .off = offsetof(s, f),   \
+		.size = sizeof_field(s, f), .lo = (l), .hi = (h), __VA_ARGS__ \
 	}
 
-#define F_UINT(s, f, ...)	   FIELD_NUM(FIELD_UINT, s, f, 0, UINT64_MAX, __VA_ARGS__)
-#define F_RANGE(s, f, l, h, ...)   FIELD_NUM(FIELD_UINT, s, f, l, h, __VA_ARGS__)
-#define F_BOOL(s, f, ...)	   FIELD_NUM(FIELD_BOOL, s, f, 0, 1, __VA_ARGS__)
-#define F_SIZE(s, f, l, h, ...)	   FIELD_NUM(FIELD_SIZE, s, f, l, h, __VA_ARGS__)
-#define F_ENUM(s, f, n, ...)	   FIELD_NUM(FIELD_ENUM, s, f, 0, 0, .names = (n), __VA_ARGS__)
-#define F_STR(s, f, ...)	   FIELD_NUM(FIELD_STR, s, f, 0, 0, __VA_ARGS__)
-#define F_BYTES(s, f, ...)	   FIELD_NUM(FIELD_BYTES, s, f, 0, 0, __VA_ARGS__)
-#define F_BLOB(s, f, n)		   FIELD_NUM(FIELD_BLOB, s, f, 0, 0, .used_off = offsetof(s, n))
-#define F_STRUCT(s, f, t)	   FIELD_NUM(FIELD_STRUCT, s, f, 0, 0, .sub = (t))
+#define F_UINT(s, f, ...)	 FIELD_NUM(FIELD_UINT, s, f, 0, UINT64_MAX, __VA_ARGS__)
+#define F_RANGE(s, f, l, h, ...) FIELD_NUM(FIELD_UINT, s, f, l, h, __VA_ARGS__)
+#define F_BOOL(s, f, ...)	 FIELD_NUM(FIELD_BOOL, s, f, 0, 1, __VA_ARGS__)
+#define F_SIZE(s, f, l, h, ...)	 FIELD_NUM(FIELD_SIZE, s, f, l, h, __VA_ARGS__)
+#define F_ENUM(s, f, n, ...)	 FIELD_NUM(FIELD_ENUM, s, f, 0, 0, .names = (n), __VA_ARGS__)
+#define F_STR(s, f, ...)	 FIELD_NUM(FIELD_STR, s, f, 0, 0, __VA_ARGS__)
+#define F_BYTES(s, f, ...)	 FIELD_NUM(FIELD_BYTES, s, f, 0, 0, __VA_ARGS__)
+#define F_BLOB(s, f, n)		 FIELD_NUM(FIELD_BLOB, s, f, 0, 0, .used_off = offsetof(s, n))
+#define F_STRUCT(s, f, t)	 FIELD_NUM(FIELD_STRUCT, s, f, 0, 0, .sub = (t))
 #define FIELD_MANY(k, s, f, t, ...)                                                               \
 	{                                                                                         \
 		.name = #f, .kind = (k), .count = ARRAY_SIZE(((s *)0)->f), .off = offsetof(s, f), \
 		.size = sizeof(((s *)0)->f[0]), .sub = (t), __VA_ARGS__                           \
 	}
 #define F_ARRAY(s, f, t) FIELD_MANY(FIELD_STRUCT, s, f, t)
-#define F_LIST(s, f, n, t, ...)                                                                   \
+#define F_LIST(s, f, n, t, ...) \
 	FIELD_MANY(FIELD_LIST, s, f, t, .used_off = offsetof(s, n), __VA_ARGS__)
-#define F_END                                                                                     \
-	{                                                                                         \
-		.name = NULL                                                                      \
+#define F_END                \
+	{                    \
+		.name = NULL \
 	}
 
 #define for_each_field(f, table) for (const struct field *f = (table); f->name; f++)
@@ -94,7 +94,8 @@ void field_put(const struct field *f, void *obj, uint64_t v);
  */
 int field_parse(const struct field *f, const char *what, const char *text, void *obj) must_check;
 
-/* field_set() - field_parse() of @table's field @name; an unknown one is answered with the nearest */
+/* field_set() - field_parse() of @table's field @name; an unknown one is answered with the nearest
+ */
 int field_set(const struct field *table, const char *what, const char *name, const char *text,
 	      void *obj) must_check;
 

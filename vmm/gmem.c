@@ -58,7 +58,8 @@ bool gmem_is_ram(const struct gmem *mem, gpa_t gpa, uint64_t len)
 static void *map_guarded(uint64_t len)
 {
 	uint64_t span = len + 2 * MiB + GMEM_PAGE;
-	uint8_t *p = mmap(NULL, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *p =
+		mmap(NULL, span, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint8_t *start;
 
 	if (p == MAP_FAILED)
@@ -84,17 +85,19 @@ int gmem_add(struct gmem *mem, gpa_t gpa, uint64_t len)
 	if (!len || gpa % GMEM_PAGE || len % GMEM_PAGE || len > INT64_MAX - 4 * MiB ||
 	    gpa > INT64_MAX - len || mem->n == GMEM_SLOTS ||
 	    (mem->n && gpa < s[-1].gpa + s[-1].len))
-		return err(-EINVAL, "guest memory: %#lx bytes at %#lx are not whole pages in order", len, gpa);
+		return err(-EINVAL, "guest memory: %#lx bytes at %#lx are not whole pages in order",
+			   len, gpa);
 	size_print(len, text, sizeof(text));
 	*s = (struct gmem_slot){ .gpa = gpa, .len = len, .hva = map_guarded(len) };
 	if (!s->hva)
-		return err(-ENOMEM, "guest memory: this host cannot map %s: %s; give less --memory", text,
-			   strerror(errno));
+		return err(-ENOMEM, "guest memory: this host cannot map %s: %s; give less --memory",
+			   text, strerror(errno));
 	s->dirty = mmap(NULL, bitmap_bytes(len), PROT_READ | PROT_WRITE,
 			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (s->dirty == MAP_FAILED) {
 		munmap(s->hva - GMEM_PAGE, len + 2 * GMEM_PAGE);
-		return err(-ENOMEM, "guest memory: no dirty bitmap for %s: %s", text, strerror(errno));
+		return err(-ENOMEM, "guest memory: no dirty bitmap for %s: %s", text,
+			   strerror(errno));
 	}
 	mem->n++;
 	return 0;
@@ -235,7 +238,8 @@ bool gmem_test_clear_dirty(struct gmem *mem, gpa_t gpa)
 	if (!s)
 		return false;
 	p = (gpa - s->gpa) / GMEM_PAGE;
-	return __atomic_fetch_and(&s->dirty[p / WORD_BITS], ~(1UL << p % WORD_BITS), __ATOMIC_RELAXED) >>
+	return __atomic_fetch_and(&s->dirty[p / WORD_BITS], ~(1UL << p % WORD_BITS),
+				  __ATOMIC_RELAXED) >>
 		       p % WORD_BITS &
 	       1;
 }

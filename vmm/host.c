@@ -33,11 +33,13 @@ static void fact_kvm(struct hutch_fact *f)
 
 	if (kvm_open(&kvm)) {
 		say(f, HUTCH_BROKEN, "%s", err_last());
-		f->fix = access("/dev/kvm", F_OK) ? "modprobe kvm_intel or kvm_amd; in a cloud machine ask for nested "
+		f->fix = access("/dev/kvm", F_OK) ? "modprobe kvm_intel or kvm_amd; in a cloud "
+						    "machine ask for nested "
 						    "virtualization; or run in the testbed"
 						  : "sudo usermod -aG kvm $USER, and log in again";
 	} else {
-		say(f, HUTCH_OK, "/dev/kvm opens, API %d, up to %u vCPUs", KVM_API_VERSION, kvm.cpus_max);
+		say(f, HUTCH_OK, "/dev/kvm opens, API %d, up to %u vCPUs", KVM_API_VERSION,
+		    kvm.cpus_max);
 	}
 	kvm_close(&kvm);
 }
@@ -48,8 +50,11 @@ static void fact_virtualization(struct hutch_fact *f)
 		say(f, HUTCH_OK, "the processor runs guests by itself");
 		return;
 	}
-	say(f, HUTCH_BROKEN, "no vmx or svm in /proc/cpuinfo: this KVM emulates guest kernels, and Linux does not run");
-	f->fix = "switch VT-x or AMD-V on in the firmware, use a machine with nested virtualization, or the testbed";
+	say(f, HUTCH_BROKEN,
+	    "no vmx or svm in /proc/cpuinfo: this KVM emulates guest kernels, and Linux does not "
+	    "run");
+	f->fix = "switch VT-x or AMD-V on in the firmware, use a machine with nested "
+		 "virtualization, or the testbed";
 }
 
 static void fact_uffd(struct hutch_fact *f)
@@ -60,8 +65,10 @@ static void fact_uffd(struct hutch_fact *f)
 	if (fd >= 0 || dev >= 0) {
 		say(f, HUTCH_OK, "faults of the kernel too, so snapshots can be paged in lazily");
 	} else {
-		say(f, HUTCH_MISSING, "not allowed: %s; snapshots are read whole before they run", strerror(errno));
-		f->fix = "sysctl vm.unprivileged_userfaultfd=1, or give the user access to /dev/userfaultfd";
+		say(f, HUTCH_MISSING, "not allowed: %s; snapshots are read whole before they run",
+		    strerror(errno));
+		f->fix = "sysctl vm.unprivileged_userfaultfd=1, or give the user access to "
+			 "/dev/userfaultfd";
 	}
 	cleanup_close(&fd);
 	cleanup_close(&dev);
@@ -90,7 +97,8 @@ static void fact_tun(struct hutch_fact *f)
 		close(fd);
 		return;
 	}
-	say(f, HUTCH_MISSING, "/dev/net/tun: %s; networks through a tap are not to be had", strerror(errno));
+	say(f, HUTCH_MISSING, "/dev/net/tun: %s; networks through a tap are not to be had",
+	    strerror(errno));
 	f->fix = "modprobe tun";
 }
 
@@ -101,14 +109,16 @@ static void fact_cgroups(struct hutch_fact *f)
 	if (!statfs("/sys/fs/cgroup", &fs) && fs.f_type == CGROUP2_MAGIC) {
 		bool writable = !access("/sys/fs/cgroup/cgroup.subtree_control", W_OK);
 
-		say(f, HUTCH_OK, "version 2%s", writable ? ", writable" : ", not writable by this user");
+		say(f, HUTCH_OK, "version 2%s",
+		    writable ? ", writable" : ", not writable by this user");
 		return;
 	}
 	if (!access("/sys/fs/cgroup/memory", F_OK)) {
 		say(f, HUTCH_OK, "version 1");
 		return;
 	}
-	say(f, HUTCH_MISSING, "not mounted at /sys/fs/cgroup: resource limits of the host are not to be had");
+	say(f, HUTCH_MISSING,
+	    "not mounted at /sys/fs/cgroup: resource limits of the host are not to be had");
 	f->fix = "mount -t cgroup2 none /sys/fs/cgroup";
 }
 
@@ -128,13 +138,15 @@ static void fact_namespaces(struct hutch_fact *f)
 		say(f, HUTCH_OK, "mount, network and IPC namespaces can be made");
 		return;
 	}
-	say(f, HUTCH_MISSING, "cannot be made: %s", pid < 0 ? strerror(errno) : strerror(WEXITSTATUS(status)));
+	say(f, HUTCH_MISSING, "cannot be made: %s",
+	    pid < 0 ? strerror(errno) : strerror(WEXITSTATUS(status)));
 	f->fix = "sysctl kernel.unprivileged_userns_clone=1, or run as root";
 }
 
 static void fact_firmware(struct hutch_fact *f)
 {
-	static const char *const file[] = { "/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_CODE.fd" };
+	static const char *const file[] = { "/usr/share/OVMF/OVMF_CODE_4M.fd",
+					    "/usr/share/OVMF/OVMF_CODE.fd" };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(file); i++) {
 		if (!access(file[i], R_OK)) {
@@ -150,10 +162,14 @@ static const struct {
 	const char *name;
 	void (*find)(struct hutch_fact *f);
 } facts[] = {
-	{ "kvm", fact_kvm },	       { "virtualization", fact_virtualization },
-	{ "userfaultfd", fact_uffd },  { "io_uring", fact_io_uring },
-	{ "tun", fact_tun },	       { "cgroups", fact_cgroups },
-	{ "namespaces", fact_namespaces }, { "firmware", fact_firmware },
+	{ "kvm", fact_kvm },
+	{ "virtualization", fact_virtualization },
+	{ "userfaultfd", fact_uffd },
+	{ "io_uring", fact_io_uring },
+	{ "tun", fact_tun },
+	{ "cgroups", fact_cgroups },
+	{ "namespaces", fact_namespaces },
+	{ "firmware", fact_firmware },
 };
 
 int hutch_fact(unsigned i, struct hutch_fact *ret)

@@ -53,7 +53,8 @@ int hutch_set(struct hutch *h, const char *key, const char *value)
 	char what[80];
 
 	if (h->vm)
-		return fail(h, err(-EBUSY, "%s: the machine runs; set it before hutch_start()", key));
+		return fail(h,
+			    err(-EBUSY, "%s: the machine runs; set it before hutch_start()", key));
 	snprintf(what, sizeof(what), "--%.64s", key);
 	return fail(h, conf_set(&h->conf, what, key, value));
 }
@@ -66,13 +67,15 @@ int hutch_get(struct hutch *h, const char *key, char *buf, size_t size)
 	if (!f || f->kind == FIELD_LIST || f->kind == FIELD_STRUCT)
 		return fail(h, err(-EINVAL, "%s: is no key with one value", key));
 	field_print(f, &h->conf, text, sizeof(text));
-	return str_copy(buf, size, text) ? fail(h, err(-E2BIG, "%s: its value does not fit", key)) : 0;
+	return str_copy(buf, size, text) ? fail(h, err(-E2BIG, "%s: its value does not fit", key))
+					 : 0;
 }
 
 int hutch_load(struct hutch *h, const char *path)
 {
 	if (h->vm)
-		return fail(h, err(-EBUSY, "%s: the machine runs; load it before hutch_start()", path));
+		return fail(h, err(-EBUSY, "%s: the machine runs; load it before hutch_start()",
+				   path));
 	return fail(h, conf_load(&h->conf, path));
 }
 
@@ -91,7 +94,8 @@ int hutch_key(unsigned i, struct hutch_key *ret)
 	for_each_field (f, conf_fields) {
 		if (!f->help || i--)
 			continue;
-		*ret = (struct hutch_key){ f->name, f->arg, f->dflt, f->help, f->kind == FIELD_LIST };
+		*ret = (struct hutch_key){ f->name, f->arg, f->dflt, f->help,
+					   f->kind == FIELD_LIST };
 		return 0;
 	}
 	return -ENOENT;
@@ -131,7 +135,9 @@ static int start_loop_thread(struct hutch *h)
 	r = pthread_create(&h->thread, NULL, run_loop, h);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r)
-		return err(-r, "no thread for the event loop: %s; raise the limit of processes (ulimit -u)",
+		return err(-r,
+			   "no thread for the event loop: %s; raise the limit of processes (ulimit "
+			   "-u)",
 			   strerror(r));
 	h->has_thread = true;
 	return 0;
@@ -291,8 +297,9 @@ int hutch_tree_print(const void *tree, size_t size, FILE *out, bool json)
 int hutch_timing(const struct hutch *h, unsigned i, struct hutch_phase *ret)
 {
 	static const char *const name[PHASES] = {
-		[PHASE_FILES] = "files",     [PHASE_KVM] = "kvm",	  [PHASE_MEMORY] = "memory",
-		[PHASE_VCPUS] = "vcpus",     [PHASE_DEVICES] = "devices", [PHASE_LOAD] = "load",
+		[PHASE_FILES] = "files",       [PHASE_KVM] = "kvm",
+		[PHASE_MEMORY] = "memory",     [PHASE_VCPUS] = "vcpus",
+		[PHASE_DEVICES] = "devices",   [PHASE_LOAD] = "load",
 		[PHASE_ENTRY] = "first entry", [PHASE_FIRST_EXIT] = "first exit",
 	};
 

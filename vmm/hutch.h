@@ -25,7 +25,7 @@
 
 struct hutch;
 
-struct hutch *hutch_new(void); /* NULL: out of memory */
+struct hutch *hutch_new(void);	  /* NULL: out of memory */
 void hutch_free(struct hutch *h); /* ends the machine if it runs; NULL is fine */
 const char *hutch_error(const struct hutch *h);
 
@@ -56,13 +56,13 @@ enum hutch_end {
 	HUTCH_REBOOT,
 	HUTCH_PANIC,
 	HUTCH_TRIPLE_FAULT,
-	HUTCH_ERROR, /* of the host or of KVM */
+	HUTCH_ERROR,   /* of the host or of KVM */
 	HUTCH_STOPPED, /* by hutch_stop() or hutch_free() */
 };
 
 struct hutch_result {
 	enum hutch_end end;
-	char text[512]; /* what happened, as a sentence */
+	char text[512];		  /* what happened, as a sentence */
 	uint64_t console_dropped; /* bytes of output that no reader took */
 	unsigned resets;
 };
@@ -94,7 +94,11 @@ int hutch_timing(const struct hutch *h, unsigned i, struct hutch_phase *ret);
 /* what this host can do for hutch, one fact at a time: -ENOENT past the last */
 struct hutch_fact {
 	const char *name;
-	enum { HUTCH_OK, HUTCH_MISSING, HUTCH_BROKEN } state; /* nice to have, or nothing runs without */
+	enum {
+		HUTCH_OK,
+		HUTCH_MISSING,
+		HUTCH_BROKEN
+	} state; /* nice to have, or nothing runs without */
 	char text[256];
 	const char *fix; /* how to get it, NULL if there is nothing to do */
 };

@@ -19,8 +19,8 @@ struct irq_ops {
 	 * @eventfd instead of leaving the guest; len 0 takes any width.  Without
 	 * @match any value does.  @on false takes it back.  -errno, -ENOSPC.
 	 */
-	int (*kick)(struct irq *irq, uint64_t addr, unsigned len, const uint32_t *match, int eventfd,
-		    bool on);
+	int (*kick)(struct irq *irq, uint64_t addr, unsigned len, const uint32_t *match,
+		    int eventfd, bool on);
 };
 
 #define IRQ_LINES 24 /* inputs of the one I/O APIC */

@@ -39,12 +39,15 @@ static int open_error(int code)
 	switch (code) {
 	case -ENOENT:
 	case -ENXIO:
-		return err(code, "cannot open /dev/kvm: it is not there; load the kvm module (modprobe "
-				 "kvm_intel or kvm_amd), or run in the testbed: tests/testbed -- hutch ...");
+		return err(code,
+			   "cannot open /dev/kvm: it is not there; load the kvm module (modprobe "
+			   "kvm_intel or kvm_amd), or run in the testbed: tests/testbed -- hutch "
+			   "...");
 	case -EACCES:
 	case -EPERM:
-		return err(code, "cannot open /dev/kvm: permission denied for user %u; add the user to "
-				 "group kvm: sudo usermod -aG kvm USER, and log in again",
+		return err(code,
+			   "cannot open /dev/kvm: permission denied for user %u; add the user to "
+			   "group kvm: sudo usermod -aG kvm USER, and log in again",
 			   (unsigned)geteuid());
 	default:
 		return err(code, "cannot open /dev/kvm: %s", strerror(-code));
@@ -64,15 +67,20 @@ static int check_capabilities(struct kvm *kvm)
 		int cap;
 		const char *name;
 	} need[] = {
-		{ KVM_CAP_IRQCHIP, "IRQCHIP" },	      { KVM_CAP_USER_MEMORY, "USER_MEMORY" },
-		{ KVM_CAP_IOEVENTFD, "IOEVENTFD" },   { KVM_CAP_SIGNAL_MSI, "SIGNAL_MSI" },
-		{ KVM_CAP_EXT_CPUID, "EXT_CPUID" },   { KVM_CAP_IMMEDIATE_EXIT, "IMMEDIATE_EXIT" },
+		{ KVM_CAP_IRQCHIP, "IRQCHIP" },
+		{ KVM_CAP_USER_MEMORY, "USER_MEMORY" },
+		{ KVM_CAP_IOEVENTFD, "IOEVENTFD" },
+		{ KVM_CAP_SIGNAL_MSI, "SIGNAL_MSI" },
+		{ KVM_CAP_EXT_CPUID, "EXT_CPUID" },
+		{ KVM_CAP_IMMEDIATE_EXIT, "IMMEDIATE_EXIT" },
 		{ KVM_CAP_VCPU_EVENTS, "VCPU_EVENTS" },
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(need); i++)
 		if (!capability(kvm, need[i].cap))
-			return err(-ENODEV, "/dev/kvm lacks KVM_CAP_%s; a Linux kernel of 5.10 or later has it",
+			return err(-ENODEV,
+				   "/dev/kvm lacks KVM_CAP_%s; a Linux kernel of 5.10 or later has "
+				   "it",
 				   need[i].name);
 	kvm->tsc_deadline = capability(kvm, KVM_CAP_TSC_DEADLINE_TIMER);
 	kvm->cpus_max = (unsigned)capability(kvm, KVM_CAP_MAX_VCPUS);
@@ -90,8 +98,8 @@ int kvm_open(struct kvm *kvm)
 		return open_error(-errno);
 	version = ioctl_val(kvm->fd, KVM_GET_API_VERSION, 0);
 	if (version != KVM_API_VERSION)
-		return err(-ENODEV, "/dev/kvm speaks API version %d, not %d: is it really KVM?", version,
-			   KVM_API_VERSION);
+		return err(-ENODEV, "/dev/kvm speaks API version %d, not %d: is it really KVM?",
+			   version, KVM_API_VERSION);
 	size = ioctl_val(kvm->fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (size < (int)sizeof(struct kvm_run))
 		return err(-ENODEV, "/dev/kvm: KVM_GET_VCPU_MMAP_SIZE answers %d", size);
@@ -133,8 +141,8 @@ static void send_msi(struct irq *irq, uint64_t addr, uint32_t data)
 	kvm_ioctl(kvm->vm, KVM_SIGNAL_MSI, &msi);
 }
 
-static int set_kick(struct irq *irq, uint64_t addr, unsigned len, const uint32_t *match, int eventfd,
-		    bool on)
+static int set_kick(struct irq *irq, uint64_t addr, unsigned len, const uint32_t *match,
+		    int eventfd, bool on)
 {
 	struct kvm *kvm = container_of(irq, struct kvm, irq);
 	struct kvm_ioeventfd e = {
@@ -142,7 +150,8 @@ static int set_kick(struct irq *irq, uint64_t addr, unsigned len, const uint32_t
 		.len = len,
 		.fd = eventfd,
 		.datamatch = match ? *match : 0,
-		.flags = (match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0) | (on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN),
+		.flags = (match ? KVM_IOEVENTFD_FLAG_DATAMATCH : 0) |
+			 (on ? 0 : KVM_IOEVENTFD_FLAG_DEASSIGN),
 	};
 
 	return kvm_ioctl(kvm->vm, KVM_IOEVENTFD, &e);
@@ -161,7 +170,8 @@ int kvm_create_vm(struct kvm *kvm)
 
 	if (r < 0)
 		return err(r, "KVM_CREATE_VM: %s%s", strerror(-r),
-			   r == -EBUSY ? "; another hypervisor may hold the processor's extensions" : "");
+			   r == -EBUSY ? "; another hypervisor may hold the processor's extensions"
+				       : "");
 	kvm->vm = r;
 	kvm->irq.ops = &kvm_irq_ops;
 	/* this VM's own answer: it may differ from the system's */
@@ -194,8 +204,8 @@ int kvm_add_memory(struct kvm *kvm, const struct gmem *mem)
 		int r = set_slot(kvm, mem, i, 0);
 
 		if (r)
-			return err(r, "KVM refuses %#lx bytes of memory at %#lx: %s", mem->slot[i].len,
-				   mem->slot[i].gpa, strerror(-r));
+			return err(r, "KVM refuses %#lx bytes of memory at %#lx: %s",
+				   mem->slot[i].len, mem->slot[i].gpa, strerror(-r));
 	}
 	return 0;
 }

@@ -56,6 +56,7 @@ void loop_run(struct loop *loop);  /* until loop_stop() */
 void loop_stop(struct loop *loop); /* from any thread */
 
 /* run until @done(arg) is true: 0, or -ETIMEDOUT after @timeout_ns */
-int loop_until(struct loop *loop, bool (*done)(void *arg), void *arg, uint64_t timeout_ns) must_check;
+int loop_until(struct loop *loop, bool (*done)(void *arg), void *arg,
+	       uint64_t timeout_ns) must_check;
 
 #endif

@@ -12,7 +12,8 @@ int state_check(const struct field *table, size_t size)
 
 	for_each_field (f, table) {
 		if (f->off != at)
-			return err(-EINVAL, "%s: is at byte %u, expected at %zu", f->name, f->off, at);
+			return err(-EINVAL, "%s: is at byte %u, expected at %zu", f->name, f->off,
+				   at);
 		if (f->sub && state_check(f->sub, f->size))
 			return -EINVAL;
 		if (f->kind == FIELD_STR)
@@ -24,7 +25,8 @@ int state_check(const struct field *table, size_t size)
 
 static int fdt_error(const char *name, int r)
 {
-	return err(r == -FDT_ERR_NOSPACE ? -ENOSPC : -EINVAL, "tree: %s: %s", name, fdt_strerror(r));
+	return err(r == -FDT_ERR_NOSPACE ? -ENOSPC : -EINVAL, "tree: %s: %s", name,
+		   fdt_strerror(r));
 }
 
 static int save_string(void *fdt, const char *name, const char *text)
@@ -106,7 +108,8 @@ static int load_number(const struct field *f, const void *v, int len, void *obj)
 		return err(-EINVAL, "%s: has %d bytes", f->name, len);
 	n = len == 8 ? fdt64_ld(v) : fdt32_ld(v);
 	if (n < f->lo || n > f->hi || n > most)
-		return err(-ERANGE, "%s: %#lx is outside %#lx to %#lx", f->name, n, f->lo, MIN(f->hi, most));
+		return err(-ERANGE, "%s: %#lx is outside %#lx to %#lx", f->name, n, f->lo,
+			   MIN(f->hi, most));
 	field_put(f, obj, n);
 	return 0;
 }
@@ -128,7 +131,8 @@ static int load_property(const struct field *f, const void *v, int len, void *ob
 		return 0;
 	case FIELD_BLOB:
 		if (len < 0 || (uint32_t)len > f->size)
-			return err(-EINVAL, "%s: has %d bytes, more than %u", f->name, len, f->size);
+			return err(-EINVAL, "%s: has %d bytes, more than %u", f->name, len,
+				   f->size);
 		memcpy(field_at(f, obj, 0), v, (size_t)len);
 		*field_used(f, obj) = (uint32_t)len;
 		return 0;
@@ -155,7 +159,8 @@ static int load_properties(const void *fdt, int node, const struct field *table,
 		} else if (f->dflt) { /* newer than the tree */
 			r = field_parse(f, f->name, f->dflt, obj);
 		} else {
-			r = err(-EINVAL, "%s: is missing (found %s)", f->name, v ? name : "nothing");
+			r = err(-EINVAL, "%s: is missing (found %s)", f->name,
+				v ? name : "nothing");
 		}
 		if (r)
 			return r;
@@ -164,7 +169,8 @@ static int load_properties(const void *fdt, int node, const struct field *table,
 		const char *name = "?";
 
 		fdt_getprop_by_offset(fdt, prop, &name, NULL);
-		return err(-EINVAL, "%s: unknown property; a newer hutch may have written it", name);
+		return err(-EINVAL, "%s: unknown property; a newer hutch may have written it",
+			   name);
 	}
 	return 0;
 }
@@ -205,8 +211,7 @@ int state_load(const void *fdt, int node, const struct field *table, void *obj)
 int tree_begin(void *buf, size_t size)
 {
 	/* without deduplication of names a tree of 2,600 properties is made in 0.8 ms, not 23 */
-	int r = fdt_create_with_flags(buf, (int)MIN(size, TREE_MAX),
-				      FDT_CREATE_FLAG_NO_NAME_DEDUP);
+	int r = fdt_create_with_flags(buf, (int)MIN(size, TREE_MAX), FDT_CREATE_FLAG_NO_NAME_DEDUP);
 
 	if (!r)
 		r = fdt_finish_reservemap(buf);

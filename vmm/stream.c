@@ -158,7 +158,8 @@ static void refill(void *arg)
 	if (s->in == HOW_SHARED) {
 		arm(s, &s->in_h, &s->in_armed, room > 0);
 		if (room && !s->in_armed)
-			s->in = HOW_FILE; /* /dev/null and files: epoll refuses them, read(2) never waits */
+			s->in = HOW_FILE; /* /dev/null and files: epoll refuses them, read(2) never
+					     waits */
 	}
 	if (s->in == HOW_FILE && room)
 		read_some(s, room);
@@ -272,8 +273,10 @@ static int open_spec(struct stream *s, const char *spec)
 		return 0;
 	}
 	if (!strncmp(spec, "fd:", 3))
-		return err(-EINVAL, "console %s: write fd:IN:OUT, as in fd:3:4, with -1 for neither", spec);
-	s->out_h.fd = open(spec, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+		return err(-EINVAL,
+			   "console %s: write fd:IN:OUT, as in fd:3:4, with -1 for neither", spec);
+	s->out_h.fd =
+		open(spec, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
 	if (s->out_h.fd < 0)
 		return err(-errno, "console %s: %s", spec, strerror(errno));
 	return 0;

@@ -100,8 +100,8 @@ int vcpu_start(struct vcpu *v)
 	r = pthread_create(&v->thread, NULL, run_thread, v);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r)
-		return err(-r, "vCPU %u: no thread: %s; raise the limit of processes (ulimit -u)", v->id,
-			   strerror(r));
+		return err(-r, "vCPU %u: no thread: %s; raise the limit of processes (ulimit -u)",
+			   v->id, strerror(r));
 	pthread_mutex_lock(&v->vm->park_lock);
 	v->has_thread = true;
 	pthread_mutex_unlock(&v->vm->park_lock);

@@ -58,7 +58,8 @@ void vm_pause(struct vm *vm)
 {
 	vm_hold(vm);
 	while (loop_until(vm->loop, all_parked, vm, PARK_TIMEOUT))
-		log_warn("%u vCPUs have not stopped for 10 s; is a disk of theirs hanging?", running(vm));
+		log_warn("%u vCPUs have not stopped for 10 s; is a disk of theirs hanging?",
+			 running(vm));
 	for (unsigned i = 0; i < vm->devs; i++)
 		dev_drain(vm->dev[i]);
 }
@@ -110,7 +111,8 @@ int vm_reset(struct vm *vm)
 	int r;
 
 	if (!vm->power_on)
-		return err(-EINVAL, "the machine was not made to be reset; start it with --on-reboot reset");
+		return err(-EINVAL,
+			   "the machine was not made to be reset; start it with --on-reboot reset");
 	for (unsigned i = 0; i < vm->devs; i++)
 		dev_reset(vm->dev[i]);
 	r = set_power_on(vm);
@@ -169,8 +171,8 @@ void vm_on_event(void *arg)
 	r = vm_reset(vm);
 	pthread_mutex_lock(&vm->event_lock);
 	if (r)
-		snprintf(vm->event_text, sizeof(vm->event_text), "the machine could not be reset: %s",
-			 err_last());
+		snprintf(vm->event_text, sizeof(vm->event_text),
+			 "the machine could not be reset: %s", err_last());
 	else
 		vm->event = VM_RUNNING;
 	pthread_mutex_unlock(&vm->event_lock);

@@ -83,7 +83,8 @@ struct vm {
 	uint64_t mark[PHASES];
 };
 
-/* build a machine on @loop from a checked configuration that outlives it: NULL with a message; nothing runs yet */
+/* build a machine on @loop from a checked configuration that outlives it: NULL with a message;
+ * nothing runs yet */
 struct vm *vm_new(struct loop *loop, const struct conf *conf);
 void vm_free(struct vm *vm); /* on the loop's thread, or when no loop runs */
 

@@ -12,12 +12,14 @@
 #define I8042_PORT 0x60
 
 /* lines for virtio-mmio: edges cannot be shared, so each device has one of its own */
-static const uint8_t mmio_gsi[] = { 16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 10, 11, 12, 13, 14, 15 };
+static const uint8_t mmio_gsi[] = {
+	16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 10, 11, 12, 13, 14, 15
+};
 
-#define PCI_GSI_FIRST 16
-#define PCI_GSIS      8
+#define PCI_GSI_FIRST  16
+#define PCI_GSIS       8
 #define PCI_SLOT_FIRST 1
-#define PCI_SLOT_LAST 30 /* 31 is where firmware looks for the LPC bridge */
+#define PCI_SLOT_LAST  30 /* 31 is where firmware looks for the LPC bridge */
 
 static unsigned virtio_devices(const struct conf *conf)
 {
@@ -31,13 +33,15 @@ static int board_virtio(const struct conf *conf, struct board *b)
 	b->pci = conf->transport == TRANSPORT_PCI;
 	if (b->pci) {
 		if (n > PCI_SLOT_LAST)
-			return err(-EINVAL, "%u devices are given; a PCI bus takes %d", n, PCI_SLOT_LAST);
+			return err(-EINVAL, "%u devices are given; a PCI bus takes %d", n,
+				   PCI_SLOT_LAST);
 		for (unsigned i = PCI_SLOT_FIRST; i <= PCI_SLOT_LAST; i++)
 			b->pci_gsi[i] = PCI_GSI_FIRST + i % PCI_GSIS;
 		return 0;
 	}
 	if (n > ARRAY_SIZE(mmio_gsi))
-		return err(-EINVAL, "%u devices are given; virtio-mmio takes %zu, use --transport pci", n,
+		return err(-EINVAL,
+			   "%u devices are given; virtio-mmio takes %zu, use --transport pci", n,
 			   ARRAY_SIZE(mmio_gsi));
 	for (unsigned i = 0; i < n; i++) {
 		b->mmio[i].base = VIRTIO_MMIO_BASE + i * VIRTIO_MMIO_SIZE;
@@ -51,7 +55,7 @@ int vm_board(const struct conf *conf, struct board *b)
 {
 	char text[32];
 
-	*b = (struct board){ .cpus = conf->cpus, .pit = conf->pit };
+	*b = (struct board){ .cpus = conf->cpus, .pit = conf->pit, .pm_timer = conf->pit };
 	if (conf->memory % GMEM_PAGE) {
 		size_print(conf->memory, text, sizeof(text));
 		return err(-EINVAL, "memory: '%s' is not a multiple of 4K", text);
@@ -104,12 +108,13 @@ static int check_host(struct vm *vm)
 	char text[32];
 
 	if (vm->conf->cpus > vm->kvm.cpus_max)
-		return err(-EINVAL, "cpus: %u are more than this host's KVM takes (%u)", vm->conf->cpus,
-			   vm->kvm.cpus_max);
+		return err(-EINVAL, "cpus: %u are more than this host's KVM takes (%u)",
+			   vm->conf->cpus, vm->kvm.cpus_max);
 	size_print(vm->conf->memory, text, sizeof(text));
 	if (bits < 64 && vm->board.highmem_end > 1ULL << bits)
-		return err(-EINVAL, "memory: %s does not fit in this processor's %u-bit physical addresses", text,
-			   bits);
+		return err(-EINVAL,
+			   "memory: %s does not fit in this processor's %u-bit physical addresses",
+			   text, bits);
 	vm->board.phys_bits = bits;
 	return 0;
 }
@@ -185,10 +190,13 @@ static int add(struct vm *vm, const struct dev_type *type, int index, const void
 
 static int make_board_devices(struct vm *vm)
 {
-	const struct dev_place serial = { .base = PORT_COM1, .gsi = GSI_COM1, .stream = vm->console };
+	const struct dev_place serial = { .base = PORT_COM1,
+					  .gsi = GSI_COM1,
+					  .stream = vm->console };
 	const struct dev_place rtc = { .base = PORT_RTC, .gsi = GSI_RTC };
 	const struct dev_place i8042 = { .base = I8042_PORT };
-	const struct dev_place pm[2] = { { .base = PORT_PM1_EVT, .gsi = GSI_SCI }, { .base = PORT_RESET } };
+	const struct dev_place pm[2] = { { .base = PORT_PM1_EVT, .gsi = GSI_SCI },
+					 { .base = vm->board.pci ? 0 : PORT_RESET } };
 	const struct dev_place panic = { .base = PORT_PVPANIC };
 	int r = add(vm, &serial_type, -1, &serial);
 
@@ -245,8 +253,9 @@ static int build(struct vm *vm)
 		enum vm_phase phase;
 		int (*make)(struct vm *vm);
 	} step[] = {
-		{ PHASE_FILES, make_host_side }, { PHASE_KVM, make_kvm },	 { PHASE_MEMORY, make_memory },
-		{ PHASE_VCPUS, make_vcpus },	 { PHASE_VCPUS, keep_power_on }, { PHASE_DEVICES, make_devices },
+		{ PHASE_FILES, make_host_side }, { PHASE_KVM, make_kvm },
+		{ PHASE_MEMORY, make_memory },	 { PHASE_VCPUS, make_vcpus },
+		{ PHASE_VCPUS, keep_power_on },	 { PHASE_DEVICES, make_devices },
 	};
 	int r = vm_board(vm->conf, &vm->board);
 

@@ -4,7 +4,7 @@
 
 #include "vm.h"
 
-void vm_on_event(void *arg); /* on the loop: act on vm->event */
+void vm_on_event(void *arg);	/* on the loop: act on vm->event */
 void vm_unbuild(struct vm *vm); /* no vCPU thread is left */
 
 /* what the tables say and where devices are, from the configuration alone: -EINVAL */

@@ -4,8 +4,8 @@
 #include "state.h"
 #include "vm_build.h"
 
-#define TREE_BASE  (256U << 10)
-#define TREE_VCPU  (48U << 10)
+#define TREE_BASE      (256U << 10)
+#define TREE_VCPU      (48U << 10)
 
 #define MACHINE_FORMAT "hutch.machine/1"
 #define ARCH_NAME      "x86_64"
@@ -36,7 +36,8 @@ struct ram {
 	uint64_t base, size;
 };
 
-static const struct field ram_fields[] = { F_UINT(struct ram, base), F_UINT(struct ram, size), F_END };
+static const struct field ram_fields[] = { F_UINT(struct ram, base), F_UINT(struct ram, size),
+					   F_END };
 
 static int save_node(void *fdt, const char *name, const struct field *table, const void *obj)
 {
@@ -49,7 +50,8 @@ static int save_node(void *fdt, const char *name, const struct field *table, con
 
 static int save_board(void *fdt, const struct board *b)
 {
-	const struct ram ram[2] = { { 0, b->lowmem_end }, { 1ULL << 32, b->highmem_end - (1ULL << 32) } };
+	const struct ram ram[2] = { { 0, b->lowmem_end },
+				    { 1ULL << 32, b->highmem_end - (1ULL << 32) } };
 	char name[32];
 	int r = tree_node(fdt, "board");
 

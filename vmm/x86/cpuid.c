@@ -8,9 +8,9 @@
 #define ARCH_REQ_XCOMP_GUEST_PERM 0x1025
 #define XTILEDATA		  18
 
-#define LEAF_KVM      0x40000000
-#define LEAF_TSC_FREQ 0x40000010
-#define APIC_BUS_KHZ  1000000 /* what KVM's local APIC timer counts at */
+#define LEAF_KVM		  0x40000000
+#define LEAF_TSC_FREQ		  0x40000010
+#define APIC_BUS_KHZ		  1000000 /* what KVM's local APIC timer counts at */
 
 /* guests get AMX only if the process has asked for it before the first vCPU */
 static void allow_amx(void)
@@ -51,7 +51,8 @@ void cpuid_model(const struct kvm *kvm, char buf[49])
 	memset(buf, 0, 49);
 	for (uint32_t i = 0; i < 3; i++) {
 		const struct kvm_cpuid_entry2 *e = find(&kvm->cpuid, 0x80000002 + i);
-		uint32_t regs[4] = { e ? e->eax : 0, e ? e->ebx : 0, e ? e->ecx : 0, e ? e->edx : 0 };
+		uint32_t regs[4] = { e ? e->eax : 0, e ? e->ebx : 0, e ? e->ecx : 0,
+				     e ? e->edx : 0 };
 
 		memcpy(buf + 16 * i, regs, sizeof(regs));
 	}
@@ -81,17 +82,18 @@ static void set_bits(uint32_t *reg, unsigned hi, unsigned lo, uint32_t v)
 }
 
 /* what every processor has: identity, topology, what a virtual one must not promise */
-static void patch_common(struct kvm_cpuid_entry2 *e, const struct kvm *kvm, unsigned id, unsigned cpus)
+static void patch_common(struct kvm_cpuid_entry2 *e, const struct kvm *kvm, unsigned id,
+			 unsigned cpus)
 {
 	switch (e->function) {
 	case 1:
 		set_bits(&e->ebx, 15, 8, 8); /* CLFLUSH lines of 64 bytes */
 		set_bits(&e->ebx, 23, 16, MIN(1U << bits_for(cpus), 255U));
 		set_bits(&e->ebx, 31, 24, id);
-		set_bits(&e->ecx, 15, 15, 0);			  /* PDCM */
+		set_bits(&e->ecx, 15, 15, 0); /* PDCM */
 		set_bits(&e->ecx, 24, 24, kvm->tsc_deadline);
-		set_bits(&e->ecx, 31, 31, 1);			  /* hypervisor */
-		set_bits(&e->edx, 28, 28, cpus > 1);		  /* HTT: the count above holds */
+		set_bits(&e->ecx, 31, 31, 1);	     /* hypervisor */
+		set_bits(&e->edx, 28, 28, cpus > 1); /* HTT: the count above holds */
 		break;
 	case 6: /* no power management */
 		set_bits(&e->eax, 1, 1, 0);
@@ -155,13 +157,22 @@ static void add_topology(struct kvm_cpuid_list *list, uint32_t leaf, unsigned id
 {
 	const uint32_t flag = KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
 
-	add(list, (struct kvm_cpuid_entry2){ .function = leaf, .index = 0, .flags = flag, .eax = 0,
-					     .ebx = 1, .ecx = 1U << 8, .edx = id });
-	add(list, (struct kvm_cpuid_entry2){ .function = leaf, .index = 1, .flags = flag,
-					     .eax = bits_for(cpus), .ebx = cpus, .ecx = 2U << 8 | 1,
+	add(list, (struct kvm_cpuid_entry2){ .function = leaf,
+					     .index = 0,
+					     .flags = flag,
+					     .eax = 0,
+					     .ebx = 1,
+					     .ecx = 1U << 8,
 					     .edx = id });
-	add(list, (struct kvm_cpuid_entry2){ .function = leaf, .index = 2, .flags = flag, .ecx = 2,
+	add(list, (struct kvm_cpuid_entry2){ .function = leaf,
+					     .index = 1,
+					     .flags = flag,
+					     .eax = bits_for(cpus),
+					     .ebx = cpus,
+					     .ecx = 2U << 8 | 1,
 					     .edx = id });
+	add(list, (struct kvm_cpuid_entry2){
+			  .function = leaf, .index = 2, .flags = flag, .ecx = 2, .edx = id });
 }
 
 void cpuid_for_vcpu(const struct kvm *kvm, unsigned id, unsigned cpus, uint32_t tsc_khz,
@@ -191,6 +202,6 @@ void cpuid_for_vcpu(const struct kvm *kvm, unsigned id, unsigned cpus, uint32_t 
 	if (basic && basic->eax >= 0x1f)
 		add_topology(ret, 0x1f, id, cpus);
 	if (tsc_khz && find(&kvm->cpuid, LEAF_KVM)) /* saves guests that know it a calibration */
-		add(ret, (struct kvm_cpuid_entry2){ .function = LEAF_TSC_FREQ, .eax = tsc_khz,
-						    .ebx = APIC_BUS_KHZ });
+		add(ret, (struct kvm_cpuid_entry2){
+				 .function = LEAF_TSC_FREQ, .eax = tsc_khz, .ebx = APIC_BUS_KHZ });
 }

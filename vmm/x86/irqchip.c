@@ -2,12 +2,9 @@
 #include "irqchip.h"
 
 const struct field irqchip_fields[] = {
-	F_BYTES(struct irqchip_state, pic_master),
-	F_BYTES(struct irqchip_state, pic_slave),
-	F_BYTES(struct irqchip_state, ioapic),
-	F_BYTES(struct irqchip_state, pit),
-	F_UINT(struct irqchip_state, clock),
-	F_END,
+	F_BYTES(struct irqchip_state, pic_master), F_BYTES(struct irqchip_state, pic_slave),
+	F_BYTES(struct irqchip_state, ioapic),	   F_BYTES(struct irqchip_state, pit),
+	F_UINT(struct irqchip_state, clock),	   F_END,
 };
 
 struct part {
@@ -15,9 +12,10 @@ struct part {
 	size_t off, size;
 };
 
-#define PART(id, field)                                                              \
-	{                                                                            \
-		id, offsetof(struct irqchip_state, field), sizeof_field(struct irqchip_state, field) \
+#define PART(id, field)                                           \
+	{                                                         \
+		id, offsetof(struct irqchip_state, field),        \
+			sizeof_field(struct irqchip_state, field) \
 	}
 
 static const struct part parts[] = {

@@ -20,32 +20,32 @@
 static const struct {
 	uint32_t first, last;
 } kept[] = {
-	{ 0x10, 0x10 },		      /* TSC */
-	{ 0x3a, 0x3b },		      /* FEATURE_CONTROL, TSC_ADJUST */
-	{ 0x48, 0x48 },		      /* SPEC_CTRL */
-	{ 0xce, 0xce },		      /* PLATFORM_INFO */
-	{ 0x122, 0x122 },	      /* TSX_CTRL */
-	{ 0x140, 0x140 },	      /* MISC_FEATURES_ENABLES */
-	{ 0x174, 0x176 },	      /* SYSENTER */
-	{ 0x179, 0x17b },	      /* MCG */
-	{ 0x1a0, 0x1a0 },	      /* MISC_ENABLE */
-	{ 0x1d9, 0x1d9 },	      /* DEBUGCTL */
-	{ 0x200, 0x20f },	      /* MTRRs */
+	{ 0x10, 0x10 },	  /* TSC */
+	{ 0x3a, 0x3b },	  /* FEATURE_CONTROL, TSC_ADJUST */
+	{ 0x48, 0x48 },	  /* SPEC_CTRL */
+	{ 0xce, 0xce },	  /* PLATFORM_INFO */
+	{ 0x122, 0x122 }, /* TSX_CTRL */
+	{ 0x140, 0x140 }, /* MISC_FEATURES_ENABLES */
+	{ 0x174, 0x176 }, /* SYSENTER */
+	{ 0x179, 0x17b }, /* MCG */
+	{ 0x1a0, 0x1a0 }, /* MISC_ENABLE */
+	{ 0x1d9, 0x1d9 }, /* DEBUGCTL */
+	{ 0x200, 0x20f }, /* MTRRs */
 	{ 0x250, 0x250 },
 	{ 0x258, 0x259 },
 	{ 0x268, 0x26f },
-	{ 0x277, 0x277 },	      /* PAT */
+	{ 0x277, 0x277 }, /* PAT */
 	{ 0x2ff, 0x2ff },
-	{ 0x400, 0x47f },	      /* machine check banks */
-	{ 0x4d0, 0x4d0 },	      /* MCG_EXT_CTL */
-	{ 0x6e0, 0x6e0 },	      /* TSC_DEADLINE */
-	{ 0xd90, 0xd90 },	      /* BNDCFGS */
-	{ 0xda0, 0xda0 },	      /* XSS */
-	{ 0x40000000, 0x400000ff },   /* Hyper-V */
-	{ 0x4b564d00, 0x4b564dff },   /* KVM: clock, steal time, async faults */
-	{ 0xc0000080, 0xc0000084 },   /* EFER, STAR, LSTAR, CSTAR, FMASK */
-	{ 0xc0000100, 0xc0000103 },   /* FS, GS, KERNEL_GS base, TSC_AUX */
-	{ 0xc0010015, 0xc0010015 },   /* HWCR */
+	{ 0x400, 0x47f },	    /* machine check banks */
+	{ 0x4d0, 0x4d0 },	    /* MCG_EXT_CTL */
+	{ 0x6e0, 0x6e0 },	    /* TSC_DEADLINE */
+	{ 0xd90, 0xd90 },	    /* BNDCFGS */
+	{ 0xda0, 0xda0 },	    /* XSS */
+	{ 0x40000000, 0x400000ff }, /* Hyper-V */
+	{ 0x4b564d00, 0x4b564dff }, /* KVM: clock, steal time, async faults */
+	{ 0xc0000080, 0xc0000084 }, /* EFER, STAR, LSTAR, CSTAR, FMASK */
+	{ 0xc0000100, 0xc0000103 }, /* FS, GS, KERNEL_GS base, TSC_AUX */
+	{ 0xc0010015, 0xc0010015 }, /* HWCR */
 };
 
 struct msrs {
@@ -62,7 +62,9 @@ int msr_firmware_defaults(int vcpu)
 	};
 	int r = kvm_ioctl(vcpu, KVM_SET_MSRS, &m);
 
-	return r == 2 ? 0 : err(r < 0 ? r : -EINVAL, "KVM_SET_MSRS: %s", r < 0 ? strerror(-r) : "refused");
+	return r == 2 ? 0
+		      : err(r < 0 ? r : -EINVAL, "KVM_SET_MSRS: %s",
+			    r < 0 ? strerror(-r) : "refused");
 }
 
 static bool is_kept(uint32_t index)
@@ -97,7 +99,8 @@ static int get_chunk(int vcpu, struct msrs *m, struct kvm_msr_entry *out, size_t
 
 int msr_get(const struct kvm *kvm, int vcpu, void *buf, size_t size, uint32_t *ret_len)
 {
-	cleanup_free struct kvm_msr_list *list = calloc(1, sizeof(*list) + LIST_MAX * sizeof(uint32_t));
+	cleanup_free struct kvm_msr_list *list =
+		calloc(1, sizeof(*list) + LIST_MAX * sizeof(uint32_t));
 	struct kvm_msr_entry *out = buf;
 	size_t n = 0, room = size / sizeof(*out);
 	struct msrs m = { .n = 0 };

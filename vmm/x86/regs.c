@@ -4,12 +4,24 @@
 #include "regs.h"
 
 static const struct field regs_fields[] = {
-	F_UINT(struct kvm_regs, rax), F_UINT(struct kvm_regs, rbx),    F_UINT(struct kvm_regs, rcx),
-	F_UINT(struct kvm_regs, rdx), F_UINT(struct kvm_regs, rsi),    F_UINT(struct kvm_regs, rdi),
-	F_UINT(struct kvm_regs, rsp), F_UINT(struct kvm_regs, rbp),    F_UINT(struct kvm_regs, r8),
-	F_UINT(struct kvm_regs, r9),  F_UINT(struct kvm_regs, r10),    F_UINT(struct kvm_regs, r11),
-	F_UINT(struct kvm_regs, r12), F_UINT(struct kvm_regs, r13),    F_UINT(struct kvm_regs, r14),
-	F_UINT(struct kvm_regs, r15), F_UINT(struct kvm_regs, rip),    F_UINT(struct kvm_regs, rflags),
+	F_UINT(struct kvm_regs, rax),
+	F_UINT(struct kvm_regs, rbx),
+	F_UINT(struct kvm_regs, rcx),
+	F_UINT(struct kvm_regs, rdx),
+	F_UINT(struct kvm_regs, rsi),
+	F_UINT(struct kvm_regs, rdi),
+	F_UINT(struct kvm_regs, rsp),
+	F_UINT(struct kvm_regs, rbp),
+	F_UINT(struct kvm_regs, r8),
+	F_UINT(struct kvm_regs, r9),
+	F_UINT(struct kvm_regs, r10),
+	F_UINT(struct kvm_regs, r11),
+	F_UINT(struct kvm_regs, r12),
+	F_UINT(struct kvm_regs, r13),
+	F_UINT(struct kvm_regs, r14),
+	F_UINT(struct kvm_regs, r15),
+	F_UINT(struct kvm_regs, rip),
+	F_UINT(struct kvm_regs, rflags),
 	F_END,
 };
 
@@ -94,7 +106,9 @@ static struct kvm_segment segment(uint16_t selector, bool code, bool wide)
 int regs_boot(int vcpu, const struct boot_entry *entry)
 {
 	bool wide = entry->mode == ENTRY_LONG;
-	struct kvm_regs regs = { .rip = entry->rip, .rflags = 2, .rsp = BOOT_STACK, .rbp = BOOT_STACK };
+	struct kvm_regs regs = {
+		.rip = entry->rip, .rflags = 2, .rsp = BOOT_STACK, .rbp = BOOT_STACK
+	};
 	struct kvm_sregs s;
 	int r = kvm_ioctl(vcpu, KVM_GET_SREGS, &s);
 
@@ -122,11 +136,11 @@ int regs_boot(int vcpu, const struct boot_entry *entry)
 	return r ? err(r, "KVM_SET_REGS: %s", strerror(-r)) : 0;
 }
 
-#define APIC_LVT0    0x350
-#define APIC_LVT1    0x360
-#define APIC_EXTINT  0x700
-#define APIC_NMI     0x400
-#define LVT_MASK     0x10700U /* mask and delivery mode */
+#define APIC_LVT0   0x350
+#define APIC_LVT1   0x360
+#define APIC_EXTINT 0x700
+#define APIC_NMI    0x400
+#define LVT_MASK    0x10700U /* mask and delivery mode */
 
 static void set_lvt(struct kvm_lapic_state *lapic, unsigned reg, uint32_t mode)
 {
@@ -156,7 +170,10 @@ struct step {
 	size_t off;
 };
 
-#define STEP(req, field) { #req, KVM_##req, offsetof(struct vcpu_state, field) }
+#define STEP(req, field)                                            \
+	{                                                           \
+#req, KVM_##req, offsetof(struct vcpu_state, field) \
+	}
 
 static int run_steps(int vcpu, const struct step *step, unsigned n, struct vcpu_state *s)
 {
@@ -176,12 +193,9 @@ static int run_steps(int vcpu, const struct step *step, unsigned n, struct vcpu_
 int regs_get(const struct kvm *kvm, int vcpu, struct vcpu_state *s)
 {
 	static const struct step step[] = {
-		STEP(GET_MP_STATE, mp_state),
-		STEP(GET_REGS, regs),
-		STEP(GET_SREGS, sregs),
-		STEP(GET_XCRS, xcrs),
-		STEP(GET_DEBUGREGS, debugregs),
-		STEP(GET_LAPIC, lapic),
+		STEP(GET_MP_STATE, mp_state),	STEP(GET_REGS, regs),
+		STEP(GET_SREGS, sregs),		STEP(GET_XCRS, xcrs),
+		STEP(GET_DEBUGREGS, debugregs), STEP(GET_LAPIC, lapic),
 	};
 	static const struct step last[] = { STEP(GET_VCPU_EVENTS, events) };
 	int r = run_steps(vcpu, step, ARRAY_SIZE(step), s);
@@ -189,9 +203,11 @@ int regs_get(const struct kvm *kvm, int vcpu, struct vcpu_state *s)
 	if (r)
 		return r;
 	if (kvm->xsave_size > XSAVE_MAX)
-		return err(-E2BIG, "vCPU: an XSAVE area of %zu bytes is not supported", kvm->xsave_size);
+		return err(-E2BIG, "vCPU: an XSAVE area of %zu bytes is not supported",
+			   kvm->xsave_size);
 	s->xsave_len = (uint32_t)kvm->xsave_size;
-	r = kvm_ioctl(vcpu, kvm->xsave_size > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 : KVM_GET_XSAVE,
+	r = kvm_ioctl(vcpu,
+		      kvm->xsave_size > sizeof(struct kvm_xsave) ? KVM_GET_XSAVE2 : KVM_GET_XSAVE,
 		      s->xsave);
 	if (r)
 		return err(r, "vCPU: KVM_GET_XSAVE: %s", strerror(-r));
@@ -208,9 +224,8 @@ int regs_get(const struct kvm *kvm, int vcpu, struct vcpu_state *s)
 int regs_set(const struct kvm *kvm, int vcpu, const struct vcpu_state *state)
 {
 	static const struct step step[] = {
-		STEP(SET_MP_STATE, mp_state), STEP(SET_REGS, regs),
-		STEP(SET_SREGS, sregs),	      STEP(SET_XSAVE, xsave),
-		STEP(SET_XCRS, xcrs),	      STEP(SET_DEBUGREGS, debugregs),
+		STEP(SET_MP_STATE, mp_state), STEP(SET_REGS, regs), STEP(SET_SREGS, sregs),
+		STEP(SET_XSAVE, xsave),	      STEP(SET_XCRS, xcrs), STEP(SET_DEBUGREGS, debugregs),
 		STEP(SET_LAPIC, lapic),
 	};
 	static const struct step last[] = { STEP(SET_VCPU_EVENTS, events) };
@@ -218,8 +233,8 @@ int regs_set(const struct kvm *kvm, int vcpu, const struct vcpu_state *state)
 	int r;
 
 	if (s->xsave_len != kvm->xsave_size)
-		return err(-EINVAL, "vCPU: its XSAVE area has %u bytes, this host's %zu", s->xsave_len,
-			   kvm->xsave_size);
+		return err(-EINVAL, "vCPU: its XSAVE area has %u bytes, this host's %zu",
+			   s->xsave_len, kvm->xsave_size);
 	r = run_steps(vcpu, step, ARRAY_SIZE(step), s);
 	if (!r)
 		r = msr_set(vcpu, s->msrs, s->msrs_len);

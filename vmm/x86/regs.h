@@ -8,9 +8,9 @@
 #include "field.h"
 #include "kvm.h"
 
-#define MSRS_MAX      256
-#define XSAVE_MAX     (16U << 10) /* with AMX it is 11 KiB */
-#define LAPIC_BYTES   sizeof(struct kvm_lapic_state)
+#define MSRS_MAX    256
+#define XSAVE_MAX   (16U << 10) /* with AMX it is 11 KiB */
+#define LAPIC_BYTES sizeof(struct kvm_lapic_state)
 
 struct vcpu_state {
 	uint32_t mp_state, tsc_khz;

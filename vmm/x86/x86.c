@@ -57,18 +57,21 @@ static void internal_error(struct vcpu *v)
 
 	kvm_ioctl(v->fd, KVM_GET_REGS, &regs);
 	if (run->internal.suberror != KVM_INTERNAL_ERROR_EMULATION) {
-		vm_event(v->vm, VM_ERROR, "KVM gave up on vCPU %u at rip %#llx: internal error %u", v->id,
-			 regs.rip, run->internal.suberror);
+		vm_event(v->vm, VM_ERROR, "KVM gave up on vCPU %u at rip %#llx: internal error %u",
+			 v->id, regs.rip, run->internal.suberror);
 		return;
 	}
 	instruction_bytes(run, bytes, sizeof(bytes));
 	if (kvm_host_has_virtualization())
-		vm_event(v->vm, VM_ERROR, "KVM cannot emulate the guest's instruction at rip %#llx (bytes%s)",
+		vm_event(v->vm, VM_ERROR,
+			 "KVM cannot emulate the guest's instruction at rip %#llx (bytes%s)",
 			 regs.rip, bytes[0] ? bytes : " unknown");
 	else
 		vm_event(v->vm, VM_ERROR,
-			 "this host's KVM has no hardware virtualization (no vmx or svm in /proc/cpuinfo) and "
-			 "cannot emulate the guest's instruction at rip %#llx (bytes%s); run on a machine that "
+			 "this host's KVM has no hardware virtualization (no vmx or svm in "
+			 "/proc/cpuinfo) and "
+			 "cannot emulate the guest's instruction at rip %#llx (bytes%s); run on a "
+			 "machine that "
 			 "has it, or in the testbed: tests/testbed -- hutch ...",
 			 regs.rip, bytes[0] ? bytes : " unknown");
 }
@@ -78,8 +81,8 @@ static void triple_fault(struct vcpu *v)
 	struct kvm_regs regs = { .rip = 0 };
 
 	kvm_ioctl(v->fd, KVM_GET_REGS, &regs);
-	vm_event(v->vm, VM_TRIPLE_FAULT, "the guest died of a triple fault on vCPU %u at rip %#llx", v->id,
-		 regs.rip);
+	vm_event(v->vm, VM_TRIPLE_FAULT, "the guest died of a triple fault on vCPU %u at rip %#llx",
+		 v->id, regs.rip);
 }
 
 void vcpu_exit(struct vcpu *v)
@@ -98,15 +101,17 @@ void vcpu_exit(struct vcpu *v)
 		triple_fault(v);
 		return;
 	case KVM_EXIT_SYSTEM_EVENT:
-		vm_event(v->vm, v->run->system_event.type == KVM_SYSTEM_EVENT_CRASH ? VM_PANIC : VM_REBOOT,
+		vm_event(v->vm,
+			 v->run->system_event.type == KVM_SYSTEM_EVENT_CRASH ? VM_PANIC : VM_REBOOT,
 			 "the guest reported system event %u", v->run->system_event.type);
 		return;
 	case KVM_EXIT_INTERNAL_ERROR:
 		internal_error(v);
 		return;
 	case KVM_EXIT_FAIL_ENTRY:
-		vm_event(v->vm, VM_ERROR, "the processor refuses to enter the guest on vCPU %u: reason %#llx",
-			 v->id, (unsigned long long)v->run->fail_entry.hardware_entry_failure_reason);
+		vm_event(v->vm, VM_ERROR,
+			 "the processor refuses to enter the guest on vCPU %u: reason %#llx", v->id,
+			 (unsigned long long)v->run->fail_entry.hardware_entry_failure_reason);
 		return;
 	default:
 		vm_event(v->vm, VM_ERROR, "vCPU %u left the guest for an unknown reason, %u", v->id,
