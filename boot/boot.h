@@ -17,7 +17,7 @@ struct boot;
 struct boot_entry {
 	enum { ENTRY_LONG, ENTRY_PROT32 } mode; /* 64-bit with paging, or flat 32-bit without */
 	gpa_t rip;
-	gpa_t arg; /* rsi: the zero page; ebx: the PVH start info */
+	gpa_t arg;	 /* rsi: the zero page; ebx: the PVH start info */
 	const char *how; /* for people: "bzImage", "ELF out of bzImage", "ELF", "PVH" */
 };
 

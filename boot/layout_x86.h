@@ -8,22 +8,22 @@
 #define HUTCH_LAYOUT_X86_H
 
 /* what a direct boot puts below 1 MiB */
-#define GDT_ADDR       0x500ULL	  /* 4 entries */
-#define PVH_START_INFO 0x6000ULL  /* hvm_start_info, module list and memory map behind it */
-#define ZERO_PAGE      0x7000ULL  /* struct boot_params */
-#define PAGE_TABLES    0x9000ULL  /* PML4, PDPT, PD: identity map of the first 1 GiB */
-#define BOOT_STACK     0x8ff0ULL
-#define SETUP_DATA     0xc000ULL  /* struct setup_data: a seed for random numbers */
-#define CMDLINE_ADDR   0x20000ULL /* up to CMDLINE_MAX bytes with the NUL */
-#define CMDLINE_MAX    0x10000ULL
-#define LOW_RAM_END    0x9fc00ULL /* as firmware would leave it to the extended BIOS data */
-#define ACPI_ADDR      0xe0000ULL /* RSDP first, then the tables, to 1 MiB */
-#define ACPI_MAX       0x20000ULL
-#define HIGH_RAM_START 0x100000ULL
+#define GDT_ADDR	 0x500ULL  /* 4 entries */
+#define PVH_START_INFO	 0x6000ULL /* hvm_start_info, module list and memory map behind it */
+#define ZERO_PAGE	 0x7000ULL /* struct boot_params */
+#define PAGE_TABLES	 0x9000ULL /* PML4, PDPT, PD: identity map of the first 1 GiB */
+#define BOOT_STACK	 0x8ff0ULL
+#define SETUP_DATA	 0xc000ULL  /* struct setup_data: a seed for random numbers */
+#define CMDLINE_ADDR	 0x20000ULL /* up to CMDLINE_MAX bytes with the NUL */
+#define CMDLINE_MAX	 0x10000ULL
+#define LOW_RAM_END	 0x9fc00ULL /* as firmware would leave it to the extended BIOS data */
+#define ACPI_ADDR	 0xe0000ULL /* RSDP first, then the tables, to 1 MiB */
+#define ACPI_MAX	 0x20000ULL
+#define HIGH_RAM_START	 0x100000ULL
 
-#define GDT_CODE64 0x08 /* selectors */
-#define GDT_DATA   0x10
-#define GDT_CODE32 0x18
+#define GDT_CODE64	 0x08 /* selectors */
+#define GDT_DATA	 0x10
+#define GDT_CODE32	 0x18
 
 /* what the hole below 4 GiB holds */
 #define LOWMEM_MAX	 0x80000000ULL
@@ -43,19 +43,19 @@
 #define HIGHMEM_BASE	 0x100000000ULL
 
 /* ports */
-#define PORT_RTC      0x70
-#define PORT_COM1     0x3f8
-#define PORT_PVPANIC  0x505
-#define PORT_PM1_EVT  0x600
-#define PORT_PM1_CNT  0x604
-#define PORT_PM_TMR   0x608
-#define PORT_PCI_ADDR 0xcf8
-#define PORT_RESET    0xcf9
-#define RESET_VALUE   0x06
+#define PORT_RTC	 0x70
+#define PORT_COM1	 0x3f8
+#define PORT_PVPANIC	 0x505
+#define PORT_PM1_EVT	 0x600
+#define PORT_PM1_CNT	 0x604
+#define PORT_PM_TMR	 0x608
+#define PORT_PCI_ADDR	 0xcf8
+#define PORT_RESET	 0xcf9
+#define RESET_VALUE	 0x06
 
 /* interrupt lines */
-#define GSI_COM1 4
-#define GSI_RTC	 8
-#define GSI_SCI	 9
+#define GSI_COM1	 4
+#define GSI_RTC		 8
+#define GSI_SCI		 9
 
 #endif

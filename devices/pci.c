@@ -13,9 +13,10 @@
 #include "devices.h"
 #include "pci.h"
 
-#define CFG_PORTS     8 /* address and data */
-#define RESET_PORT    1 /* a byte of it, in the middle of the address, is the reset control register \
-			 */
+#define CFG_PORTS 8 /* address and data */
+#define RESET_PORT                                                                     \
+	1 /* a byte of it, in the middle of the address, is the reset control register \
+	   */
 #define ADDR_ENABLE   0x80000000U
 #define ADDR_MASK     0x80fffffcU
 #define ECAM_BYTES    (256ULL << 20)

@@ -265,25 +265,31 @@ void rig_freep(struct rig **rig)
 	rig_free(*rig);
 }
 
-static void file(struct rig *rig, const struct blob *b, char *path)
+void rig_replace(struct rig *rig, unsigned file, const void *data, size_t len)
+{
+	BUG_ON(file >= rig->files || ftruncate(rig->fd[file], 0));
+	BUG_ON(pwrite(rig->fd[file], data, len, 0) != (ssize_t)len);
+}
+
+static void add_file(struct rig *rig, const struct blob *b, char *path)
 {
 	int fd = memfd_create("test", MFD_CLOEXEC);
 
 	BUG_ON(fd < 0 || rig->files == ARRAY_SIZE(rig->fd));
-	BUG_ON(write(fd, b->data, b->len) != (ssize_t)b->len);
 	rig->fd[rig->files++] = fd;
+	rig_replace(rig, rig->files - 1, b->data, b->len);
 	snprintf(path, CONF_PATH, "/proc/self/fd/%d", fd);
 }
 
 void rig_kernel(struct rig *rig, const struct blob *b)
 {
-	file(rig, b, rig->conf.kernel);
+	add_file(rig, b, rig->conf.kernel);
 }
 
 void rig_initrd(struct rig *rig, const struct blob *b)
 {
 	BUG_ON(rig->conf.initrds == CONF_INITRDS);
-	file(rig, b, rig->conf.initrd[rig->conf.initrds++].path);
+	add_file(rig, b, rig->conf.initrd[rig->conf.initrds++].path);
 }
 
 int rig_boot(struct rig *rig)
@@ -294,4 +300,19 @@ int rig_boot(struct rig *rig)
 	if (!rig->boot)
 		return -1;
 	return boot_load(rig->boot, &rig->mem, &rig->board, &rig->entry);
+}
+
+void rig_try(struct rig *rig)
+{
+	int r = rig_boot(rig);
+
+	/* one line, of words only: names of files are ours */
+	BUG_ON(r && !err_last()[0]);
+	for (const char *p = err_last(); r && *p; p++)
+		BUG_ON((unsigned char)*p < ' ');
+	if (!r) {
+		BUG_ON(!gmem_is_ram(&rig->mem, rig->entry.rip, 1));
+		BUG_ON(rig->entry.rip < HIGH_RAM_START || rig->entry.rip >= 1 * GiB);
+	}
+	gmem_discard_all(&rig->mem);
 }

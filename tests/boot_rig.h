@@ -64,7 +64,13 @@ void rig_freep(struct rig **rig);
 void rig_kernel(struct rig *rig, const struct blob *b);
 void rig_initrd(struct rig *rig, const struct blob *b);
 
+/* other bytes for a file given before, in the order they were given */
+void rig_replace(struct rig *rig, unsigned file, const void *data, size_t len);
+
 /* boot_open() and boot_load(): 0, or -1 if the first failed, or what the second returned */
 int rig_boot(struct rig *rig);
+
+/* for fuzzers: boot, check that there is a message or a good entry, and clear memory */
+void rig_try(struct rig *rig);
 
 #endif

@@ -50,6 +50,14 @@ static void expect_refused(const struct blob *b, enum conf_boot asked, const cha
 	expect_message(rig, part);
 }
 
+static void expect_booted(const struct blob *b)
+{
+	struct rig *rig cleanup_rig = rig_new(64 * MiB);
+
+	rig_kernel(rig, b);
+	ck_assert_msg(!rig_boot(rig), "%s", err_last());
+}
+
 /* refused while loading, where memory is known */
 static void expect_load_error(const struct blob *b, enum conf_boot asked, int code,
 			      const char *part)
@@ -352,11 +360,15 @@ END_TEST
 START_TEST(cut_bzimage)
 {
 	struct blob b cleanup_blob = good_bzimage();
+	struct blob header = { b.data, 0x26b };
 
 	/* the end may lack what rounds it up to 16 bytes */
 	b.len = 2048 + 0x300 + *(uint32_t *)(void *)(b.data + 0x24c);
+	ck_assert_uint_ne(b.len % 16, 0);
+	expect_booted(&b);
 	expect_cut_refused(&b, BOOT_AUTO);
 	expect_cut_refused(&b, BOOT_ELF);
+	expect_refused(&header, BOOT_AUTO, "it has 619 bytes and its header ends at 620");
 }
 END_TEST
 

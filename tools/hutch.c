@@ -10,6 +10,8 @@ const struct verb *const verbs[] = {
 	&verb_boot, &verb_inspect, &verb_doctor, &verb_help, &verb_version, NULL,
 };
 
+#define VERBS (sizeof(verbs) / sizeof(verbs[0]) - 1)
+
 void complain(const char *fmt, ...)
 {
 	char line[2048];
@@ -26,9 +28,9 @@ void complain(const char *fmt, ...)
 
 static int unknown_verb(const char *word)
 {
-	const char *names[32] = { NULL }, *near;
+	const char *names[VERBS + 1] = { NULL }, *near;
 
-	for (unsigned i = 0; verbs[i] && i < 31; i++)
+	for (unsigned i = 0; i < VERBS; i++)
 		names[i] = verbs[i]->name;
 	near = hutch_nearest(word, names);
 	complain("there is no verb '%s'%s%s%s; 'hutch help' lists them", word,

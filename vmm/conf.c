@@ -25,7 +25,7 @@ const struct field conf_fields[] = {
 	      .help = "Linux kernel: bzImage, or ELF with a PVH or 64-bit entry"),
 	F_LIST(struct conf, initrd, initrds, path_fields, .arg = "FILE",
 	       .help = "initial file system; more than one are joined, later files win"),
-	F_STR(struct conf, append, .arg = "TEXT", .dflt = "console=ttyS0 quiet",
+	F_STR(struct conf, append, .arg = "TEXT", .dflt = "console=ttyS0 loglevel=3",
 	      .help = "kernel command line; panic=-1 is added unless TEXT says panic="),
 	F_SIZE(struct conf, memory, 2 * MiB, 16ULL << 40, .arg = "SIZE", .dflt = "512M",
 	       .help = "guest memory, as in 512M or 4G"),

@@ -37,7 +37,7 @@ static void on_wake(void *arg, uint32_t events)
 		return;
 }
 
-static void wake(struct loop *loop)
+void loop_wake(struct loop *loop)
 {
 	uint64_t one = 1;
 
@@ -140,7 +140,7 @@ void loop_call(struct loop *loop, struct loop_call *c)
 	}
 	pthread_mutex_unlock(&loop->lock);
 	if (first)
-		wake(loop);
+		loop_wake(loop);
 }
 
 void loop_call_cancel(struct loop *loop, struct loop_call *c)
@@ -179,7 +179,7 @@ static void run_calls(struct loop *loop)
 			return;
 		c->fn(c->arg);
 	}
-	wake(loop); /* the rest after a look at the fds */
+	loop_wake(loop); /* the rest after a look at the fds */
 }
 
 static void run_timers(struct loop *loop)
@@ -237,7 +237,7 @@ void loop_run(struct loop *loop)
 void loop_stop(struct loop *loop)
 {
 	__atomic_store_n(&loop->stop, true, __ATOMIC_RELEASE);
-	wake(loop);
+	loop_wake(loop);
 }
 
 int loop_until(struct loop *loop, bool (*done)(void *arg), void *arg, uint64_t timeout_ns)

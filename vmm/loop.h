@@ -1,7 +1,7 @@
 /*
  * loop.h - one epoll loop carries all I/O, timers and control (layer 1)
  *
- * 1. Everything here but loop_call() and loop_stop() is for the loop's thread.
+ * 1. Everything here but loop_call(), loop_wake() and loop_stop() is for the loop's thread.
  * 2. A handler may remove any fd, timer or call, its own too: what was removed
  *    does not run any more, also not from a batch already fetched.
  * 3. Handlers never block.  loop_until() runs the loop inside a handler, for
@@ -54,6 +54,9 @@ void loop_call_cancel(struct loop *loop, struct loop_call *c);
 
 void loop_run(struct loop *loop);  /* until loop_stop() */
 void loop_stop(struct loop *loop); /* from any thread */
+
+/* have loop_until() look at its condition again; from any thread */
+void loop_wake(struct loop *loop);
 
 /* run until @done(arg) is true: 0, or -ETIMEDOUT after @timeout_ns */
 int loop_until(struct loop *loop, bool (*done)(void *arg), void *arg,

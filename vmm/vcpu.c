@@ -49,7 +49,7 @@ static bool park(struct vcpu *v)
 
 	pthread_mutex_lock(&vm->park_lock);
 	vm->parked++;
-	pthread_cond_broadcast(&vm->park_cond);
+	loop_wake(vm->loop); /* vm_pause() waits for it there */
 	while (vm->hold && !vm->stop)
 		pthread_cond_wait(&vm->park_cond, &vm->park_lock);
 	stop = vm->stop;

@@ -1,0 +1,73 @@
+#!/bin/sh
+# tests/run.sh [unit] [scripts] [lint] [fuzz] [e2e]: run the tests, all kinds unless some are named.
+#
+# Each program prints what it does into a log that is shown only when it fails. The last line counts single
+# checks: "N passed, N failed", and ", N skipped" with the reasons above it.
+#   unit      tests/t_*.c (libcheck), flat guests on /dev/kvm among them
+#   scripts   tests/*.sh that test (acpi.sh), lines "ok NAME", "not ok NAME", "skip NAME: REASON"
+#   lint      tools/lint.sh
+#   fuzz      every fuzzer for FUZZ_SECONDS (60), two at a time
+#   e2e       tests/e2e/*.sh, Linux guests; in the testbed where this machine cannot run them
+set -u
+cd "$(dirname "$0")/.." || exit 1
+B=${B:-build}
+logs=$B/test-logs
+mkdir -p "$logs"
+passed=0 failed=0 skipped=0
+[ $# -gt 0 ] || set -- unit scripts lint fuzz e2e
+
+note() { # RESULT NAME SECONDS LOG
+	printf '%-5s %-24s %3s s\n' "$1" "$2" "$3"
+	[ "$1" = FAIL ] && sed 's/^/      | /' "$4" | tail -n 40
+	return 0
+}
+
+# a libcheck program: its summary counts
+unit() {
+	name=$(basename "$1") log=$logs/$(basename "$1").log start=$(date +%s)
+	timeout 600 "$1" >"$log" 2>&1
+	status=$?
+	counts=$(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\).*/\1 \2 \3/p' "$log" |
+		awk '{ c += $1; b += $2 + $3 } END { print c + 0, b + 0 }')
+	all=${counts% *} bad=${counts#* }
+	skips=$(grep -c '^skip ' "$log")
+	# a program that died before its summary, or says it failed where it counts nothing, is one failure
+	if [ $status != 0 ] && [ "$bad" = 0 ]; then bad=1 all=$((all + 1)); fi
+	if [ $status = 0 ] && [ "$all" = 0 ]; then bad=1 all=1; echo "no test was run" >>"$log"; fi
+	passed=$((passed + all - bad - skips)) failed=$((failed + bad)) skipped=$((skipped + skips))
+	[ "$bad" = 0 ] && result=ok || result=FAIL
+	note $result "$name" $(($(date +%s) - start)) "$log"
+	sed -n 's/^skip /      skipped: /p' "$log"
+}
+
+# a script that prints its results as lines
+script() {
+	name=$1 log=$logs/$(echo "$1" | tr / -).log start=$(date +%s)
+	shift
+	timeout 2400 "$@" >"$log" 2>&1
+	status=$?
+	ok=$(grep -c '^ok ' "$log") bad=$(grep -c '^not ok ' "$log") skips=$(grep -c '^skip ' "$log")
+	[ $status = 0 ] || [ "$bad" != 0 ] || bad=1
+	if [ $((ok + bad + skips)) = 0 ]; then bad=1; echo "no test was run" >>"$log"; fi
+	passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skips))
+	[ "$bad" = 0 ] && result=ok || result=FAIL
+	note $result "$name" $(($(date +%s) - start)) "$log"
+	sed -n 's/^skip /      skipped: /p' "$log"
+}
+
+for kind; do
+	case $kind in
+	unit) for t in "$B"/tests/t_*; do case $t in *.*) ;; *) unit "$t" ;; esac; done ;;
+	scripts) script acpi tests/acpi.sh ;;
+	lint) script lint sh -c 'tools/lint.sh && echo ok lint' ;;
+	fuzz) script fuzz make --no-print-directory fuzz ;;
+	e2e) for t in tests/e2e/*.sh; do script "e2e/$(basename "$t" .sh)" "$t"; done ;;
+	*) echo "run.sh: there is no kind of test '$kind'"; failed=$((failed + 1)) ;;
+	esac
+done
+if [ $skipped = 0 ]; then
+	echo "$passed passed, $failed failed"
+else
+	echo "$passed passed, $failed failed, $skipped skipped"
+fi
+[ $failed = 0 ]
