@@ -55,7 +55,7 @@ void conf_defaults(struct conf *conf);
  * conf_set() - set @key ("memory", "on-reboot") from text
  *
  * A list appends.  -EINVAL, -ERANGE, -E2BIG with a message that begins with
- * @what ("--memory", "hutch.yaml:3") and names the key and the value.
+ * @what ("hutch.yaml:3", or "") and names the key and the value.
  */
 int conf_set(struct conf *conf, const char *what, const char *key, const char *value) must_check;
 

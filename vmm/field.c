@@ -182,7 +182,7 @@ int field_set(const struct field *table, const char *what, const char *name, con
 	      void *obj)
 {
 	const struct field *f = field_find(table, name);
-	const char *names[NAMES_MAX] = { NULL }, *near;
+	const char *names[NAMES_MAX] = { NULL }, *near, *colon = *what ? ": " : "";
 	unsigned n = 0;
 	char where[128];
 
@@ -192,11 +192,11 @@ int field_set(const struct field *table, const char *what, const char *name, con
 				names[n++] = g->name;
 		near = nearest(name, names);
 		if (near)
-			return err(-EINVAL, "%s: unknown key '%.64s'; did you mean '%s'?", what,
-				   name, near);
-		return err(-EINVAL, "%s: unknown key '%.64s'", what, name);
+			return err(-EINVAL, "%s%sunknown key '%.64s'; did you mean '%s'?", what,
+				   colon, name, near);
+		return err(-EINVAL, "%s%sunknown key '%.64s'", what, colon, name);
 	}
-	snprintf(where, sizeof(where), "%s: %s", what, name);
+	snprintf(where, sizeof(where), "%s%s%s", what, colon, name);
 	if (text)
 		return field_parse(f, where, text, obj);
 	if (f->kind != FIELD_BOOL)

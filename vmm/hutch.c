@@ -50,13 +50,10 @@ const char *hutch_error(const struct hutch *h)
 
 int hutch_set(struct hutch *h, const char *key, const char *value)
 {
-	char what[80];
-
 	if (h->vm)
 		return fail(h,
 			    err(-EBUSY, "%s: the machine runs; set it before hutch_start()", key));
-	snprintf(what, sizeof(what), "--%.64s", key);
-	return fail(h, conf_set(&h->conf, what, key, value));
+	return fail(h, conf_set(&h->conf, "", key, value));
 }
 
 int hutch_get(struct hutch *h, const char *key, char *buf, size_t size)

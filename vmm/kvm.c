@@ -241,6 +241,18 @@ int kvm_create_irqchip(struct kvm *kvm, bool pit)
 	return r ? err(r, "KVM_CREATE_PIT2: %s", strerror(-r)) : 0;
 }
 
+int kvm_allow_x2apic_ids(struct kvm *kvm)
+{
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_X2APIC_API,
+		.args = { KVM_X2APIC_API_USE_32BIT_IDS | KVM_X2APIC_API_DISABLE_BROADCAST_QUIRK },
+	};
+	int r = kvm_ioctl(kvm->vm, KVM_ENABLE_CAP, &cap);
+
+	return r ? err(r, "KVM cannot address more than %d vCPUs: %s", KVM_XAPIC_CPUS, strerror(-r))
+		 : 0;
+}
+
 int kvm_create_vcpu(struct kvm *kvm, unsigned id, int *ret_fd)
 {
 	int r = ioctl_val(kvm->vm, KVM_CREATE_VCPU, id);

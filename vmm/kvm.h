@@ -36,6 +36,9 @@ void kvm_close(struct kvm *kvm);
 int kvm_create_vm(struct kvm *kvm) must_check;
 int kvm_add_memory(struct kvm *kvm, const struct gmem *mem) must_check;
 int kvm_create_irqchip(struct kvm *kvm, bool pit) must_check;
+
+#define KVM_XAPIC_CPUS 255 /* more need x2APIC mode, and KVM told so before any vCPU is made */
+int kvm_allow_x2apic_ids(struct kvm *kvm) must_check;
 int kvm_create_vcpu(struct kvm *kvm, unsigned id, int *ret_fd) must_check;
 
 /* pages the guest has stored to since the last call, for one slot: -errno */

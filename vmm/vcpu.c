@@ -31,7 +31,8 @@ int vcpu_create(struct vcpu *v, struct vm *vm, unsigned id)
 	r = kvm_ioctl(v->fd, KVM_SET_CPUID2, &list);
 	if (r)
 		return err(r, "vCPU %u: KVM_SET_CPUID2: %s", id, strerror(-r));
-	return regs_firmware_defaults(v->fd);
+	r = regs_firmware_defaults(v->fd);
+	return r || vm->cpus <= KVM_XAPIC_CPUS ? r : regs_x2apic(v->fd);
 }
 
 void vcpu_kick(struct vcpu *v)

@@ -139,7 +139,9 @@ static int make_memory(struct vm *vm)
 		r = gmem_add(&vm->mem, HIGHMEM_BASE, high);
 	if (!r)
 		r = kvm_add_memory(&vm->kvm, &vm->mem);
-	return r ? r : kvm_create_irqchip(&vm->kvm, vm->conf->pit);
+	if (!r)
+		r = kvm_create_irqchip(&vm->kvm, vm->conf->pit);
+	return r || vm->conf->cpus <= KVM_XAPIC_CPUS ? r : kvm_allow_x2apic_ids(&vm->kvm);
 }
 
 static int make_vcpus(struct vm *vm)

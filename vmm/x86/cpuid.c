@@ -56,6 +56,12 @@ void cpuid_model(const struct kvm *kvm, char buf[49])
 
 		memcpy(buf + 16 * i, regs, sizeof(regs));
 	}
+	if (!buf[0]) { /* no name: at least the vendor */
+		const struct kvm_cpuid_entry2 *e = find(&kvm->cpuid, 0);
+		uint32_t regs[3] = { e ? e->ebx : 0, e ? e->edx : 0, e ? e->ecx : 0 };
+
+		memcpy(buf, regs, sizeof(regs));
+	}
 }
 
 static bool is_amd(const struct kvm_cpuid_list *list)

@@ -164,6 +164,20 @@ int regs_firmware_defaults(int vcpu)
 	return r ? err(r, "KVM_SET_LAPIC: %s", strerror(-r)) : msr_firmware_defaults(vcpu);
 }
 
+#define APIC_BASE_X2APIC (1ULL << 10)
+
+int regs_x2apic(int vcpu)
+{
+	struct kvm_sregs s;
+	int r = kvm_ioctl(vcpu, KVM_GET_SREGS, &s);
+
+	if (!r) {
+		s.apic_base |= APIC_BASE_X2APIC;
+		r = kvm_ioctl(vcpu, KVM_SET_SREGS, &s);
+	}
+	return r ? err(r, "vCPU: x2APIC mode: %s", strerror(-r)) : 0;
+}
+
 struct step {
 	const char *name;
 	unsigned long request;

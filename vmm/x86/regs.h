@@ -33,6 +33,9 @@ int regs_boot(int vcpu, const struct boot_entry *entry) must_check;
 /* the local APIC's pins and the MSRs that firmware would have set: -errno */
 int regs_firmware_defaults(int vcpu) must_check;
 
+/* local APICs start in x2APIC mode, which ids past 254 need: -errno */
+int regs_x2apic(int vcpu) must_check;
+
 /*
  * regs_get() and regs_set() - a stopped vCPU's whole state, in the orders that
  * KVM needs (see regs.c).  -errno with a message that names the part.

@@ -1,0 +1,281 @@
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "kvm_rig.h"
+
+static char flat_folder[3072];
+
+void flat_setup(const char *argv0)
+{
+	const char *named = getenv("HUTCH_FLAT"), *slash = strrchr(argv0, '/');
+
+	if (named && *named)
+		snprintf(flat_folder, sizeof(flat_folder), "%s", named);
+	else
+		snprintf(flat_folder, sizeof(flat_folder), "%.*s/kvm",
+			 slash ? (int)(slash - argv0) : 1, slash ? argv0 : ".");
+}
+
+bool flat_possible(void)
+{
+	struct kvm kvm;
+	int r = kvm_open(&kvm);
+
+	if (r)
+		fprintf(stderr, "skipped: %s\n", err_last());
+	kvm_close(&kvm);
+	return !r;
+}
+
+const char *flat_path(const char *guest, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s/%s.elf", flat_folder, guest);
+	return buf;
+}
+
+void sleep_ms(unsigned ms)
+{
+	struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
+
+	nanosleep(&t, NULL);
+}
+
+static void on_end(void *arg)
+{
+	struct flat *f = arg;
+	uint64_t one = 1;
+
+	if (write(f->ended, &one, sizeof(one)) < 0)
+		abort();
+}
+
+static int make_console(struct flat *f)
+{
+	char spec[32];
+	int in[2], out[2];
+
+	if (pipe2(in, O_CLOEXEC) || pipe2(out, O_CLOEXEC))
+		return -errno;
+	fcntl(out[0], F_SETFL, O_NONBLOCK);
+	f->in = in[1];
+	f->guest[0] = in[0];
+	f->out = out[0];
+	f->guest[1] = out[1];
+	snprintf(spec, sizeof(spec), "fd:%d:%d", in[0], out[1]);
+	return conf_set(&f->conf, "test", "console", spec);
+}
+
+struct flat *flat_new(const char *guest, ...)
+{
+	struct flat *f = calloc(1, sizeof(*f));
+	const char *key, *value;
+	char path[CONF_PATH];
+	va_list ap;
+	int r;
+
+	if (!f)
+		return NULL;
+	conf_defaults(&f->conf);
+	f->ended = eventfd(0, EFD_CLOEXEC);
+	r = make_console(f);
+	if (!r)
+		r = conf_set(&f->conf, "test", "kernel", flat_path(guest, path, sizeof(path)));
+	if (!r)
+		r = conf_set(&f->conf, "test", "memory", "64M");
+	va_start(ap, guest);
+	while (!r && (key = va_arg(ap, const char *))) {
+		value = va_arg(ap, const char *);
+		r = conf_set(&f->conf, "test", key, value);
+	}
+	va_end(ap);
+	if (!r)
+		r = conf_check(&f->conf);
+	f->loop = r ? NULL : loop_new();
+	f->vm = f->loop ? vm_new(f->loop, &f->conf) : NULL;
+	if (!f->vm) {
+		flat_free(f);
+		return NULL;
+	}
+	f->vm->ended = on_end;
+	f->vm->ended_arg = f;
+	return f;
+}
+
+static void *run_loop(void *arg)
+{
+	loop_run(arg);
+	return NULL;
+}
+
+int flat_start(struct flat *f)
+{
+	int r = vm_start(f->vm);
+
+	if (!r)
+		r = -pthread_create(&f->thread, NULL, run_loop, f->loop);
+	f->has_thread = !r;
+	return r;
+}
+
+static void read_console(struct flat *f)
+{
+	ssize_t n;
+
+	while (f->len < sizeof(f->text) - 1 &&
+	       (n = read(f->out, f->text + f->len, sizeof(f->text) - 1 - f->len)) > 0)
+		f->len += (size_t)n;
+	f->text[f->len] = '\0';
+}
+
+enum vm_end flat_wait(struct flat *f, unsigned seconds)
+{
+	struct pollfd p[2] = { { f->ended, POLLIN, 0 }, { f->stalled ? -1 : f->out, POLLIN, 0 } };
+	uint64_t end = now_ns() + seconds * 1000000000ULL;
+
+	while (!p[0].revents && now_ns() < end) {
+		poll(p, 2, 100);
+		if (!f->stalled)
+			read_console(f);
+	}
+	return p[0].revents ? f->vm->end : VM_RUNNING;
+}
+
+int flat_wait_text(struct flat *f, const char *part)
+{
+	struct pollfd p = { f->out, POLLIN, 0 };
+
+	for (unsigned i = 0; i < 100 && !strstr(f->text, part); i++) {
+		poll(&p, 1, 100);
+		read_console(f);
+	}
+	return strstr(f->text, part) ? 0 : -ETIMEDOUT;
+}
+
+enum vm_end flat_run(struct flat *f, unsigned seconds)
+{
+	return flat_start(f) ? VM_ERROR : flat_wait(f, seconds);
+}
+
+struct job {
+	struct loop_call call;
+	struct vm *vm;
+	int (*fn)(struct vm *vm);
+	int result, done;
+};
+
+static void run_job(void *arg)
+{
+	struct job *job = arg;
+	uint64_t one = 1;
+
+	job->result = job->fn(job->vm);
+	if (write(job->done, &one, sizeof(one)) < 0)
+		abort();
+}
+
+int flat_call(struct flat *f, int (*fn)(struct vm *vm))
+{
+	struct job job = { .vm = f->vm, .fn = fn, .done = eventfd(0, EFD_CLOEXEC) };
+	uint64_t n;
+
+	job.call = (struct loop_call){ .fn = run_job, .arg = &job };
+	loop_call(f->loop, &job.call);
+	if (read(job.done, &n, sizeof(n)) < 0)
+		abort();
+	close(job.done);
+	return job.result;
+}
+
+int flat_pause(struct flat *f)
+{
+	return flat_call(f, vm_user_pause);
+}
+
+int flat_resume(struct flat *f)
+{
+	return flat_call(f, vm_user_resume);
+}
+
+void flat_free(struct flat *f)
+{
+	if (!f)
+		return;
+	if (f->has_thread) {
+		loop_stop(f->loop);
+		pthread_join(f->thread, NULL);
+	}
+	vm_free(f->vm);
+	loop_free(f->loop);
+	cleanup_close(&f->in);
+	cleanup_close(&f->out);
+	cleanup_close(&f->guest[0]);
+	cleanup_close(&f->guest[1]);
+	cleanup_close(&f->ended);
+	free(f);
+}
+
+void flat_freep(struct flat **f)
+{
+	flat_free(*f);
+}
+
+volatile uint32_t *flat_word(struct flat *f, gpa_t gpa)
+{
+	for (unsigned i = 0; i < f->vm->mem.n; i++) {
+		const struct gmem_slot *s = &f->vm->mem.slot[i];
+
+		if (gpa >= s->gpa && gpa - s->gpa < s->len)
+			return (volatile uint32_t *)(void *)(s->hva + (gpa - s->gpa));
+	}
+	abort();
+}
+
+bool flat_until(struct flat *f, gpa_t gpa, uint32_t value)
+{
+	for (unsigned i = 0; i < 5000; i++) {
+		if (*flat_word(f, gpa) == value)
+			return true;
+		sleep_ms(1);
+	}
+	return false;
+}
+
+bool flat_until_set(struct flat *f, gpa_t gpa)
+{
+	for (unsigned i = 0; i < 5000; i++) {
+		if (*flat_word(f, gpa))
+			return true;
+		sleep_ms(1);
+	}
+	return false;
+}
+
+long proc_status(const char *key)
+{
+	cleanup_fd int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+	char buf[4096];
+	ssize_t n = read(fd, buf, sizeof(buf) - 1);
+	const char *p;
+
+	buf[n > 0 ? n : 0] = '\0';
+	p = strstr(buf, key);
+	return p ? strtol(p + strlen(key) + 1, NULL, 10) : -1;
+}
+
+unsigned entries(const char *folder)
+{
+	DIR *dir = opendir(folder);
+	unsigned n = 0;
+
+	while (dir && readdir(dir))
+		n++;
+	if (dir)
+		closedir(dir);
+	return n;
+}
