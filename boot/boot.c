@@ -202,6 +202,31 @@ static int load_elf(const struct boot *b, struct gmem *mem, struct loaded *ret)
 	return pvh ? enter_pvh(b, &marks, ret) : enter_64bit(b, ret);
 }
 
+/* the first byte of the kernel in memory */
+static gpa_t kernel_start(const struct boot *b, const struct loaded *l)
+{
+	gpa_t start = UINT64_MAX;
+
+	if (b->unpacks_itself)
+		return l->start;
+	for (unsigned i = 0; i < b->elf.segments; i++)
+		if (b->elf.segment[i].memsz)
+			start = MIN(start, b->elf.segment[i].gpa);
+	return start;
+}
+
+/* as high as it goes; in a memory too small for that, between 1 MiB and the kernel */
+static int load_initrd(const struct boot *b, struct gmem *mem, const struct loaded *l,
+		       gpa_t ceiling, struct initrd_at *ret)
+{
+	gpa_t start = kernel_start(b, l);
+
+	if (!initrd_fits(&b->initrd, l->end, ceiling) &&
+	    initrd_fits(&b->initrd, HIGH_RAM_START, MIN(start, ceiling)))
+		return initrd_load(&b->initrd, mem, HIGH_RAM_START, MIN(start, ceiling), ret);
+	return initrd_load(&b->initrd, mem, l->end, ceiling, ret);
+}
+
 /* tell the kernel about the machine, in the way its entry wants it */
 static int hand_over(const struct boot *b, struct gmem *mem, const struct board *board,
 		     struct loaded *l, const struct initrd_at *initrd)
@@ -234,7 +259,7 @@ int boot_load(struct boot *b, struct gmem *mem, const struct board *board, struc
 	}
 	r = cmdline_write(&b->cmdline, mem, l.cmdline_most);
 	if (!r)
-		r = initrd_load(&b->initrd, mem, l.end, ceiling, &initrd);
+		r = load_initrd(b, mem, &l, ceiling, &initrd);
 	if (!r)
 		r = hand_over(b, mem, board, &l, &initrd);
 	if (!r)

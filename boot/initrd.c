@@ -98,21 +98,39 @@ static int does_not_fit(const struct initrd *rd, uint64_t len, gpa_t floor, gpa_
 		   rd->part[0].what, others, size, floor, limit);
 }
 
+/* where it would lie: false if it does not fit */
+static bool place(const struct initrd *rd, gpa_t floor, gpa_t ceiling, gpa_t *ret,
+		  uint64_t *ret_len)
+{
+	uint64_t len = INT64_MAX;
+	bool fits = total(rd, &len) && floor <= ceiling && len <= ceiling;
+
+	*ret_len = len;
+	*ret = fits ? (ceiling - len) & ~(GMEM_PAGE - 1) : 0;
+	return fits && *ret >= floor;
+}
+
+bool initrd_fits(const struct initrd *rd, gpa_t floor, gpa_t ceiling)
+{
+	uint64_t len;
+	gpa_t addr;
+
+	return place(rd, floor, ceiling, &addr, &len);
+}
+
 int initrd_load(const struct initrd *rd, struct gmem *mem, gpa_t floor, gpa_t ceiling,
 		struct initrd_at *ret)
 {
-	uint64_t len = INT64_MAX;
+	uint64_t len;
 	gpa_t addr, at;
 
 	if (!rd->parts) {
 		*ret = (struct initrd_at){ 0 };
 		return 0;
 	}
-	if (!total(rd, &len) || len > ceiling || floor > ceiling)
+	if (!place(rd, floor, ceiling, &addr, &len))
 		return does_not_fit(rd, len, floor, ceiling);
-	addr = at = (ceiling - len) & ~(GMEM_PAGE - 1);
-	if (addr < floor)
-		return does_not_fit(rd, len, floor, ceiling);
+	at = addr;
 	for (unsigned i = 0; i < rd->parts; i++) {
 		const struct image *part = &rd->part[i];
 		int r;

@@ -25,6 +25,9 @@ void initrd_close(struct initrd *rd);
 /* initrd_add() - join a copy of @buf behind the others: -E2BIG, -ENOMEM or that of writing it */
 int initrd_add(struct initrd *rd, const void *buf, size_t len) must_check;
 
+/* is there room for it between @floor and @ceiling? */
+bool initrd_fits(const struct initrd *rd, gpa_t floor, gpa_t ceiling);
+
 /*
  * initrd_load() - as high as it goes between @floor, where the kernel ends, and @ceiling
  *

@@ -195,11 +195,11 @@ static void serve(struct blk_req *r)
 static void kick(struct vdev *v, unsigned q)
 {
 	struct blk *blk = container_of(v, struct blk, v);
-
+	unsigned budget = VQ_MAX;
 	struct blk_req *r;
 
-	/* bounded: the pool ends, however fast the guest adds */
-	while ((r = get_req(blk))) {
+	/* what is answered at once goes back to the pool, so a guest that is quick has no end */
+	while (budget-- && (r = get_req(blk))) {
 		if (!vq_pop(v, q, &r->b)) {
 			put_req(r);
 			break;
@@ -211,6 +211,8 @@ static void kick(struct vdev *v, unsigned q)
 			break;
 		}
 		serve(r);
+		if (!budget)
+			vdev_notify(v, q); /* the rest after a look at everything else */
 	}
 	vq_notify(v, q);
 }

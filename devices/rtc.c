@@ -10,16 +10,18 @@
 
 #include "devices.h"
 
-#define CMOS	128
-#define REG_A	0x0a
-#define REG_B	0x0b
-#define REG_C	0x0c
-#define REG_D	0x0d
-#define CENTURY 0x32
-#define A_32KHZ 0x26 /* divider on, no update in progress: bit 7 stays 0 */
-#define B_24H	0x02
-#define B_SET	0x80 /* the guest is writing the time: it stands still */
-#define D_VALID 0x80
+#define CMOS	   128
+#define REG_A	   0x0a
+#define REG_B	   0x0b
+#define REG_C	   0x0c
+#define REG_D	   0x0d
+#define CENTURY	   0x32
+#define A_32KHZ	   0x26 /* divider on, no update in progress: bit 7 stays 0 */
+#define B_24H	   0x02
+#define B_SET	   0x80 /* the guest is writing the time: it stands still */
+#define D_VALID	   0x80
+
+#define OFFSET_MAX 1000000000000LL /* more than BCD years can be away from now */
 
 struct rtc_state {
 	int64_t offset; /* seconds from the host's clock */
@@ -43,7 +45,7 @@ struct rtc {
 
 static uint8_t to_bcd(int v)
 {
-	return (uint8_t)(v / 10 << 4 | v % 10);
+	return (uint8_t)(v / 10 * 16 + v % 10); /* no shift: years may lie before 0 */
 }
 
 static int from_bcd(uint8_t v)
@@ -178,6 +180,9 @@ static int rtc_loaded(struct dev *dev)
 {
 	struct rtc *p = container_of(dev, struct rtc, dev);
 
+	if (p->s.offset > OFFSET_MAX || p->s.offset < -OFFSET_MAX)
+		return err(-EINVAL, "snapshot: %s: its clock is %ld seconds away from the host's",
+			   dev->name, p->s.offset);
 	p->s.cmos[REG_B] = (p->s.cmos[REG_B] & 0xf8) | B_24H;
 	return 0;
 }

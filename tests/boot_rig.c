@@ -75,6 +75,7 @@ static void put_notes(struct blob *b, size_t off, gpa_t pvh, unsigned notes, Elf
 		at = put_note(b, at, "Linux", 0x100, 0, 4, align);
 	if (notes & NOTE_PVH)
 		at = put_note(b, at, "Xen", 18, pvh, align, align);
+	at = put_note(b, at, "Xen", 5, 0x11223344, 8, align); /* of the same owner, no entry */
 	*ret = (Elf64_Phdr){
 		.p_type = PT_NOTE, .p_offset = off, .p_filesz = at - off, .p_align = align
 	};
@@ -113,6 +114,8 @@ struct blob make_elf(const struct seg *seg, unsigned n, uint64_t entry, unsigned
 		off += seg[i].filesz;
 	}
 	if (notes) {
+		if (notes & NOTE_LOADED)
+			off = align_up(ELF_PH(n + 1), 16) + NOTES_OFFSET;
 		put_notes(&b, off, seg[0].gpa + PVH_OFFSET, notes, &ph);
 		put(&b, ELF_PH(n), &ph, sizeof(ph));
 	}
@@ -243,6 +246,7 @@ struct rig *rig_new(uint64_t memory)
 
 	BUG_ON(!rig);
 	conf_defaults(&rig->conf);
+	BUG_ON(str_copy(rig->conf.append, CONF_APPEND, "console=ttyS0 quiet"));
 	rig->board = (struct board){
 		.cpus = 1, .lowmem_end = low, .highmem_end = HIGHMEM_BASE + high, .phys_bits = 40
 	};

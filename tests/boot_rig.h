@@ -31,10 +31,17 @@ struct seg {
 	uint64_t memsz;
 };
 
-enum { NOTE_PVH = 1, NOTE_LINUX = 2, NOTE_WIDE = 4 /* 8-byte alignment and entry */ };
+enum {
+	NOTE_PVH = 1,
+	NOTE_LINUX = 2,
+	NOTE_WIDE = 4,	 /* 8-byte alignment and entry */
+	NOTE_LOADED = 8, /* not behind the segments but in the first, where memory has them too */
+};
 
-#define ELF_PH(i)  (64 + 56 * (size_t)(i)) /* where program header i lies in the file */
-#define PVH_OFFSET 0x40			   /* the PVH entry lies this far in the first segment */
+#define ELF_PH(i)    (64 + 56 * (size_t)(i)) /* where program header i lies in the file */
+#define PVH_OFFSET   0x40		     /* the PVH entry lies this far in the first segment */
+
+#define NOTES_OFFSET 0x200 /* and the notes of NOTE_LOADED this far */
 
 /* segments stand in the file in the order given, the notes behind them in a PT_NOTE of their own */
 struct blob make_elf(const struct seg *seg, unsigned n, uint64_t entry, unsigned notes);

@@ -35,8 +35,10 @@ struct subject {
 
 struct script {
 	const struct dev_type *type;
-	/* set up the host's side; what dev_new() takes, for devices of the board */
+	/* set up the host's side, NULL for none */
 	void (*host)(struct subject *x);
+	void (*refill)(struct subject *x); /* the host's data, as at first; NULL for none */
+	/* what dev_new() takes; of a virtio device only its own part */
 	const void *(*conf)(struct subject *x);
 	unsigned steps;
 	void (*step)(struct subject *x, unsigned k);

@@ -28,7 +28,7 @@ bool flat_possible(void)
 	int r = kvm_open(&kvm);
 
 	if (r)
-		fprintf(stderr, "skipped: %s\n", err_last());
+		fprintf(stderr, "skip flat guests: %s\n", err_last());
 	kvm_close(&kvm);
 	return !r;
 }

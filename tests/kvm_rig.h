@@ -23,7 +23,7 @@ struct flat {
 	char text[64 << 10]; /* what it printed, with a NUL */
 };
 
-/* tests that need KVM call this first: false, with a line that says why, where there is none */
+/* false, with a line for tests/run.sh that says why, where there is no KVM */
 bool flat_possible(void);
 
 /* the ELF file of a guest: beside the test, or in HUTCH_FLAT */

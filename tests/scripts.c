@@ -97,7 +97,7 @@ static void serial_step(struct subject *x, unsigned k)
 		out(x, COM1 + UART_TX, 1, 'x');
 		break;
 	case 5:
-		while (in(x, COM1 + UART_LSR, 1) & UART_LSR_DR)
+		for (unsigned i = 0; i < 7 && in(x, COM1 + UART_LSR, 1) & UART_LSR_DR; i++)
 			subject_note(x, in(x, COM1 + UART_RX, 1));
 		break;
 	case 6:
@@ -157,7 +157,7 @@ static uint64_t cmos_get(struct subject *x, uint8_t reg)
 
 static void rtc_step(struct subject *x, unsigned k)
 {
-	static const uint8_t time[][2] = { { 0, 0x59 }, { 2, 0x58 }, { 4, 0x23 },   { 6, 4 },
+	static const uint8_t time[][2] = { { 0, 0x59 }, { 2, 0x58 }, { 4, 0x23 }, { 6, 4 },
 					   { 7, 0x31 }, { 8, 0x12 }, { 9, 0x99 }, { 0x32, 0x20 } };
 
 	switch (k) {
@@ -182,8 +182,8 @@ static void rtc_step(struct subject *x, unsigned k)
 		cmos_set(x, 0x0d, 0);
 		break;
 	case 4:
-		subject_note(x, cmos_get(x, 0x0a) << 16 | cmos_get(x, 0x0c) << 8 |
-					cmos_get(x, 0x0d));
+		subject_note(x,
+			     cmos_get(x, 0x0a) << 16 | cmos_get(x, 0x0c) << 8 | cmos_get(x, 0x0d));
 		break;
 	}
 }
@@ -336,14 +336,20 @@ static const struct script pci_script = {
 
 /* --- virtio-blk --- */
 
-static void blk_host(struct subject *x)
+static void blk_refill(struct subject *x)
 {
 	static uint8_t buf[CONTRACT_SECTORS * 512];
 
 	for (size_t i = 0; i < sizeof(buf); i++)
 		buf[i] = (uint8_t)(i / 512 * 3 + i % 512);
-	x->disk = memfd_create("disk", MFD_CLOEXEC);
 	require(pwrite(x->disk, buf, sizeof(buf), 0) == sizeof(buf));
+}
+
+static void blk_host(struct subject *x)
+{
+	x->disk = memfd_create("disk", MFD_CLOEXEC);
+	require(x->disk >= 0);
+	blk_refill(x);
 	snprintf(x->disk_conf.path, sizeof(x->disk_conf.path), "/proc/self/fd/%d", x->disk);
 	strcpy(x->disk_conf.serial, "SERIAL0");
 }
@@ -468,6 +474,7 @@ static void blk_step(struct subject *x, unsigned k)
 static const struct script blk_script = {
 	.type = &blk_type,
 	.host = blk_host,
+	.refill = blk_refill,
 	.conf = blk_conf,
 	.steps = 16,
 	.step = blk_step,

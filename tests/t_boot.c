@@ -144,20 +144,41 @@ START_TEST(elf_in_two_mib)
 }
 END_TEST
 
-/* a page of zeros in the file is a page the guest does not pay for */
-START_TEST(elf_zero_pages_stay_untouched)
+/* Linux's notes lie in a segment, and are found there without reading the file again */
+START_TEST(elf_notes_in_segment)
 {
-	struct seg seg = { 0, 16 * MiB, 16 * GMEM_PAGE, 16 * GMEM_PAGE };
-	struct blob b cleanup_blob = make_elf(&seg, 1, ENTRY, 0);
+	struct blob plain cleanup_blob = make_elf(segs, 2, ENTRY, NOTE_PVH | NOTE_LOADED);
+	struct blob file cleanup_blob = make_packed(&plain, packs[_i]);
 	struct rig *rig cleanup_rig = rig_new(64 * MiB);
 
+	rig_kernel(rig, &file);
+	ck_assert_msg(!rig_boot(rig), "%s", err_last());
+	expect_entry(rig, ENTRY_PROT32, segs[0].gpa + PVH_OFFSET, "PVH");
+}
+END_TEST
+
+/* a page of zeros in the file is a page the guest does not pay for; one other byte in it is not
+ * lost */
+START_TEST(elf_zero_pages_stay_untouched)
+{
+	struct seg seg = { 0, 16 * MiB, 8 * GMEM_PAGE, 8 * GMEM_PAGE };
+	struct blob b cleanup_blob = make_elf(&seg, 1, ENTRY, 0);
+	static const bool stored[] = { true, false, true, false, true, true, true, false };
+	struct rig *rig cleanup_rig = rig_new(64 * MiB);
+	uint8_t *page = b.data + b.len - seg.filesz, got[8 * GMEM_PAGE];
+
+	page[2 * GMEM_PAGE] = 0;
+	memset(page + 4 * GMEM_PAGE, 0x55, GMEM_PAGE);
+	page[6 * GMEM_PAGE - 1] = 1;
 	rig_kernel(rig, &b);
-	for (unsigned i = 0; i < 16; i++)
+	for (unsigned i = 0; i < 8; i++)
 		gmem_test_clear_dirty(&rig->mem, seg.gpa + i * GMEM_PAGE);
 	ck_assert_msg(!rig_boot(rig), "%s", err_last());
-	for (unsigned i = 0; i < 16; i++)
+	for (unsigned i = 0; i < 8; i++)
 		ck_assert_int_eq(gmem_test_clear_dirty(&rig->mem, seg.gpa + i * GMEM_PAGE),
-				 !(i % 2));
+				 stored[i]);
+	ck_assert_int_eq(gmem_read(&rig->mem, seg.gpa, got, sizeof(got)), 0);
+	ck_assert_mem_eq(got, page, sizeof(got));
 }
 END_TEST
 
@@ -338,6 +359,7 @@ int main(void)
 	tcase_add_test(t, elf_unsorted);
 	tcase_add_test(t, elf_shared_bytes);
 	tcase_add_test(t, elf_in_two_mib);
+	tcase_add_loop_test(t, elf_notes_in_segment, 0, ARRAY_SIZE(packs));
 	tcase_add_test(t, elf_zero_pages_stay_untouched);
 	tcase_add_loop_test(t, elf_out_of_bzimage, 0, ARRAY_SIZE(packs));
 	tcase_add_test(t, bzimage_as_it_is);

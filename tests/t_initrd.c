@@ -115,7 +115,7 @@ START_TEST(initrd_missing)
 END_TEST
 
 /* the kernel ends at 24 MiB: of 64 MiB, 40 are left, to the byte */
-START_TEST(initrd_fits)
+START_TEST(initrd_fits_beside)
 {
 	struct rig *rig cleanup_rig = elf_rig(64 * MiB, 0);
 	struct blob b cleanup_blob = { NULL, 0 };
@@ -210,7 +210,7 @@ int main(void)
 	tcase_add_test(t, initrd_joined);
 	tcase_add_test(t, initrd_parts);
 	tcase_add_test(t, initrd_missing);
-	tcase_add_test(t, initrd_fits);
+	tcase_add_test(t, initrd_fits_beside);
 	tcase_add_test(t, initrd_limit);
 	tcase_add_test(t, initrd_of_large_machine);
 	tcase_add_test(t, initrd_of_pvh);

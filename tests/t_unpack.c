@@ -21,6 +21,7 @@ static struct source source_of(const struct blob *b, enum pack pack)
 
 	ck_assert_int_eq(write(fd, "before", 6), 6);
 	ck_assert_int_eq(write(fd, b->data, b->len), (ssize_t)b->len);
+	ck_assert_int_eq(write(fd, "and behind", 10), 10);
 	return (struct source){
 		.what = "kernel TEST", .fd = fd, .off = 6, .len = b->len, .pack = pack
 	};
@@ -252,6 +253,10 @@ START_TEST(lz4_bad)
 		/* literals, or their length, behind the block's end */
 		{ 12, { 2, 0x21, 0x4c, 0x18, 2, 0, 0, 0, 0x20, 'a', 'b', 0 }, -EBADMSG },
 		{ 12, { 2, 0x21, 0x4c, 0x18, 2, 0, 0, 0, 0xf0, 255, 255, 0 }, -EBADMSG },
+		/* nor into the block before */
+		{ 18,
+		  { 2, 0x21, 0x4c, 0x18, 2, 0, 0, 0, 0x10, 'a', 9, 0, 0, 0, 0x10, 'b', 2, 0 },
+		  -EBADMSG },
 		/* and in the run of short sequences: the second's offset */
 		{ 40,
 		  { 2, 0x21, 0x4c, 0x18, 99, 0, 0, 0, 0x10, 'a', 1, 0, 0x10, 'b', 7, 0 },
@@ -262,13 +267,13 @@ START_TEST(lz4_bad)
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
-		uint8_t out[256] = { 0 }, in[64] = { 0 };
+		uint8_t out[256] = { 0 }, in[80] = { 0 };
 		struct lz4 z = { 0 };
 		struct lz4_io io = {
 			.in = in, .in_left = cases[i].len, .out = out, .out_left = 256
 		};
 
-		memcpy(in, cases[i].in, cases[i].len);
+		memcpy(in, cases[i].in, sizeof(cases[i].in));
 		ck_assert_msg(lz4_run(&z, &io) == cases[i].code, "case %u", i);
 		if (cases[i].code == -EBADMSG)
 			ck_assert_int_eq(lz4_run(&z, &io), -EBADMSG);

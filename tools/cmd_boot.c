@@ -81,7 +81,7 @@ static int name_it(struct session *s)
 		return 0;
 	s->run_lock = rundir_make(s->name);
 	if (s->run_lock < 0)
-		return -1;
+		return s->run_lock;
 	if (rundir_path(s->name, "ctl", path, sizeof(path)))
 		return -1;
 	return hutch_set(s->h, "ctl", path);
@@ -214,17 +214,21 @@ static int report(const struct session *s)
 
 static int boot(struct session *s, bool timing)
 {
-	int status;
+	int status, r;
 
-	if (use_default_guest(s) || connect_console(s) || name_it(s)) {
+	if (use_default_guest(s) || connect_console(s)) {
 		if (*hutch_error(s->h))
 			complain("%s", hutch_error(s->h));
 		return EXIT_FAIL;
 	}
+	r = name_it(s);
+	if (r)
+		return r == -EINVAL ? EXIT_USAGE : EXIT_FAIL;
 	s->signals = catch_signals();
-	if (hutch_start(s->h)) {
+	r = hutch_start(s->h);
+	if (r) {
 		complain("%s", hutch_error(s->h));
-		return EXIT_FAIL;
+		return r == -EINVAL ? EXIT_USAGE : EXIT_FAIL;
 	}
 	if (s->guest_in >= 0)
 		term_raw();

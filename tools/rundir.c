@@ -74,7 +74,7 @@ int rundir_make(const char *name)
 		complain("--name: '%s' is not a name; use up to 63 letters, digits, dots, dashes, "
 			 "underscores",
 			 name);
-		return -1;
+		return -EINVAL;
 	}
 	r = make_root();
 	if (!r)
@@ -86,13 +86,13 @@ int rundir_make(const char *name)
 	fd = r ? -1 : open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		complain("cannot make the run folder of '%s': %s", name, strerror(r ? -r : errno));
-		return -1;
+		return -EIO;
 	}
 	if (flock(fd, LOCK_EX | LOCK_NB)) {
 		complain("a machine named '%s' runs already; stop it, or take another --name",
 			 name);
 		close(fd);
-		return -1;
+		return -EBUSY;
 	}
 	if (!rundir_path(name, "ctl", path, sizeof(path)))
 		unlink(path); /* of one that was killed */

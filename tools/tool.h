@@ -46,7 +46,7 @@ int guest_initrd(char *buf, size_t size);
 
 /* where machines that have a name are found: -ENAMETOOLONG */
 int rundir_path(const char *name, const char *file, char *buf, size_t size);
-/* make the folder of a machine and hold it: a descriptor, or -1 after a complaint */
+/* make the folder of a machine and hold it: a descriptor, or -errno after a complaint */
 int rundir_make(const char *name);
 void rundir_remove(const char *name, int fd);
 

@@ -9,7 +9,7 @@
 #include "ctl.h"
 #include "hutch.h"
 #include "state.h"
-#include "vm.h"
+#include "vm_build.h"
 
 struct hutch {
 	struct conf conf;
@@ -140,31 +140,60 @@ static int start_loop_thread(struct hutch *h)
 	return 0;
 }
 
-int hutch_start(struct hutch *h)
+/* also half of one */
+static void end_machine(struct hutch *h)
 {
-	int r = h->vm ? err(-EBUSY, "the machine runs already") : conf_check(&h->conf);
+	if (h->has_thread) {
+		loop_stop(h->loop);
+		pthread_join(h->thread, NULL);
+		h->has_thread = false;
+	}
+	ctl_free(h->ctl);
+	vm_free(h->vm);
+	loop_free(h->loop);
+	cleanup_close(&h->event_fd);
+	h->ctl = NULL;
+	h->vm = NULL;
+	h->loop = NULL;
+	h->event_fd = -1;
+}
 
-	if (r)
-		return fail(h, r);
+static int start_machine(struct hutch *h)
+{
+	int r;
+
 	h->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (h->event_fd < 0)
-		return fail(h, err(-errno, "eventfd: %s", strerror(errno)));
+		return err(-errno, "eventfd: %s", strerror(errno));
 	h->loop = loop_new();
 	if (!h->loop)
-		return fail(h, -ENOMEM);
+		return -ENOMEM;
 	h->vm = vm_new(h->loop, &h->conf);
 	if (!h->vm)
-		return fail(h, -EINVAL);
+		return -EIO;
 	h->vm->ended = on_end;
 	h->vm->ended_arg = h;
 	r = vm_start(h->vm);
 	if (!r && h->conf.ctl[0]) {
 		h->ctl = ctl_new(h->loop, h->conf.ctl, h->vm);
-		r = h->ctl ? 0 : -EINVAL;
+		r = h->ctl ? 0 : -EIO;
 	}
+	return r ? r : start_loop_thread(h);
+}
+
+int hutch_start(struct hutch *h)
+{
+	int r = h->vm ? err(-EBUSY, "the machine runs already") : conf_check(&h->conf);
+	struct board board;
+
 	if (!r)
-		r = start_loop_thread(h);
-	return fail(h, r);
+		r = vm_board(&h->conf, &board); /* vm_new() will ask again */
+	if (r)
+		return fail(h, r);
+	r = fail(h, start_machine(h));
+	if (r)
+		end_machine(h); /* the handle can be mended, and started again */
+	return r;
 }
 
 int hutch_event_fd(const struct hutch *h)
@@ -312,13 +341,6 @@ void hutch_free(struct hutch *h)
 {
 	if (!h)
 		return;
-	if (h->has_thread) {
-		loop_stop(h->loop);
-		pthread_join(h->thread, NULL);
-	}
-	ctl_free(h->ctl);
-	vm_free(h->vm);
-	loop_free(h->loop);
-	cleanup_close(&h->event_fd);
+	end_machine(h);
 	free(h);
 }

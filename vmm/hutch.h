@@ -48,7 +48,7 @@ int hutch_key(unsigned i, struct hutch_key *ret);
 /* which of @names (NULL-terminated) was meant by @word? NULL if none is close */
 const char *hutch_nearest(const char *word, const char *const *names);
 
-/* make the machine and let it run */
+/* make the machine and let it run; -EINVAL: what the keys ask for makes no sense, on any host */
 int hutch_start(struct hutch *h);
 
 enum hutch_end {

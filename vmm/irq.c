@@ -1,9 +1,8 @@
 #include "irq.h"
 
 /*
- * The count makes a shared line the OR of its devices.  The two atomics and
- * the call are not one step; that is safe because each device calls under its
- * own lock and a level line's devices are all asked by the guest's handler.
+ * The lock makes count and call one step: between two devices on one line, a
+ * fall that overtook a rise would leave the line low and an interrupt lost.
  */
 void irq_line_set(struct irq_line *line, bool level)
 {
@@ -13,10 +12,12 @@ void irq_line_set(struct irq_line *line, bool level)
 		return;
 	BUG_ON(line->gsi >= IRQ_LINES);
 	line->level = level;
-	if (level && !__atomic_fetch_add(&irq->asserted[line->gsi], 1, __ATOMIC_ACQ_REL))
+	pthread_mutex_lock(&irq->lock);
+	if (level && !irq->asserted[line->gsi]++)
 		irq->ops->line(irq, line->gsi, true);
-	else if (!level && __atomic_fetch_sub(&irq->asserted[line->gsi], 1, __ATOMIC_ACQ_REL) == 1)
+	else if (!level && !--irq->asserted[line->gsi])
 		irq->ops->line(irq, line->gsi, false);
+	pthread_mutex_unlock(&irq->lock);
 }
 
 void irq_line_refresh(struct irq_line *line)
@@ -25,7 +26,9 @@ void irq_line_refresh(struct irq_line *line)
 
 	if (!irq)
 		return;
+	pthread_mutex_lock(&irq->lock);
 	irq->ops->line(irq, line->gsi, false);
-	if (__atomic_load_n(&irq->asserted[line->gsi], __ATOMIC_ACQUIRE))
+	if (irq->asserted[line->gsi])
 		irq->ops->line(irq, line->gsi, true);
+	pthread_mutex_unlock(&irq->lock);
 }

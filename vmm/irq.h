@@ -7,6 +7,8 @@
 #ifndef HUTCH_IRQ_H
 #define HUTCH_IRQ_H
 
+#include <pthread.h>
+
 #include "base.h"
 
 struct irq;
@@ -27,6 +29,7 @@ struct irq_ops {
 
 struct irq {
 	const struct irq_ops *ops;
+	pthread_mutex_t lock;	      /* guards asserted; all zero is a mutex too */
 	uint32_t asserted[IRQ_LINES]; /* devices that hold each line up */
 };
 

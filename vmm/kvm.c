@@ -174,6 +174,7 @@ int kvm_create_vm(struct kvm *kvm)
 				       : "");
 	kvm->vm = r;
 	kvm->irq.ops = &kvm_irq_ops;
+	pthread_mutex_init(&kvm->irq.lock, NULL);
 	/* this VM's own answer: it may differ from the system's */
 	r = ioctl_val(kvm->vm, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
 	kvm->xsave_size = (size_t)MAX(r, (int)sizeof(struct kvm_xsave));
@@ -204,7 +205,9 @@ int kvm_add_memory(struct kvm *kvm, const struct gmem *mem)
 		int r = set_slot(kvm, mem, i, 0);
 
 		if (r)
-			return err(r, "KVM refuses %#lx bytes of memory at %#lx: %s",
+			return err(r,
+				   "memory: KVM refuses %#lx bytes of it at %#lx: %s; give less "
+				   "--memory",
 				   mem->slot[i].len, mem->slot[i].gpa, strerror(-r));
 	}
 	return 0;

@@ -13,7 +13,8 @@ void vm_event(struct vm *vm, enum vm_end event, const char *fmt, ...)
 	va_list ap;
 
 	pthread_mutex_lock(&vm->event_lock);
-	if (vm->event == VM_RUNNING) {
+	/* a user's wish to stop also ends a guest that does nothing but reboot */
+	if (vm->event == VM_RUNNING || event == VM_STOPPED) {
 		vm->event = event;
 		va_start(ap, fmt);
 		vsnprintf(vm->event_text, sizeof(vm->event_text), fmt, ap);
@@ -173,7 +174,7 @@ void vm_on_event(void *arg)
 	if (r)
 		snprintf(vm->event_text, sizeof(vm->event_text),
 			 "the machine could not be reset: %s", err_last());
-	else
+	else if (vm->event == VM_REBOOT) /* else another one came meanwhile, and this runs again */
 		vm->event = VM_RUNNING;
 	pthread_mutex_unlock(&vm->event_lock);
 	if (r)

@@ -1,4 +1,4 @@
-/* vm_build.h - making and unmaking the machine of vm.h; for vm.c only (layer 4) */
+/* vm_build.h - making and unmaking the machine of vm.h; for vmm/ only (layer 4) */
 #ifndef HUTCH_VM_BUILD_H
 #define HUTCH_VM_BUILD_H
 

@@ -1,0 +1,241 @@
+#!/bin/sh
+# tests/e2e/cli.sh: hutch boot as a person meets it: what it refuses and how it says so, names, the terminal,
+# and many machines at once. Guests are the flat ones of tests/kvm, so any /dev/kvm will do.
+#
+# Prints "ok NAME", "not ok NAME: WHY" or "skip NAME: WHY".
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+B=${B:-build}
+hutch=$PWD/$B/hutch
+flat=$PWD/$B/tests/kvm
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/hutch-cli.XXXXXX") || exit 1
+export XDG_RUNTIME_DIR="$tmp/run"
+mkdir "$XDG_RUNTIME_DIR"
+trap 'rm -rf "$tmp"' EXIT
+
+if ! { : <>/dev/kvm; } 2>/dev/null; then
+	echo "skip cli: /dev/kvm cannot be opened"
+	exit 0
+fi
+
+# says NAME WANT-STATUS PATTERN ARGUMENTS...: one line on stderr, which has the pattern, and nothing on stdout
+says() {
+	name=$1 want=$2 pattern=$3
+	shift 3
+	timeout 20 "$@" </dev/null >"$tmp/out" 2>"$tmp/err"
+	status=$?
+	if [ $status != "$want" ]; then
+		echo "not ok $name: exit status $status, not $want: $(head -n 3 "$tmp/err")"
+	elif [ "$(wc -l <"$tmp/err")" != 1 ]; then
+		echo "not ok $name: not one line: $(cat "$tmp/err")"
+	elif ! grep -qE -- "^hutch: $pattern" "$tmp/err"; then
+		echo "not ok $name: '$(cat "$tmp/err")' is not like '$pattern'"
+	elif [ -s "$tmp/out" ]; then
+		echo "not ok $name: it prints on stdout"
+	else
+		echo "ok $name"
+	fi
+}
+
+# refuses NAME WANT-STATUS PATTERN FLAGS...
+refuses() {
+	name=$1 want=$2 pattern=$3
+	shift 3
+	says "$name" "$want" "$pattern" "$hutch" boot "$@"
+}
+
+# check NAME COMMAND...
+check() {
+	name=$1
+	shift
+	if "$@" >"$tmp/check" 2>&1; then echo "ok $name"; else echo "not ok $name: $(head -n 3 "$tmp/check")"; fi
+}
+
+# wait_for COMMAND...: at most 10 s
+wait_for() {
+	i=0
+	until "$@" >/dev/null 2>&1; do
+		i=$((i + 1))
+		[ $i -lt 200 ] || return 1
+		sleep 0.05
+	done
+}
+
+bad_values() {
+	k="--kernel $flat/hello.elf"
+	refuses "unknown flag" 2 "boot: unknown flag --memroy; did you mean --memory\?" --memroy 1G
+	refuses "unknown verb" 2 "boot: 'stray' is not a flag" $k stray
+	refuses "missing value" 2 "--kernel: a value is missing: FILE" --kernel
+	refuses "bad size" 2 "memory: '12x' is not a size" $k --memory 12x
+	refuses "bare number as size" 2 "memory: '512' is not a size: its unit is missing" $k --memory 512
+	refuses "no memory" 2 "memory: '0M' is outside" $k --memory 0M
+	refuses "odd memory" 2 "memory: '4097K' is not a multiple of 4K" $k --memory 4097K
+	refuses "absurd memory" 2 "memory: '100T' is outside 2M to 16T" $k --memory 100T
+	refuses "too much memory for KVM" 1 "memory: .*give less --memory" $k --memory 16T
+	refuses "no processors" 2 "cpus: '0' is outside" $k --cpus 0
+	refuses "too many processors" 2 "cpus: '5000' is outside" $k --cpus 5000
+	refuses "processors of no number" 2 "cpus: 'x' is not a whole number" $k --cpus x
+	refuses "bad choice" 2 "boot: 'uefi' is not one of: auto, bzimage, elf, pvh" $k --boot uefi
+	refuses "bad switch" 2 "pit: 'maybe' is neither yes nor no" $k --pit=maybe
+	refuses "bad name" 2 "--name: 'a/b' is not a name" $k --name a/b
+	refuses "long command line" 2 "append: 5000 bytes are too long" $k --append "$(printf %5000s | tr ' ' x)"
+	refuses "console of no descriptor" 1 "console fd:99:98: no such file descriptor" $k --console fd:99:98
+}
+
+bad_files() {
+	cd "$tmp" || exit 1
+	k="--kernel $flat/hello.elf"
+	mkdir folder
+	: >empty
+	head -c 5000 /dev/urandom | sed 's/^./x/' >random
+	cp "$flat/hello.elf" elf32
+	printf '\001' | dd of=elf32 bs=1 seek=4 conv=notrunc 2>/dev/null
+	{ head -c 56 /dev/zero; printf 'ARMd'; head -c 1000 /dev/zero; } >arm64
+	head -c 20M /dev/zero >big
+	head -c 65536 /dev/zero >disk
+	printf 'memory: 64M\nmemroy: 1G\n' >bad.yaml
+	printf 'memory: 64\n' >size.yaml
+	printf '{ "cpus": 2, "disk": [ { "path": "%s" } ] }\n' "$tmp/none" >disk.json
+
+	refuses "kernel missing" 1 "kernel none: there is no such file" --kernel none
+	refuses "kernel a folder" 1 "kernel folder: is a directory" --kernel folder
+	refuses "kernel empty" 1 "kernel empty: is empty" --kernel empty
+	refuses "kernel of noise" 1 "kernel random: is not a Linux kernel" --kernel random
+	refuses "kernel of 32 bits" 1 "kernel elf32: is a 32-bit ELF file" --kernel elf32
+	refuses "kernel for arm64" 1 "kernel arm64: is an arm64 kernel" --kernel arm64
+	refuses "initrd too big" 1 "initrd big: 20M do not fit .* give more --memory" $k --initrd big --memory 16M
+	refuses "initrd missing" 1 "initrd none: there is no such file" $k --initrd none
+	refuses "disk twice" 2 "disk disk: is given twice" $k --disk disk --disk disk
+	refuses "disk twice by two names" 1 "disk ./disk: is in use" $k --disk disk --disk ./disk
+	refuses "disk missing" 1 "disk none: No such file" $k --disk none
+	refuses "disk a folder" 1 "disk folder: is a folder" $k --disk folder
+	refuses "disk empty" 1 "disk empty: has 0 bytes" $k --disk empty
+	refuses "disk with unknown key" 2 "disk: unknown key 'rw'; did you mean 'ro'\?" $k --disk disk,rw
+	refuses "disk without path" 2 "disk 0: a path is missing" $k --disk ,ro
+	refuses "config of unknown key" 2 "bad.yaml:2: unknown key 'memroy'; did you mean 'memory'\?" -C bad.yaml
+	refuses "config of bad size" 2 "size.yaml:1: memory: '64' is not a size" -C size.yaml
+	refuses "config missing" 2 "config file none.yaml: No such file" -C none.yaml
+	refuses "config in JSON" 1 "disk $tmp/none: No such file" $k -C disk.json
+	cd - >/dev/null || exit 1
+}
+
+# /dev/kvm as other hosts have it, in a mount namespace
+bad_hosts() {
+	if ! unshare -m true 2>/dev/null; then
+		echo "skip no /dev/kvm: mount namespaces are not allowed here"
+		return
+	fi
+	boot="$hutch boot --kernel $flat/hello.elf"
+	says "no /dev/kvm" 1 "cannot open /dev/kvm: it is not there; .*modprobe" \
+		unshare -m sh -c "mount -t tmpfs none /dev && exec $boot"
+	says "/dev/kvm of something else" 1 "/dev/kvm .*is it really KVM" \
+		unshare -m sh -c "mount --bind /dev/null /dev/kvm && exec $boot"
+	cp "$hutch" "$flat/hello.elf" "$tmp"
+	chmod -R go+rX "$tmp"
+	says "no permission for /dev/kvm" 1 "cannot open /dev/kvm: permission denied for user 65534; .*usermod" \
+		unshare -m sh -c "mknod $tmp/kvm c 10 232 && chmod 600 $tmp/kvm && mount --bind $tmp/kvm /dev/kvm &&
+			XDG_RUNTIME_DIR= exec setpriv --reuid 65534 --regid 65534 --clear-groups \
+			$tmp/hutch boot --kernel $tmp/hello.elf"
+}
+
+# a machine that sleeps for good
+sleeper() {
+	"$hutch" boot --kernel "$flat/ends.elf" --append h --memory 32M "$@" </dev/null >/dev/null 2>&1 &
+	pid=$!
+}
+
+names() {
+	sleeper --name one
+	first=$pid
+	check "a named machine answers" wait_for "$hutch" inspect one
+	refuses "name taken" 1 "a machine named 'one' runs already" --kernel "$flat/hello.elf" --name one
+	check "it still answers" "$hutch" inspect --json one
+	kill -9 $first
+	wait $first 2>/dev/null
+	says "nobody answers for a killed one" 1 "no machine named 'one' runs" "$hutch" inspect one
+	sleeper --name one
+	check "its name is free again" wait_for "$hutch" inspect one
+	kill $pid
+	wait $pid
+	status=$?
+	check "SIGTERM ends a machine with 143" test $status = 143
+	check "and nothing of it is left" test ! -e "$XDG_RUNTIME_DIR/hutch/one"
+	# a folder that is not ours could lead anywhere
+	rm -rf "$XDG_RUNTIME_DIR/hutch"
+	ln -s /tmp "$XDG_RUNTIME_DIR/hutch"
+	refuses "run folder a link" 1 "cannot make the run folder of 'one'" --kernel "$flat/hello.elf" --name one
+	rm "$XDG_RUNTIME_DIR/hutch"
+}
+
+# in_terminal WHAT-TO-DO: a machine in a terminal of its own; $tmp/tty: stty before, marks, stty after
+in_terminal() {
+	cat >"$tmp/session" <<-EOT
+		stty -g >$tmp/before
+		$hutch boot --kernel $flat/ends.elf --append h --memory 32M &
+		echo \$! >$tmp/pid
+		fg %1
+		echo \$? >$tmp/status
+		sleep 0.2
+		stty -g >$tmp/after
+	EOT
+	rm -f "$tmp/pid" "$tmp/after"
+	{ eval "$1"; } | timeout 20 script -qec "bash -m $tmp/session" /dev/null >"$tmp/screen" 2>&1
+	[ -s "$tmp/before" ] && cmp -s "$tmp/before" "$tmp/after"
+}
+
+# the machine's terminal is raw: it has taken it
+is_raw() {
+	wait_for test -s "$tmp/pid" && wait_for sh -c "stty -a <\$(readlink /proc/\$(cat $tmp/pid)/fd/0) | grep -q -- -icanon"
+}
+
+terminal() {
+	check "the terminal is raw, and restored by Ctrl-A x" in_terminal \
+		'is_raw && touch $tmp/raw1; printf "a\001\001\001h"; sleep 0.2; printf "\001x"; sleep 0.5'
+	check "it was raw" test -e "$tmp/raw1"
+	check "Ctrl-A x ends with 0" grep -qx 0 "$tmp/status"
+	check "Ctrl-A h tells the keys" grep -q "Ctrl-A x ends the machine" "$tmp/screen"
+	check "restored after SIGTERM" in_terminal 'is_raw; kill $(cat $tmp/pid); sleep 0.5'
+	check "SIGTERM ends with 143" grep -qx 143 "$tmp/status"
+	check "restored after kill -9" in_terminal 'is_raw && touch $tmp/raw2; kill -9 $(cat $tmp/pid); sleep 0.5'
+	check "it was raw before kill -9" test -e "$tmp/raw2"
+	check "kill -9 is seen" grep -qx 137 "$tmp/status"
+}
+
+many() {
+	pids=
+	for i in $(seq 64); do
+		timeout 60 "$hutch" boot --kernel "$flat/ends.elf" --append cr --on-reboot reset --memory 32M --name "m$i" \
+			--console "$tmp/many.$i" </dev/null 2>"$tmp/many.err.$i" &
+		pids="$pids $!"
+	done
+	failed=0
+	for p in $pids; do wait "$p" || failed=$((failed + 1)); done
+	check "64 machines at once end well" test $failed = 0
+	check "each said its own" test "$(grep -ho 12345 "$tmp"/many.[0-9]* | wc -l)" = 64
+	check "no run folder is left" test -z "$(ls "$XDG_RUNTIME_DIR/hutch" 2>/dev/null)"
+	check "no process is left" wait_for sh -c "! ps -e -o args= | grep -q '[h]utch boot .*--name m[0-9]'"
+}
+
+# what the process itself costs beside its guest, in a minimal machine that sleeps
+memory() {
+	sleeper
+	sleep 0.5
+	rollup=$(awk '/^Private_Dirty/ { print $2 }' "/proc/$pid/smaps_rollup")
+	# guest RAM: the mapping of 32 MiB
+	guest=$(awk '/^[0-9a-f]+-/ { size = 0; split($1, a, "-") } /^Size:/ { size = $2 }
+		/^Private_Dirty:/ && size == 32768 { print $2 }' "/proc/$pid/smaps")
+	kill "$pid"
+	wait "$pid" 2>/dev/null
+	own=$((rollup - ${guest:-0}))
+	echo "memory: $rollup KiB private, $guest KiB of it the guest's" >&2
+	check "the process itself takes 2 MiB at most ($own KiB)" test "$own" -le 2048
+	check "and its guest's memory was told apart" test "${guest:-0}" -gt 0
+}
+
+bad_values
+bad_files
+bad_hosts
+names
+terminal
+many
+memory
