@@ -172,7 +172,8 @@ static int open_image(struct disk *disk, const char *path, bool ro)
 	struct stat st;
 	off_t end;
 
-	disk->fd = open(path, (ro ? O_RDONLY : O_RDWR) | O_CLOEXEC);
+	/* O_NONBLOCK: a FIFO is to be refused below, not waited for */
+	disk->fd = open(path, (ro ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (disk->fd < 0 && errno == EISDIR)
 		return err(-EISDIR, "disk %s: is a folder; a raw image or a block device is needed",
 			   path);

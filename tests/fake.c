@@ -1,4 +1,5 @@
 #include <dirent.h>
+#include <fcntl.h>
 #include <libfdt.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -361,6 +362,44 @@ void fake_log_clear(void)
 {
 	require(!ftruncate(log_fd, 0));
 	require(!lseek(log_fd, 0, SEEK_SET));
+}
+
+static char folder[32];
+
+const char *fake_folder(void)
+{
+	if (!folder[0]) {
+		strcpy(folder, "/tmp/hutch-test.XXXXXX");
+		require(mkdtemp(folder));
+	}
+	return folder;
+}
+
+void fake_folder_remove(void)
+{
+	DIR *dir = opendir(folder);
+	struct dirent *e;
+
+	require(dir);
+	while ((e = readdir(dir)))
+		if (strcmp(e->d_name, ".") && strcmp(e->d_name, ".."))
+			unlinkat(dirfd(dir), e->d_name, 0);
+	closedir(dir);
+	require(!rmdir(folder));
+	folder[0] = '\0';
+}
+
+const char *fake_file(const char *name, const void *data, size_t size)
+{
+	static char path[128];
+	cleanup_fd int fd = -1;
+
+	snprintf(path, sizeof(path), "%s/%s", fake_folder(), name);
+	fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	require(fd >= 0 && !ftruncate(fd, (off_t)size));
+	if (data)
+		require(pwrite(fd, data, size, 0) == (ssize_t)size);
+	return path;
 }
 
 static unsigned entries(const char *path)

@@ -110,6 +110,12 @@ void fake_resume(struct fake *f);
 unsigned fake_log_lines(const char *text);
 void fake_log_clear(void);
 
+/* a folder for a test's files; the second call removes it with all files in it */
+const char *fake_folder(void);
+void fake_folder_remove(void);
+/* a file of @size bytes there: its path, until the next call */
+const char *fake_file(const char *name, const void *data, size_t size);
+
 /* open descriptors and threads of this process */
 unsigned fake_fds(void);
 unsigned fake_threads(void);

@@ -58,7 +58,10 @@ script() {
 for kind; do
 	case $kind in
 	unit) for t in "$B"/tests/t_*; do case $t in *.*) ;; *) unit "$t" ;; esac; done ;;
-	scripts) script acpi tests/acpi.sh ;;
+	scripts)
+		script acpi sh -c 'tests/acpi.sh
+			case $? in 0) echo "ok ACPI tables under iasl" ;; 77) echo "skip acpi: iasl is missing" ;; *) exit 1 ;; esac'
+		;;
 	lint) script lint sh -c 'tools/lint.sh && echo ok lint' ;;
 	fuzz) script fuzz make --no-print-directory fuzz ;;
 	e2e) for t in tests/e2e/*.sh; do script "e2e/$(basename "$t" .sh)" "$t"; done ;;

@@ -143,6 +143,39 @@ START_TEST(initrd_fits_beside)
 }
 END_TEST
 
+/* the kernel lies from 16 to 24 MiB of 26: what 2 MiB above it do not hold goes below it */
+START_TEST(initrd_below_kernel)
+{
+	static const struct {
+		uint64_t len;
+		gpa_t want; /* 0: refused */
+	} cases[] = {
+		{ 2 * MiB, 24 * MiB },
+		{ 2 * MiB + 1, 14 * MiB - 4096 },
+		{ 15 * MiB, 1 * MiB },
+		{ 15 * MiB + 1, 0 },
+	};
+	struct blob b cleanup_blob = bzimage(), rd cleanup_blob = letters('r', 1);
+
+	blob_put32(&b, 0x260, 8 * MiB);
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct rig *rig cleanup_rig = rig_new(26 * MiB);
+		struct boot_params bp;
+
+		rig->conf.boot = _i ? BOOT_BZIMAGE : BOOT_AUTO;
+		rig_kernel(rig, &b);
+		rig_initrd(rig, &rd);
+		ck_assert_int_eq(ftruncate(rig->fd[1], (off_t)cases[i].len), 0);
+		if (cases[i].want) {
+			bp = zero_page(rig);
+			ck_assert_uint_eq(bp.hdr.ramdisk_image, cases[i].want);
+		} else {
+			ck_assert_int_eq(rig_boot(rig), -ENOMEM);
+		}
+	}
+}
+END_TEST
+
 /* below where the kernel looks for it, above the end of all it uses */
 START_TEST(initrd_limit)
 {
@@ -161,7 +194,8 @@ START_TEST(initrd_limit)
 	bp = zero_page(rig);
 	ck_assert_uint_eq(bp.hdr.ramdisk_image, 28 * MiB);
 	ck_assert_int_eq(ftruncate(rig->fd[1], 3 * MiB + 1), 0);
-	ck_assert_int_eq(rig_boot(rig), -ENOMEM);
+	bp = zero_page(rig);
+	ck_assert_uint_eq(bp.hdr.ramdisk_image, 13 * MiB - 4096);
 }
 END_TEST
 
@@ -211,6 +245,7 @@ int main(void)
 	tcase_add_test(t, initrd_parts);
 	tcase_add_test(t, initrd_missing);
 	tcase_add_test(t, initrd_fits_beside);
+	tcase_add_loop_test(t, initrd_below_kernel, 0, 2);
 	tcase_add_test(t, initrd_limit);
 	tcase_add_test(t, initrd_of_large_machine);
 	tcase_add_test(t, initrd_of_pvh);

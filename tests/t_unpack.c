@@ -258,10 +258,10 @@ START_TEST(lz4_bad)
 		  { 2, 0x21, 0x4c, 0x18, 2, 0, 0, 0, 0x10, 'a', 9, 0, 0, 0, 0x10, 'b', 2, 0 },
 		  -EBADMSG },
 		/* and in the run of short sequences: the second's offset */
-		{ 40,
+		{ 80,
 		  { 2, 0x21, 0x4c, 0x18, 99, 0, 0, 0, 0x10, 'a', 1, 0, 0x10, 'b', 7, 0 },
 		  -EBADMSG },
-		{ 40,
+		{ 80,
 		  { 2, 0x21, 0x4c, 0x18, 99, 0, 0, 0, 0x10, 'a', 1, 0, 0x10, 'b', 0, 0 },
 		  -EBADMSG },
 	};

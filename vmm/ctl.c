@@ -63,6 +63,20 @@ static const struct {
 	{ "stop", verb_stop },
 };
 
+int ctl_run(struct vm *vm, const char *verb, void **ret)
+{
+	const char *names[ARRAY_SIZE(verbs) + 1] = { NULL }, *near;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++) {
+		if (!strcmp(verb, verbs[i].name))
+			return verbs[i].run(vm, ret);
+		names[i] = verbs[i].name;
+	}
+	near = nearest(verb, names);
+	return err(-EINVAL, "unknown request '%.64s'%s%s", verb, near ? "; did you mean " : "",
+		   near ? near : "");
+}
+
 static void drop(struct client *c)
 {
 	loop_fd_del(c->ctl->loop, &c->h);
@@ -112,22 +126,10 @@ static void answer(struct client *c, int r, const void *blob)
 
 static void run_request(struct client *c)
 {
-	const char *names[ARRAY_SIZE(verbs) + 1] = { NULL }, *near;
 	cleanup_free void *blob = NULL;
-	int r = 0;
+	int r = ctl_run(c->ctl->vm, c->request, &blob);
 
-	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++) {
-		if (!strcmp(c->request, verbs[i].name)) {
-			r = verbs[i].run(c->ctl->vm, &blob);
-			answer(c, r, blob);
-			return;
-		}
-		names[i] = verbs[i].name;
-	}
-	near = nearest(c->request, names);
-	r = err(-EINVAL, "unknown request '%.64s'%s%s", c->request, near ? "; did you mean " : "",
-		near ? near : "");
-	answer(c, r, NULL);
+	answer(c, r, blob);
 }
 
 static void on_client(void *arg, uint32_t events)

@@ -10,6 +10,14 @@
 
 #include "vm.h"
 
+/*
+ * ctl_run() - do what a verb says, on the loop
+ *
+ * Bytes of *@ret, to be freed, or -errno with a message; an unknown verb is
+ * answered with the nearest.
+ */
+int ctl_run(struct vm *vm, const char *verb, void **ret);
+
 struct ctl;
 
 struct ctl *ctl_new(struct loop *loop, const char *path, struct vm *vm); /* NULL with a message */

@@ -222,11 +222,11 @@ int hutch_wait(struct hutch *h, int timeout_ms, struct hutch_result *ret)
 	return 0;
 }
 
-/* run a function on the loop and wait for it */
+/* run a verb of the control socket on the loop and wait for it */
 struct job {
 	struct loop_call call;
 	struct hutch *h;
-	int (*fn)(struct vm *vm, void **ret);
+	const char *verb;
 	void *blob;
 	int result;
 	char error[1024];
@@ -238,7 +238,7 @@ struct job {
 static void run_job(void *arg)
 {
 	struct job *job = arg;
-	int r = job->fn(job->h->vm, &job->blob);
+	int r = ctl_run(job->h->vm, job->verb, &job->blob);
 
 	if (r < 0)
 		snprintf(job->error, sizeof(job->error), "%s", err_last());
@@ -249,12 +249,12 @@ static void run_job(void *arg)
 	pthread_mutex_unlock(&job->lock);
 }
 
-static int on_loop(struct hutch *h, int (*fn)(struct vm *vm, void **ret), void **ret)
+static int on_loop(struct hutch *h, const char *verb, void **ret)
 {
 	struct job job = {
 		.call = { .fn = run_job, .arg = &job },
 		.h = h,
-		.fn = fn,
+		.verb = verb,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.cond = PTHREAD_COND_INITIALIZER,
 	};
@@ -273,43 +273,26 @@ static int on_loop(struct hutch *h, int (*fn)(struct vm *vm, void **ret), void *
 	return job.result;
 }
 
-static int do_pause(struct vm *vm, void **ret)
-{
-	(void)ret;
-	return vm_user_pause(vm);
-}
-
-static int do_resume(struct vm *vm, void **ret)
-{
-	(void)ret;
-	return vm_user_resume(vm);
-}
-
-static int do_stop(struct vm *vm, void **ret)
-{
-	(void)ret;
-	vm_event(vm, VM_STOPPED, "the machine was stopped");
-	return 0;
-}
-
 int hutch_pause(struct hutch *h)
 {
-	return on_loop(h, do_pause, NULL);
+	return on_loop(h, "pause", NULL);
 }
 
 int hutch_resume(struct hutch *h)
 {
-	return on_loop(h, do_resume, NULL);
+	return on_loop(h, "resume", NULL);
 }
 
 int hutch_stop(struct hutch *h)
 {
-	return on_loop(h, do_stop, NULL);
+	return on_loop(h, "stop", NULL);
 }
 
 int hutch_tree(struct hutch *h, void **ret)
 {
-	return h->has_thread ? on_loop(h, vm_tree, ret) : fail(h, vm_tree_described(&h->conf, ret));
+	if (h->has_thread)
+		return on_loop(h, "inspect", ret);
+	return fail(h, vm_tree_described(&h->conf, ret));
 }
 
 int hutch_tree_print(const void *tree, size_t size, FILE *out, bool json)

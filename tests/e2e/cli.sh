@@ -218,6 +218,10 @@ many() {
 
 # what the process itself costs beside its guest, in a minimal machine that sleeps
 memory() {
+	if grep -q __asan_init "$hutch"; then
+		echo "skip memory of the process: this hutch is built with sanitizers"
+		return
+	fi
 	sleeper
 	sleep 0.5
 	rollup=$(awk '/^Private_Dirty/ { print $2 }' "/proc/$pid/smaps_rollup")

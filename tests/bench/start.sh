@@ -1,0 +1,45 @@
+#!/bin/sh
+# tests/bench/start.sh [RUNS]: from exec to the guest's first instruction, for 512 MiB and one vCPU
+#
+# First hutch's own account, the median of each phase; then the whole process
+# seen from outside, linked in three ways from the same objects.
+set -eu
+cd "$(dirname "$0")/../.."
+B=${B:-build}
+runs=${1:-50}
+guest=$B/tests/kvm/hello.elf
+out=$B/bench
+mkdir -p "$out"
+
+echo "phases of hutch boot --memory 512M --cpus 1, medians of $runs runs:"
+i=0
+while [ $i -lt "$runs" ]; do
+	"$B/hutch" boot --kernel "$guest" --memory 512M --timing </dev/null 2>&1 >/dev/null
+	i=$((i + 1))
+done | sed -n 's/^hutch: \([a-z ]*[a-z]\)  *\([0-9]*\) us.*/\1\t\2/p' | sort -t "$(printf '\t')" -k1,1 -k2,2n |
+	awk -F '\t' -v runs="$runs" '
+		{ v[$1, ++n[$1]] = $2 }
+		END {
+			k = split("exec,files,kvm,memory,vcpus,devices,load,first entry,first exit", name, ",")
+			for (i = 1; i <= k; i++) {
+				m = v[name[i], int((runs + 1) / 2)]
+				sum += m
+				printf "  %-12s %6d us  %6d us so far\n", name[i], m, sum
+			}
+		}'
+
+objects="$(find "$B/tools" -name '*.o') $B/libhutch.a"
+libs="-lfdt -lyaml -llzma -lz"
+hard="-Wl,-z,relro,-z,now,-z,noexecstack"
+# shellcheck disable=SC2086 # they are lists
+{
+	gcc -pthread -static-pie $hard -o "$out/hutch-static-pie" $objects $libs
+	gcc -pthread -pie $hard -o "$out/hutch-dynamic" $objects $libs
+	gcc -pthread -static -no-pie $hard -o "$out/hutch-static" $objects $libs
+	gcc -O2 -D_GNU_SOURCE -Wall -Wextra -o "$out/spawn" tests/bench/spawn.c
+}
+echo "the whole process, fork to end, $runs rounds taking turns:"
+set -- boot --kernel "$guest" --memory 512M
+"$out/spawn" "$runs" "$out/hutch-static-pie" "$@" -- "$out/hutch-dynamic" "$@" -- "$out/hutch-static" "$@"
+echo "the same with nothing to do (hutch version):"
+"$out/spawn" "$runs" "$out/hutch-static-pie" version -- "$out/hutch-dynamic" version -- "$out/hutch-static" version
