@@ -205,6 +205,7 @@ static void serial_write(struct dev *dev, uint64_t off, unsigned len, uint64_t v
 		break;
 	case UART_MCR:
 		p->s.mcr = v & 0x1f;
+		stream_room(p->stream); /* none was taken in loop-back */
 		break;
 	case UART_SCR:
 		p->s.scr = v;

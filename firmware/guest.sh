@@ -70,18 +70,15 @@ field()	# TYPE OFFSET
 	od -A n -t "$1" -j $(($2)) -N "${1#u}" "$tmp/vmlinuz" | tr -d ' '
 }
 start=$((($(field u1 0x1f1) + 1) * 512 + $(field u4 0x248)))
-payload()
-{
-	# The last four bytes are not of the compressor: the kernel's build adds the unpacked size.
-	tail -c +$((start + 1)) "$tmp/vmlinuz" | head -c $(($(field u4 0x24c) - 4))
-}
-case $(payload | od -A n -t x1 -N 4) in
+# The last four bytes are not of the compressor: the kernel's build adds the unpacked size.
+tail -c +$((start + 1)) "$tmp/vmlinuz" | head -c $(($(field u4 0x24c) - 4)) >"$tmp/payload"
+case $(od -A n -t x1 -N 4 "$tmp/payload") in
 " fd 37 7a 58") unpacker=xz-utils/usr/bin/xz ;;
 " 02 21 4c 18") unpacker=lz4/usr/bin/lz4 ;;
 *) die "vmlinuz-$version is packed in a way unknown here" ;;
 esac
 "$top/firmware/fetch.sh" "${unpacker%%/*}" "$packages/${unpacker%%/*}"
-payload | "$packages/$unpacker" -dc >"$tmp/vmlinux"
+"$packages/$unpacker" -dc <"$tmp/payload" >"$tmp/vmlinux"
 
 # The list of which module needs which is made when a kernel is installed; ours is only unpacked.
 # kmod's depmod, where there is one, also writes the form that kmod's modprobe wants (for tests/testbed).

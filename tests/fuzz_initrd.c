@@ -12,7 +12,8 @@
 #include "layout_x86.h"
 
 #define MEMORY	   (4 * MiB)
-#define KERNEL_END (1 * MiB + 512 * KiB)
+#define KERNEL	   (2 * MiB)
+#define KERNEL_END (2 * MiB + 512 * KiB)
 #define PARTS	   3
 
 struct input {
@@ -24,8 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct rig *make_rig(void)
 {
-	const struct seg seg = { 0, 1 * MiB, 64, KERNEL_END - 1 * MiB };
-	struct blob b cleanup_blob = make_elf(&seg, 1, 1 * MiB, NOTE_PVH);
+	const struct seg seg = { 0, KERNEL, 64, KERNEL_END - KERNEL };
+	struct blob b cleanup_blob = make_elf(&seg, 1, KERNEL, NOTE_PVH);
 	struct rig *rig = rig_new(MEMORY);
 
 	rig_kernel(rig, &b);

@@ -15,10 +15,10 @@ struct flat {
 	struct vm *vm;
 	pthread_t thread;
 	bool has_thread;
-	int in, out;	      /* our ends: its keyboard, its screen */
-	int guest[2];	      /* its ends */
-	int ended;	      /* eventfd */
-	bool stalled;	      /* flat_wait() reads nothing */
+	int in, out;  /* our ends: its keyboard, its screen */
+	int guest[2]; /* its ends */
+	int ended;    /* eventfd */
+	bool stalled; /* flat_wait() reads nothing */
 	size_t len;
 	char text[64 << 10]; /* what it printed, with a NUL */
 };

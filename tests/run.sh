@@ -1,11 +1,12 @@
 #!/bin/sh
-# tests/run.sh [unit] [scripts] [lint] [fuzz] [e2e]: run the tests, all kinds unless some are named.
+# tests/run.sh [unit] [scripts] [lint] [asan] [fuzz] [e2e]: run the tests, all kinds unless some are named.
 #
 # Each program prints what it does into a log that is shown only when it fails. The last line counts single
 # checks: "N passed, N failed", and ", N skipped" with the reasons above it.
 #   unit      tests/t_*.c (libcheck), flat guests on /dev/kvm among them
 #   scripts   tests/*.sh that test (acpi.sh), lines "ok NAME", "not ok NAME", "skip NAME: REASON"
 #   lint      tools/lint.sh
+#   asan      the unit tests again, under the address and undefined-behaviour sanitizers
 #   fuzz      every fuzzer for FUZZ_SECONDS (60), two at a time
 #   e2e       tests/e2e/*.sh, Linux guests; in the testbed where this machine cannot run them
 set -u
@@ -14,7 +15,7 @@ B=${B:-build}
 logs=$B/test-logs
 mkdir -p "$logs"
 passed=0 failed=0 skipped=0
-[ $# -gt 0 ] || set -- unit scripts lint fuzz e2e
+[ $# -gt 0 ] || set -- unit scripts lint asan fuzz e2e
 
 note() { # RESULT NAME SECONDS LOG
 	printf '%-5s %-24s %3s s\n' "$1" "$2" "$3"
@@ -62,6 +63,7 @@ for kind; do
 		script acpi sh -c 'tests/acpi.sh
 			case $? in 0) echo "ok ACPI tables under iasl" ;; 77) echo "skip acpi: iasl is missing" ;; *) exit 1 ;; esac'
 		;;
+	asan) script asan make --no-print-directory asan ;;
 	lint) script lint sh -c 'tools/lint.sh && echo ok lint' ;;
 	fuzz) script fuzz make --no-print-directory fuzz ;;
 	e2e) for t in tests/e2e/*.sh; do script "e2e/$(basename "$t" .sh)" "$t"; done ;;

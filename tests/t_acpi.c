@@ -610,7 +610,7 @@ START_TEST(test_mmio)
 		for (unsigned k = 0; k < 4; k++)
 			crs[4 + k] = (char)(b.mmio[i].base >> 8 * k);
 		crs[17] = (char)b.mmio[i].gsi;
-		snprintf(name, sizeof(name), "VR%02X", i);
+		snprintf(name, sizeof(name), "VR%02X", (uint8_t)i);
 		dev = device(&ns, name);
 		ck_assert_str_eq((const char *)dev->hid.p, "LNRO0005");
 		ck_assert_uint_eq(dev->uid.v, i);

@@ -5,7 +5,7 @@
 
 #include "kvm_rig.h"
 
-#define PML4_PAGE 0x40 /* the guest's page tables: KVM marks what they were used for */
+#define PML4_PAGE  0x40 /* the guest's page tables: KVM marks what they were used for */
 #define PML4_PAGES 7
 
 static void expect_end(struct flat *f, enum vm_end want, const char *text)
@@ -98,7 +98,8 @@ START_TEST(test_irq)
 	struct flat *f cleanup_flat = flat_new("irq", "append", irq_modes[_i], NULL);
 
 	ck_assert_msg(f != NULL, "%s", err_last());
-	expect_end(f, VM_POWEROFF, *irq_modes[_i] == 't' ? "done\n" : "sent by interrupts..\ndone\n");
+	expect_end(f, VM_POWEROFF,
+		   *irq_modes[_i] == 't' ? "done\n" : "sent by interrupts..\ndone\n");
 }
 END_TEST
 
@@ -180,6 +181,12 @@ END_TEST
 START_TEST(test_blk_reset_at_work)
 {
 	run_blk((unsigned)_i, "s");
+}
+END_TEST
+
+START_TEST(test_msix_masked)
+{
+	run_blk(1, "x");
 }
 END_TEST
 
@@ -272,8 +279,8 @@ static void store_to(struct flat *f, const gpa_t *list, unsigned n)
 
 START_TEST(test_dirty_log)
 {
-	static const gpa_t first[] = { 0x200000, 0x201ff8, 0x3fffffc, 0x7ffff000, 0x100000000,
-				       0x100fff000, 0x102345678 };
+	static const gpa_t first[] = { 0x200000,    0x201ff8,	 0x3fffffc,  0x7ffff000,
+				       0x100000000, 0x100fff000, 0x102345678 };
 	static const gpa_t second[] = { 0x200008, 0x100001000 };
 	struct flat *f cleanup_flat = flat_new("dirty", "memory", "2200M", NULL);
 	unsigned long map[8192];
@@ -325,6 +332,7 @@ static void add_tests(TCase *tc)
 	tcase_add_loop_test(tc, test_blk_broken_and_alive, 0, ARRAY_SIZE(transports));
 	tcase_add_loop_test(tc, test_blk_frozen, 0, ARRAY_SIZE(transports));
 	tcase_add_loop_test(tc, test_blk_reset_at_work, 0, ARRAY_SIZE(transports));
+	tcase_add_test(tc, test_msix_masked);
 	tcase_add_loop_test(tc, test_blk_kicks, 0, ARRAY_SIZE(transports));
 	tcase_add_loop_test(tc, test_memory, 0, ARRAY_SIZE(memories));
 	tcase_add_test(tc, test_dirty_log);

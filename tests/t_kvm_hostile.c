@@ -45,7 +45,10 @@ END_TEST
 static const struct {
 	const char *arg, *transport;
 } sweeps[] = {
-	{ "m1234", "mmio" }, { "mabcd", "mmio" }, { "p1234", "pci" }, { "pabcd", "pci" },
+	{ "m1234", "mmio" },
+	{ "mabcd", "mmio" },
+	{ "p1234", "pci" },
+	{ "pabcd", "pci" },
 };
 
 START_TEST(test_sweep)

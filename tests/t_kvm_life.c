@@ -1,4 +1,5 @@
-/* t_kvm_life - flat guests on /dev/kvm: how a machine ends, begins again, pauses and is looked at */
+/* t_kvm_life - flat guests on /dev/kvm: how a machine ends, begins again, pauses and is looked at
+ */
 #include <check.h>
 #include <libfdt.h>
 #include <unistd.h>
@@ -55,9 +56,9 @@ static const struct {
 
 START_TEST(test_reset)
 {
-	struct flat *f cleanup_flat = flat_new("ends", "append", resets[_i].arg, "cpus",
-					       resets[_i].cpus, "on-reboot", "reset", "transport",
-					       resets[_i].transport, NULL);
+	struct flat *f cleanup_flat =
+		flat_new("ends", "append", resets[_i].arg, "cpus", resets[_i].cpus, "on-reboot",
+			 "reset", "transport", resets[_i].transport, NULL);
 	enum vm_end end;
 
 	ck_assert_msg(f != NULL, "%s", err_last());
@@ -160,8 +161,8 @@ static void check_tree(int size, unsigned cpus)
 	ck_assert_int_ge(fdt_path_offset(tree, "/state/irqchip"), 0);
 	ck_assert_int_ge(fdt_path_offset(tree, "/state/serial"), 0);
 	state = fdt_path_offset(tree, "/state");
-	fdt_for_each_subnode(node, tree, state)
-		cpus -= !strncmp(fdt_get_name(tree, node, NULL), "cpu@", 4);
+	fdt_for_each_subnode(node, tree, state) cpus -=
+		!strncmp(fdt_get_name(tree, node, NULL), "cpu@", 4);
 	ck_assert_uint_eq(cpus, 0);
 	free(tree);
 }

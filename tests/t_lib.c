@@ -37,7 +37,7 @@ static const struct {
 	const char *append;
 	enum hutch_end end;
 } ends[] = {
-	{ "o", HUTCH_POWEROFF }, { "c", HUTCH_REBOOT }, { "P", HUTCH_PANIC },
+	{ "o", HUTCH_POWEROFF }, { "c", HUTCH_REBOOT },	      { "P", HUTCH_PANIC },
 	{ "v", HUTCH_PANIC },	 { "t", HUTCH_TRIPLE_FAULT },
 };
 
@@ -273,6 +273,22 @@ START_TEST(test_stop_from_a_thread)
 }
 END_TEST
 
+/* of one that does nothing but begin again */
+START_TEST(test_stop_while_it_resets)
+{
+	struct hutch *h = handle("ends", "c");
+	struct hutch_result r;
+
+	ck_assert_int_eq(hutch_set(h, "on-reboot", "reset"), 0);
+	ck_assert_int_eq(hutch_start(h), 0);
+	sleep_ms(50);
+	ck_assert_int_eq(hutch_stop(h), 0);
+	ck_assert_int_eq(wait_for(h, &r), HUTCH_STOPPED);
+	ck_assert_uint_gt(r.resets, 1);
+	hutch_free(h);
+}
+END_TEST
+
 START_TEST(test_two_at_once)
 {
 	struct hutch *a = handle("count", NULL), *b = handle("ends", "P");
@@ -405,6 +421,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, test_tree_while_it_works);
 	tcase_add_test(tc, test_tree_prints);
 	tcase_add_test(tc, test_stop_from_a_thread);
+	tcase_add_test(tc, test_stop_while_it_resets);
 	tcase_add_test(tc, test_two_at_once);
 	tcase_add_test(tc, test_nothing_is_left);
 	tcase_add_test(tc, test_timing);

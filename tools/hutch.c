@@ -1,4 +1,5 @@
 /* hutch.c - the command: a table of verbs */
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,9 +55,23 @@ const struct verb verb_version = {
 	.run = run_version,
 };
 
+/* a caller may have closed them: a kernel's image must not become our stdin */
+static void open_standard_fds(void)
+{
+	int fd;
+
+	do {
+		fd = open("/dev/null", O_RDWR);
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const char *word = argc > 1 ? argv[1] : NULL;
+
+	open_standard_fds();
 
 	if (!word) {
 		help_all(stderr);

@@ -69,9 +69,17 @@ static bool is_null(const yaml_event_t *e)
 
 static int read_mapping(struct reader *in, const struct field *table, void *obj);
 
-static int read_list(struct reader *in, const struct field *f, const char *what, void *obj)
+/* "FILE:LINE: KEY", as the messages of field_parse() begin */
+static void say_where(struct reader *in, const struct field *f, const yaml_event_t *e, char *buf,
+		      size_t len)
+{
+	snprintf(buf, len, "%.400s:%zu: %s", in->name, e->start_mark.line + 1, f->name);
+}
+
+static int read_list(struct reader *in, const struct field *f, void *obj)
 {
 	uint32_t *used = field_used(f, obj);
+	char what[512];
 	int r = 0;
 
 	for (bool end = false; !r && !end;) {
@@ -79,6 +87,7 @@ static int read_list(struct reader *in, const struct field *f, const char *what,
 
 		memset(&e, 0, sizeof(e));
 		r = next(in, &e);
+		say_where(in, f, &e, what, sizeof(what));
 		if (r || e.type == YAML_SEQUENCE_END_EVENT) {
 			end = true;
 		} else if (e.type == YAML_SCALAR_EVENT) {
@@ -103,7 +112,7 @@ static int read_value(struct reader *in, const struct field *f, const yaml_event
 {
 	char what[512];
 
-	snprintf(what, sizeof(what), "%.400s:%zu: %s", in->name, e->start_mark.line + 1, f->name);
+	say_where(in, f, e, what, sizeof(what));
 	if (f->kind == FIELD_LIST && !append)
 		*field_used(f, obj) = 0;
 	else if (f->kind != FIELD_LIST && append)
@@ -119,7 +128,7 @@ static int read_value(struct reader *in, const struct field *f, const yaml_event
 	if (e->type == YAML_SCALAR_EVENT)
 		return field_parse(f, what, (char *)e->data.scalar.value, obj);
 	if (e->type == YAML_SEQUENCE_START_EVENT && f->kind == FIELD_LIST)
-		return read_list(in, f, what, obj);
+		return read_list(in, f, obj);
 	if (e->type == YAML_MAPPING_START_EVENT && f->kind == FIELD_STRUCT)
 		return read_mapping(in, f->sub, field_at(f, obj, 0));
 	return err(-EINVAL, "%s: takes %s", what, f->kind == FIELD_LIST ? "a list" : "one value");

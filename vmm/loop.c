@@ -93,13 +93,19 @@ void loop_fd_events(struct loop *loop, struct loop_fd *h, uint32_t events)
 	epoll_ctl(loop->epoll, EPOLL_CTL_MOD, h->fd, &ev);
 }
 
-void loop_fd_del(struct loop *loop, struct loop_fd *h)
+/* what @b and the batches around it still hold for @h is not handed out any more */
+static void forget(struct batch *b, const struct loop_fd *h)
 {
-	epoll_ctl(loop->epoll, EPOLL_CTL_DEL, h->fd, NULL);
-	for (struct batch *b = loop->batch; b; b = b->outer)
+	for (; b; b = b->outer)
 		for (int i = b->at; i < b->n; i++)
 			if (b->ev[i].data.ptr == h)
 				b->ev[i].data.ptr = NULL;
+}
+
+void loop_fd_del(struct loop *loop, struct loop_fd *h)
+{
+	epoll_ctl(loop->epoll, EPOLL_CTL_DEL, h->fd, NULL);
+	forget(loop->batch, h);
 }
 
 void loop_timer_cancel(struct loop *loop, struct loop_timer *t)
@@ -215,13 +221,17 @@ static void turn(struct loop *loop, uint64_t limit)
 
 	run_calls(loop); /* covers calls whose wake-up a nested turn has eaten */
 	b.n = fetch(loop, &b, limit);
-	loop->batch = &b;
+	/* only until this turn ends, below */
+	loop->batch = &b; // cppcheck-suppress autoVariables
 	while (b.at < b.n) {
 		struct epoll_event *ev = &b.ev[b.at++];
 		struct loop_fd *h = ev->data.ptr;
 
-		if (h)
-			h->fn(h->arg, ev->events);
+		if (!h)
+			continue;
+		/* an outer turn must not hand out what this one takes: a read would wait */
+		forget(b.outer, h);
+		h->fn(h->arg, ev->events);
 	}
 	loop->batch = b.outer;
 	run_timers(loop);

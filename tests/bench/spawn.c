@@ -98,7 +98,8 @@ int main(int argc, char **argv)
 
 		qsort(c->first, (size_t)rounds, sizeof(double), by_value);
 		qsort(c->whole, (size_t)rounds, sizeof(double), by_value);
-		printf("%-28s %6.0f us to its first byte (least %5.0f), %6.0f us to its end (least %5.0f), "
+		printf("%-28s %6.0f us to its first byte (least %5.0f), %6.0f us to its end (least "
+		       "%5.0f), "
 		       "ratio %.2f\n",
 		       strrchr(c->argv[0], '/') ? strrchr(c->argv[0], '/') + 1 : c->argv[0],
 		       c->first[rounds / 2], c->first[0], c->whole[rounds / 2], c->whole[0],

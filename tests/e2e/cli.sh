@@ -64,7 +64,7 @@ wait_for() {
 bad_values() {
 	k="--kernel $flat/hello.elf"
 	refuses "unknown flag" 2 "boot: unknown flag --memroy; did you mean --memory\?" --memroy 1G
-	refuses "unknown verb" 2 "boot: 'stray' is not a flag" $k stray
+	refuses "stray argument" 2 "boot: 'stray' is not a flag" $k stray
 	refuses "missing value" 2 "--kernel: a value is missing: FILE" --kernel
 	refuses "bad size" 2 "memory: '12x' is not a size" $k --memory 12x
 	refuses "bare number as size" 2 "memory: '512' is not a size: its unit is missing" $k --memory 512
@@ -222,6 +222,7 @@ memory() {
 		echo "skip memory of the process: this hutch is built with sanitizers"
 		return
 	fi
+	sync "$hutch" # else its own text counts as dirty while the page cache is
 	sleeper
 	sleep 0.5
 	rollup=$(awk '/^Private_Dirty/ { print $2 }' "/proc/$pid/smaps_rollup")

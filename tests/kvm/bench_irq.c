@@ -223,7 +223,8 @@ static void measure(bool spins)
 		trip[i & 1][i / 2] = now_us() - start;
 	}
 	for (unsigned w = 0; w < 2; w++)
-		printf("vCPU %-8s %-15s %6.2f us the call, %6.2f us until the guest has counted it\n",
+		printf("vCPU %-8s %-15s %6.2f us the call, %6.2f us until the guest has counted "
+		       "it\n",
 		       spins ? "spinning" : "asleep", name[w], median(call[w], ROUNDS),
 		       median(trip[w], ROUNDS));
 }
@@ -246,9 +247,11 @@ static void measure_programming(unsigned routes)
 		must(irqfd(fd, GSI + routes - 1, false), "KVM_IRQFD");
 		take[i] = now_us() - start;
 	}
-	printf("%3u routes: KVM_SET_GSI_ROUTING %8.1f us, KVM_IRQFD %6.1f us, taking it back %8.1f us "
+	printf("%3u routes: KVM_SET_GSI_ROUTING %8.1f us, KVM_IRQFD %6.1f us, taking it back %8.1f "
+	       "us "
 	       "(medians of %u)\n",
-	       routes, median(set, PROGRAMS), median(assign, PROGRAMS), median(take, PROGRAMS), PROGRAMS);
+	       routes, median(set, PROGRAMS), median(assign, PROGRAMS), median(take, PROGRAMS),
+	       PROGRAMS);
 	close(fd);
 }
 

@@ -3,7 +3,8 @@
  *
  * First letter of the argument: m: virtio-mmio; p: PCI with MSI-X; i: PCI with
  * its interrupt line.  Second: k: 1000 kicks more; b: a broken ring, reset, and
- * on; q: what may not change once the device runs; s: resets while it works.
+ * on; q: what may not change once the device runs; s: resets while it works;
+ * x: its vector, then all of MSI-X, masked for a while.
  * The disk holds 32-bit numbers that count up; sector 2 becomes a copy of 1.
  */
 #include "flat.h"
@@ -114,6 +115,8 @@ start:
 	je frozen
 	cmp $'s', %al
 	je resets
+	cmp $'x', %al
+	je masked
 	jmp finish
 
 kicks:	mov $1000, %ecx
@@ -122,8 +125,17 @@ kicks:	mov $1000, %ecx
 	jnz 1b
 	jmp finish
 
-	/* an index of a descriptor that there is not: told by status and interrupt, then silence */
-breaks:	movzwl AVAIL + 2, %eax
+	/*
+	 * An index behind the table, where a good request lies all the same: told
+	 * by status and interrupt, then silence.
+	 */
+breaks:	mov $DESC, %esi
+	mov $(DESC + 16 * 100), %edi
+	mov $12, %ecx
+	rep movsl
+	movl $(101 << 16 | 1), DESC + 16 * 100 + 12
+	movl $(102 << 16 | 3), DESC + 16 * 101 + 12
+	movzwl AVAIL + 2, %eax
 	mov %eax, %ecx
 	and $(SIZE - 1), %ecx
 	movw $100, AVAIL + 4(, %ecx, 2)
@@ -215,6 +227,20 @@ resets:	mov $30, %ebp
 	EXPECT(%eax, $768)
 	dec %ebp
 	jnz 1b
+
+	jmp finish
+
+	/* pending while masked, and sent when the mask goes */
+masked:	movl $1, BAR + 0x400c
+	call quiet_request
+	movl $0, BAR + 0x400c
+	call woken
+	call find_msix
+	orw $0x4000, CONFIG + 2(%edi)
+	call quiet_request
+	call find_msix
+	andw $0xbfff, CONFIG + 2(%edi)
+	call woken
 
 finish:	print done
 	power_off
@@ -325,6 +351,28 @@ submit:	mov queue_irqs, %edi
 	movzbl STATUS, %eax
 	ret
 
+	/* one that is served without an interrupt */
+quiet_request:
+	movl $T_IN, HEADER
+	movl $7, HEADER + 8
+	movl $512, DESC + 24
+	mov queue_irqs, %ebp
+	call put
+	call pause
+	movzbl STATUS, %eax
+	EXPECT(%eax, $0)
+	mov queue_irqs, %eax
+	EXPECT(%eax, %ebp)
+	mov BAR + 0x5000, %eax
+	EXPECT(%eax, $1)
+	ret
+	/* the interrupt of that one */
+woken:	inc %ebp
+	sleep_until queue_irqs, %ebp
+	mov BAR + 0x5000, %eax
+	EXPECT(%eax, $0)
+	ret
+
 	/* 20 ms */
 pause:	mov $PM_TMR, %edx
 	inl %dx, %eax
@@ -335,8 +383,8 @@ pause:	mov $PM_TMR, %edx
 	jb 1b
 	ret
 
-	/* find the capability, point both vectors at this CPU, enable; vector 0 after a masked life */
-msix_on:
+	/* the capability, into edi */
+find_msix:
 	movzbl CONFIG + 0x34, %edi
 1:	movzbl CONFIG(%edi), %eax
 	cmp $0x11, %eax
@@ -345,7 +393,12 @@ msix_on:
 	test %edi, %edi
 	jnz 1b
 	EXPECT(%edi, $1)
-2:	mov CONFIG + 4(%edi), %eax
+2:	ret
+
+	/* point both vectors, masked so far, at this CPU, and enable */
+msix_on:
+	call find_msix
+	mov CONFIG + 4(%edi), %eax
 	EXPECT(%eax, $0x4000)
 	mov BAR + 0x400c, %eax
 	EXPECT(%eax, $1)

@@ -1,0 +1,32 @@
+#!/bin/sh
+# tests/e2e/testbed.sh: the testbed hands a command over and its results back, byte for byte.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+if ! command -v qemu-system-x86_64 >/dev/null; then
+	echo "skip testbed: qemu-system-x86 is not installed"
+	exit 0
+fi
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+
+check() { # NAME TEST...
+	name=$1
+	shift
+	if "$@"; then echo "ok $name"; else echo "not ok $name"; fi
+}
+
+odd='a  b"c$d
+e'
+tests/testbed --timeout 120 -- sh -c 'printf %s "$1"; printf %s err >&2; pwd >&2; exit 77' sh "$odd" >"$tmp/out" 2>"$tmp/err" </dev/null
+check "exit status" test $? = 77
+check "arguments, to the byte" test "$(cat "$tmp/out")" = "$odd"
+check "stderr apart, in the same folder" test "$(cat "$tmp/err")" = "err$PWD"
+head -c 3000000 /dev/urandom >"$tmp/blob"
+tests/testbed --timeout 120 -- sh -c 'cat; kill -9 $$' <"$tmp/blob" >"$tmp/out" 2>/dev/null
+check "a signal" test $? = 137
+check "3 MB in and out" cmp -s "$tmp/blob" "$tmp/out"
+tests/testbed --timeout 8 -- sleep 100 >/dev/null 2>&1 </dev/null
+check "a time limit" test $? = 124
+tests/testbed --timeout 120 --cpus 2 -- sh -c 'test -c /dev/kvm && test "$(nproc)" = 2 && echo written >README.md' </dev/null
+check "KVM, 2 processors, files that can be written" test $? = 0
+check "and are untouched afterwards" sh -c '! grep -q "^written$" README.md'
