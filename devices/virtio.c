@@ -132,8 +132,9 @@ int vdev_init(struct vdev *v, const struct vdev_type *vt, uint64_t features, uns
 
 void vdev_destroy(struct vdev *v)
 {
-	for (unsigned q = 0; q < v->s.nvq; q++) {
-		if (v->kick[q].h.fd < 0)
+	/* not up to nvq: a snapshot that was refused may have left anything there */
+	for (unsigned q = 0; q < VDEV_VQS; q++) {
+		if (!v->kick[q].v || v->kick[q].h.fd < 0)
 			continue;
 		vdev_kick_at(v, q, 0, 0, false);
 		loop_fd_del(v->dev.m->loop, &v->kick[q].h);
@@ -196,7 +197,9 @@ int vdev_loaded(struct vdev *v)
 	if (v->s.nvq != nvq)
 		return err(-EINVAL, "snapshot: %s: has %u queues, this device %u", v->dev.name,
 			   v->s.nvq, nvq);
-	if (v->s.driver_features & ~v->features)
+	/* before FEATURES_OK a driver may have written anything */
+	if (v->s.status & (VIRTIO_CONFIG_S_FEATURES_OK | VIRTIO_CONFIG_S_DRIVER_OK) &&
+	    v->s.driver_features & ~v->features)
 		return err(-EINVAL,
 			   "snapshot: %s: its driver uses features %#lx that this hutch lacks",
 			   v->dev.name, v->s.driver_features & ~v->features);

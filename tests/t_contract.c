@@ -247,12 +247,17 @@ END_TEST
 /* any access to any register is survived, and the device is as good as new after a reset */
 START_TEST(wild_registers)
 {
+	int n;
+
 	SUBJECT(x);
 
 	for (uint32_t seed = 1; seed <= 4; seed++) {
 		if (seed > 2) /* from the middle of things, too */
 			subject_run(x, 0, x->script->steps / 2);
 		subject_hammer(x, seed);
+		/* no guest can make its machine one that is saved and does not load */
+		n = fake_save(x->f, tree_a, sizeof(tree_a));
+		subject_free(subject_clone(x, tree_a, (size_t)n));
 		check_alive(x, _i);
 		ck_assert_uint_lt(fake_log_lines(""), 200);
 	}
@@ -332,11 +337,12 @@ static void mutate(char *fdt, int len, uint32_t *seed)
 /* refused with a message, or loaded and then survived by machine and guest */
 START_TEST(hostile_snapshot)
 {
-	unsigned loaded = 0, refused = 0;
+	unsigned loaded = 0, refused = 0, fds;
 	int n;
 
 	SUBJECT(x);
 	subject_run(x, 0, x->script->steps / 2);
+	fds = fake_fds();
 	n = fake_save(x->f, tree_a, sizeof(tree_a));
 	fake_ram_get(x->f, ram_a);
 	for (uint32_t i = 1; i <= MUTANTS; i++) {
@@ -368,6 +374,7 @@ START_TEST(hostile_snapshot)
 	}
 	printf("hostile_snapshot: %s: %u loaded, %u refused\n", contract_name(&cases[_i]), loaded,
 	       refused);
+	ck_assert_uint_eq(fake_fds(), fds);
 	ck_assert_uint_gt(loaded, 100);
 	ck_assert_uint_gt(refused, 100);
 	subject_free(x);

@@ -6,6 +6,8 @@
 #include <linux/virtio_blk.h>
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_pci.h>
+#include <signal.h>
+#include <sys/mman.h>
 
 #include "contract.h"
 #include "devices.h"
@@ -85,6 +87,33 @@ START_TEST(features_are_agreed_upon_once)
 		guest_write(g, REG_DRIVER_FEATURES, UINT32_MAX);
 		ck_assert_uint_eq(state_of(x)->driver_features, GUEST_VERSION_1);
 	}
+	subject_free(x);
+}
+END_TEST
+
+/* features that are not offered, written and not yet refused: the machine can still be saved */
+START_TEST(features_in_a_snapshot)
+{
+	static _Alignas(8) char tree[CONTRACT_TREE];
+	struct subject *x = subject_new(&wires[_i]), *y;
+	struct guest *g = &x->g;
+	int n;
+
+	guest_write(g, REG_STATUS, 1);
+	guest_write(g, REG_STATUS, 3);
+	guest_write(g, REG_DRIVER_SEL, 0);
+	guest_write(g, REG_DRIVER_FEATURES, UINT32_MAX);
+	n = fake_save(x->f, tree, sizeof(tree));
+	y = subject_clone(x, tree, (size_t)n);
+	guest_write(&y->g, REG_STATUS, 3 | VIRTIO_CONFIG_S_FEATURES_OK);
+	ck_assert_uint_eq(guest_read(&y->g, REG_STATUS), 3);
+	subject_free(y);
+	/* agreed upon they cannot have been */
+	ck_assert(guest_start(g, GUEST_VERSION_1, 1, 8));
+	state_of(x)->driver_features |= 1ULL << 40;
+	n = fake_save(x->f, tree, sizeof(tree));
+	ck_assert_int_eq(fake_load(x->f, tree, (size_t)n), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err_last(), "0x10000000000"));
 	subject_free(x);
 }
 END_TEST
@@ -611,6 +640,72 @@ START_TEST(avail_event)
 }
 END_TEST
 
+/*
+ * The order of stores, seen from another CPU: element and status before the
+ * used index.  Their pages are write-protected; the fault looks at the index.
+ */
+static struct {
+	uint8_t *page;
+	const uint16_t *idx;
+	unsigned faults;
+	bool early;
+} watch;
+
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+	uint8_t *at = info->si_addr;
+
+	(void)context;
+	if (at < watch.page || at >= watch.page + GMEM_PAGE) {
+		signal(sig, SIG_DFL); /* not ours: again, and for good */
+		return;
+	}
+	watch.faults++;
+	watch.early |= *watch.idx != 0;
+	mprotect(watch.page, GMEM_PAGE, PROT_READ | PROT_WRITE);
+}
+
+static void *host_of(struct subject *x, gpa_t gpa)
+{
+	struct iovec iov;
+
+	ck_assert_int_eq(gmem_iov(&x->f->mem, gpa, 1, &iov, 1), 1);
+	return iov.iov_base;
+}
+
+START_TEST(used_index_comes_last)
+{
+	const struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO };
+	const gpa_t used = 0x3000 - 4, protect[] = { 0x3000, GUEST_STATUS & ~(GMEM_PAGE - 1) };
+	struct subject *x = subject_new(&wires[_i]);
+	struct guest *g = &x->g;
+
+	sigaction(SIGSEGV, &sa, NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		guest_reset(g);
+		guest_negotiate(g, GUEST_VERSION_1);
+		place_rings(g, 0x1000, 0x2000, used);
+		g->q[0] = (struct guest_queue){
+			.size = 8, .desc = 0x1000, .avail = 0x2000, .used = used
+		};
+		fake_fill(x->f, 0x2000, 0, 22);
+		fake_fill(x->f, used, 0, 70);
+		guest_driver_ok(g);
+		guest_blk_add(g, 0, VIRTIO_BLK_T_GET_ID, 0, GUEST_DATA, 20);
+		watch.page = host_of(x, protect[i]);
+		watch.idx = host_of(x, used + 2);
+		watch.faults = 0;
+		ck_assert_int_eq(mprotect(watch.page, GMEM_PAGE, PROT_READ), 0);
+		guest_kick(g, 0);
+		fake_settle(x->f);
+		ck_assert_uint_eq(guest_used_idx(g, 0), 1);
+		ck_assert_uint_eq(watch.faults, 1);
+		ck_assert(!watch.early);
+	}
+	subject_free(x);
+}
+END_TEST
+
 /* KVM catches kicks: by value on mmio, by address on PCI; all of them are given back */
 START_TEST(kicks_without_an_exit)
 {
@@ -690,6 +785,7 @@ int main(void)
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, status_one_step_at_a_time, 0, n);
 	tcase_add_loop_test(t, features_are_agreed_upon_once, 0, n);
+	tcase_add_loop_test(t, features_in_a_snapshot, 0, n);
 	tcase_add_loop_test(t, queues_are_frozen, 0, n);
 	tcase_add_loop_test(t, queues_made_ready_too_late, 0, n);
 	tcase_add_loop_test(t, queues_that_are_not_there, 0, n);
@@ -701,6 +797,7 @@ int main(void)
 	tcase_add_loop_test(t, used_event, 0, n);
 	tcase_add_loop_test(t, no_interrupt_flag, 0, n);
 	tcase_add_loop_test(t, avail_event, 0, n);
+	tcase_add_loop_test(t, used_index_comes_last, 0, n);
 	tcase_add_loop_test(t, kicks_without_an_exit, 0, n);
 	tcase_add_loop_test(t, a_flood_of_requests, 0, n);
 	suite_add_tcase(s, t);

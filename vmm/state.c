@@ -181,7 +181,9 @@ static int load_list(const void *fdt, int node, const struct field *f, void *obj
 	int sub, r;
 
 	for (unsigned i = 0; f->kind == FIELD_LIST || i < f->count; i++) {
-		sub = fdt_subnode_offset(fdt, node, node_name(f, i, name, sizeof(name)));
+		const char *which = node_name(f, i, name, sizeof(name));
+
+		sub = fdt_subnode_offset(fdt, node, which);
 		if (f->kind == FIELD_LIST) {
 			*field_used(f, obj) = i;
 			if (sub == -FDT_ERR_NOTFOUND)
@@ -190,7 +192,7 @@ static int load_list(const void *fdt, int node, const struct field *f, void *obj
 				return err(-EINVAL, "%s: more than %u", f->name, f->count);
 		}
 		if (sub < 0)
-			return err(-EINVAL, "%s: no such node", name);
+			return err(-EINVAL, "%s: no such node", which);
 		r = state_load(fdt, sub, f->sub, field_at(f, obj, i));
 		if (r)
 			return r;

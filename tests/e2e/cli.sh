@@ -216,6 +216,13 @@ many() {
 	check "no process is left" wait_for sh -c "! ps -e -o args= | grep -q '[h]utch boot .*--name m[0-9]'"
 }
 
+# a console that takes nothing does not hold the guest up, and what is lost is told
+lost_output() {
+	timeout 20 "$hutch" boot --kernel "$flat/hello.elf" </dev/null >/dev/full 2>"$tmp/err"
+	check "a full disk under the console is no failure" test $? = 0
+	check "lost output is told" grep -q "^hutch: 24 bytes of console output were dropped" "$tmp/err"
+}
+
 # what the process itself costs beside its guest, in a minimal machine that sleeps
 memory() {
 	if grep -q __asan_init "$hutch"; then
@@ -242,5 +249,6 @@ bad_files
 bad_hosts
 names
 terminal
+lost_output
 many
 memory
