@@ -71,7 +71,8 @@ field()	# TYPE OFFSET
 }
 start=$((($(field u1 0x1f1) + 1) * 512 + $(field u4 0x248)))
 # The last four bytes are not of the compressor: the kernel's build adds the unpacked size.
-tail -c +$((start + 1)) "$tmp/vmlinuz" | head -c $(($(field u4 0x24c) - 4)) >"$tmp/payload"
+size=$(($(field u4 0x24c) - 4))
+head -c $((start + size)) "$tmp/vmlinuz" | tail -c $size >"$tmp/payload"
 case $(od -A n -t x1 -N 4 "$tmp/payload") in
 " fd 37 7a 58") unpacker=xz-utils/usr/bin/xz ;;
 " 02 21 4c 18") unpacker=lz4/usr/bin/lz4 ;;

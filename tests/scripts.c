@@ -467,7 +467,7 @@ static void blk_step(struct subject *x, unsigned k)
 		break;
 	}
 	fake_settle(x->f);
-	if (k != 11)
+	if (k != 11 && k != 13) /* an interrupt is left waiting */
 		blk_look(x);
 }
 

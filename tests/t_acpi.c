@@ -3,11 +3,11 @@
  *
  * "t_acpi dump FOLDER" writes each table to FOLDER/BOARD.SIGNATURE, for tests/acpi.sh.
  */
-#include <check.h>
 #include <ctype.h>
 
 #include "acpi.h"
 #include "layout_x86.h"
+#include "suite.h"
 
 #define MEM_SIZE (2 * MiB)
 #define FILLER	 0xa5 /* what memory holds before: what no table covers must still hold it */
@@ -784,8 +784,6 @@ int main(int argc, char **argv)
 {
 	Suite *s = suite_create("acpi");
 	TCase *tc = tcase_create("acpi");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	suite_add_tcase(s, tc);
 	if (argc == 3 && !strcmp(argv[1], "dump")) {
@@ -803,8 +801,5 @@ int main(int argc, char **argv)
 		tcase_add_test(tc, test_too_large);
 		tcase_add_loop_test(tc, test_no_memory, 0, 3);
 	}
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

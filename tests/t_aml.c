@@ -1,7 +1,7 @@
 /* t_aml - the AML writer: how lengths and integers are encoded, and that it stays in its buffer */
-#include <check.h>
 
 #include "aml.h"
+#include "suite.h"
 
 #define FILLER 0xa5
 
@@ -165,16 +165,11 @@ int main(void)
 {
 	Suite *s = suite_create("aml");
 	TCase *tc = tcase_create("aml");
-	SRunner *sr = srunner_create(s);
-	int failed;
 
 	tcase_add_loop_test(tc, test_lengths, 0, 3);
 	tcase_add_loop_test(tc, test_integers, 0, ARRAY_SIZE(ints));
 	tcase_add_test(tc, test_package);
 	tcase_add_test(tc, test_overflow);
 	suite_add_tcase(s, tc);
-	srunner_run_all(sr, CK_NORMAL);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? 1 : 0;
+	return suite_run(s);
 }

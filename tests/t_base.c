@@ -1,11 +1,11 @@
 /* t_base - sizes, numbers, the nearest name, errors, and a log that a guest cannot fill */
-#include <check.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base.h"
 #include "log.h"
+#include "suite.h"
 
 START_TEST(numbers)
 {
@@ -255,8 +255,6 @@ int main(void)
 {
 	Suite *s = suite_create("base");
 	TCase *t = tcase_create("base");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 10);
 	tcase_add_test(t, numbers);
@@ -270,8 +268,5 @@ int main(void)
 	tcase_add_test(t, log_of_a_guest);
 	tcase_add_test(t, log_that_is_closed);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -2,12 +2,12 @@
  * t_board - clock, keyboard controller, ACPI registers and pvpanic, in what the contract does not
  * ask
  */
-#include <check.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "contract.h"
 #include "devices.h"
+#include "suite.h"
 
 #define RTC   0x70
 #define I8042 0x60
@@ -268,8 +268,6 @@ int main(void)
 {
 	Suite *s = suite_create("board");
 	TCase *t = tcase_create("board");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 30);
 	tcase_add_test(t, clock_shows_utc);
@@ -283,8 +281,5 @@ int main(void)
 	tcase_add_test(t, pm_registers);
 	tcase_add_test(t, pm_timer);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -1,8 +1,8 @@
 /* t_boot - kernels of every kind are loaded as each protocol wants it, byte by byte */
-#include <check.h>
 
 #include "boot_rig.h"
 #include "layout_x86.h"
+#include "suite.h"
 
 /* two segments with a gap, the second with a bss, and addresses that are no page's start */
 static const struct seg segs[] = {
@@ -351,8 +351,6 @@ int main(void)
 {
 	Suite *s = suite_create("boot");
 	TCase *t = tcase_create("kernels");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_add_loop_test(t, elf, 0, ARRAY_SIZE(choices));
 	tcase_add_test(t, elf_with_virtual_entry);
@@ -368,8 +366,5 @@ int main(void)
 	tcase_add_loop_test(t, load_again, 0, ARRAY_SIZE(packs));
 	tcase_add_test(t, cpu_tables);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -1,11 +1,11 @@
 /* t_boot_bad - every wrong kernel is refused, with one line that says what it is and what would be
  * right */
-#include <check.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "boot_rig.h"
 #include "layout_x86.h"
+#include "suite.h"
 
 #define ENTRY (16 * MiB + 0x20)
 
@@ -317,8 +317,6 @@ int main(void)
 {
 	Suite *s = suite_create("boot_bad");
 	TCase *t = tcase_create("wrong kernels");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, no_file);
@@ -333,8 +331,5 @@ int main(void)
 	tcase_add_test(t, bzimage_beside_memory);
 	tcase_add_test(t, asked_for_what_it_is_not);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -1,7 +1,7 @@
 /* t_boot_cut - kernels cut short or damaged anywhere are refused, with one line that says so */
-#include <check.h>
 
 #include "boot_rig.h"
+#include "suite.h"
 
 #define ENTRY (16 * MiB + 0x20)
 
@@ -136,8 +136,6 @@ int main(void)
 {
 	Suite *s = suite_create("boot_cut");
 	TCase *t = tcase_create("cut kernels");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, cut_elf);
@@ -145,8 +143,5 @@ int main(void)
 	tcase_add_test(t, cut_bzimage);
 	tcase_add_loop_test(t, damaged, 0, 2);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

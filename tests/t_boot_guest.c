@@ -1,13 +1,13 @@
 /* t_boot_guest - what the kernel is told: memory map, zero page, start info, command line, initrd
  */
 #include <asm/bootparam.h>
-#include <check.h>
 
 #include "boot_rig.h"
 #include "cmdline.h"
 #include "layout_x86.h"
 #include "memmap.h"
 #include "pvh.h"
+#include "suite.h"
 
 #define ENTRY (16 * MiB + 0x20)
 
@@ -322,8 +322,6 @@ int main(void)
 {
 	Suite *s = suite_create("boot_guest");
 	TCase *t = tcase_create("handed over");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_add_loop_test(t, memory_map, 0, ARRAY_SIZE(maps));
 	tcase_add_test(t, too_little_memory);
@@ -335,8 +333,5 @@ int main(void)
 	tcase_add_test(t, command_line_control);
 	tcase_add_loop_test(t, command_line_length, 0, 3);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

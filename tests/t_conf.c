@@ -1,12 +1,12 @@
 /* t_conf - the configuration from flags and files, what is refused and how, and back from its tree
  */
-#include <check.h>
 #include <libfdt.h>
 #include <unistd.h>
 
 #include "conf.h"
 #include "fake.h"
 #include "state.h"
+#include "suite.h"
 
 static struct conf conf;
 
@@ -356,8 +356,6 @@ int main(void)
 {
 	Suite *s = suite_create("conf");
 	TCase *t = tcase_create("conf");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 20);
 	tcase_add_checked_fixture(t, set_up, NULL);
@@ -376,8 +374,5 @@ int main(void)
 	tcase_add_test(t, every_key_round_trips);
 	tcase_add_test(t, every_key_is_explained);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

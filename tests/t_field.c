@@ -1,7 +1,7 @@
 /* t_field - values, structs and lists from text, defaults, and what a person is told */
-#include <check.h>
 
 #include "field.h"
+#include "suite.h"
 
 static const char *const colours[] = { "red", "green", "blue", NULL };
 
@@ -253,8 +253,6 @@ int main(void)
 {
 	Suite *s = suite_create("field");
 	TCase *t = tcase_create("field");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 10);
 	tcase_add_checked_fixture(t, set_up, NULL);
@@ -267,8 +265,5 @@ int main(void)
 	tcase_add_test(t, lists);
 	tcase_add_test(t, printing);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

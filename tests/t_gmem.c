@@ -1,10 +1,10 @@
 /* t_gmem - guest memory: edges, slots side by side, dirty marks, and what an empty machine costs */
-#include <check.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "fake.h"
+#include "suite.h"
 
 #define PAGE	 GMEM_PAGE
 #define LOW	 (4 * PAGE)
@@ -311,8 +311,6 @@ int main(void)
 {
 	Suite *s = suite_create("gmem");
 	TCase *t = tcase_create("gmem"), *guard = tcase_create("guard");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 20);
 	tcase_add_checked_fixture(t, set_up, tear_down);
@@ -329,8 +327,5 @@ int main(void)
 	tcase_add_checked_fixture(guard, set_up, tear_down);
 	tcase_add_loop_test_raise_signal(guard, guard_pages, SIGSEGV, 0, 6);
 	suite_add_tcase(s, guard);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

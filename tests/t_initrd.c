@@ -1,11 +1,11 @@
 /* t_initrd - initial file systems are joined, placed and refused as they should be */
 #include <asm/bootparam.h>
-#include <check.h>
 #include <unistd.h>
 
 #include "boot_rig.h"
 #include "layout_x86.h"
 #include "pvh.h"
+#include "suite.h"
 
 #define ENTRY (16 * MiB + 0x20)
 
@@ -238,8 +238,6 @@ int main(void)
 {
 	Suite *s = suite_create("initrd");
 	TCase *t = tcase_create("initrd");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_add_test(t, initrd_joined);
 	tcase_add_test(t, initrd_parts);
@@ -250,8 +248,5 @@ int main(void)
 	tcase_add_test(t, initrd_of_large_machine);
 	tcase_add_test(t, initrd_of_pvh);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -1,9 +1,9 @@
 /* t_kvm - flat guests on /dev/kvm: what leaves the guest, processors, interrupts, disks, memory */
-#include <check.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include "kvm_rig.h"
+#include "suite.h"
 
 #define PML4_PAGE  0x40 /* the guest's page tables: KVM marks what they were used for */
 #define PML4_PAGES 7
@@ -343,8 +343,6 @@ int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("kvm");
 	TCase *tc = tcase_create("kvm");
-	SRunner *runner;
-	int failed;
 
 	(void)argc;
 	flat_setup(argv[0]);
@@ -354,9 +352,5 @@ int main(int argc, char **argv)
 	else
 		tcase_add_test(tc, test_nothing);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -1,10 +1,10 @@
 /* t_kvm_hostile - flat guests that behave badly, on /dev/kvm */
-#include <check.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <unistd.h>
 
 #include "kvm_rig.h"
+#include "suite.h"
 
 /*
  * Nobody reads its console: it goes on, our memory does not grow, and what is
@@ -84,8 +84,6 @@ int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("kvm_hostile");
 	TCase *tc = tcase_create("kvm_hostile");
-	SRunner *runner;
-	int failed;
 
 	(void)argc;
 	flat_setup(argv[0]);
@@ -95,9 +93,5 @@ int main(int argc, char **argv)
 	else
 		tcase_add_test(tc, test_nothing);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -1,11 +1,11 @@
 /* t_kvm_life - flat guests on /dev/kvm: how a machine ends, begins again, pauses and is looked at
  */
-#include <check.h>
 #include <libfdt.h>
 #include <unistd.h>
 
 #include "irqchip.h"
 #include "kvm_rig.h"
+#include "suite.h"
 
 /* --- ends --- */
 
@@ -341,8 +341,6 @@ int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("kvm_life");
 	TCase *tc = tcase_create("kvm_life");
-	SRunner *runner;
-	int failed;
 
 	(void)argc;
 	flat_setup(argv[0]);
@@ -352,9 +350,5 @@ int main(int argc, char **argv)
 	else
 		tcase_add_test(tc, test_nothing);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

@@ -1,5 +1,4 @@
 /* t_lib - libhutch as a program that embeds it sees it: hutch.h and nothing else of ours, on KVM */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libfdt.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "hutch.h"
+#include "suite.h"
 #include "kvm_rig.h" /* where the guests are, and /proc; no machine of it */
 
 /* a handle with a flat guest, 32 MiB, and no console */
@@ -432,8 +432,6 @@ int main(int argc, char **argv)
 {
 	Suite *suite = suite_create("lib");
 	TCase *tc = tcase_create("lib");
-	SRunner *runner;
-	int failed;
 
 	(void)argc;
 	flat_setup(argv[0]);
@@ -443,9 +441,5 @@ int main(int argc, char **argv)
 	else
 		tcase_add_test(tc, test_nothing);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed != 0;
+	return suite_run(suite);
 }

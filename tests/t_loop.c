@@ -1,11 +1,11 @@
 /* t_loop - order, cancelling from inside, calls from threads, loops within loops */
-#include <check.h>
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "loop.h"
+#include "suite.h"
 
 #define MS 1000000ULL
 
@@ -445,8 +445,6 @@ int main(void)
 {
 	Suite *s = suite_create("loop");
 	TCase *t = tcase_create("loop");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 20);
 	tcase_add_checked_fixture(t, set_up, tear_down);
@@ -464,8 +462,5 @@ int main(void)
 	tcase_add_test(t, loops_ten_deep);
 	tcase_add_test(t, until_times_out);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

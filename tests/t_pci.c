@@ -2,7 +2,6 @@
  * t_pci - configuration space, BARs, MSI-X and the window, as a guest's firmware and drivers use
  * them
  */
-#include <check.h>
 #include <linux/pci_regs.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_pci.h>
@@ -13,6 +12,7 @@
 #include "devices.h"
 #include "pci.h"
 #include "state.h"
+#include "suite.h"
 
 #define SLOT	    3 /* of the device of a subject */
 #define OTHER_SLOT  5
@@ -595,8 +595,6 @@ int main(void)
 {
 	Suite *s = suite_create("pci");
 	TCase *t = tcase_create("pci");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 30);
 	tcase_add_test(t, identity);
@@ -618,8 +616,5 @@ int main(void)
 	tcase_add_test(t, fixed_bits_in_a_snapshot);
 	tcase_add_test(t, slots_are_taken_once);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -1,13 +1,13 @@
 /*
  * t_serial - the 16550A as a driver sees it, with a pipe of bytes behind it
  */
-#include <check.h>
 #include <linux/serial_reg.h>
 #include <unistd.h>
 
 #include "contract.h"
 #include "devices.h"
 #include "stream.h"
+#include "suite.h"
 
 #define COM1 0x3f8
 #define FIFO 64
@@ -213,8 +213,6 @@ int main(void)
 {
 	Suite *s = suite_create("serial");
 	TCase *t = tcase_create("serial");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 30);
 	tcase_add_test(t, output);
@@ -225,8 +223,5 @@ int main(void)
 	tcase_add_test(t, loop_back);
 	tcase_add_test(t, registers);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -1,10 +1,10 @@
 /* t_state - structs to a tree and back: what is refused, by name; what the checker of tables finds
  */
-#include <check.h>
 #include <libfdt.h>
 
 #include "fake.h"
 #include "state.h"
+#include "suite.h"
 
 #define TREE 65536
 
@@ -354,8 +354,6 @@ int main(void)
 {
 	Suite *s = suite_create("state");
 	TCase *t = tcase_create("state");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 30);
 	tcase_add_test(t, round_trip);
@@ -371,8 +369,5 @@ int main(void)
 	tcase_add_test(t, printed);
 	tcase_add_test(t, damaged_trees);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

@@ -1,7 +1,6 @@
 /*
  * t_stream - the console's host end: readers that stall or go, writers that do not wait
  */
-#include <check.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -12,6 +11,7 @@
 
 #include "fake.h"
 #include "stream.h"
+#include "suite.h"
 
 #define FLOOD (4U << 20)
 
@@ -471,8 +471,6 @@ int main(void)
 {
 	Suite *s = suite_create("stream");
 	TCase *t = tcase_create("stream");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 20);
 	tcase_add_checked_fixture(t, set_up, NULL);
@@ -490,8 +488,5 @@ int main(void)
 	tcase_add_test(t, input_taken_by_a_nested_loop);
 	tcase_add_test(t, specs);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

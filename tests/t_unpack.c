@@ -1,11 +1,11 @@
 /* t_unpack - packed files read forward in pieces, and LZ4 against a decoder written the plain way
  */
-#include <check.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "boot_rig.h"
 #include "lz4.h"
+#include "suite.h"
 
 static const enum pack packs[] = { PACK_NONE, PACK_GZIP, PACK_XZ, PACK_LZ4 };
 
@@ -285,8 +285,6 @@ int main(void)
 {
 	Suite *s = suite_create("unpack");
 	TCase *t = tcase_create("unpack");
-	SRunner *run = srunner_create(s);
-	int failed;
 
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, magic, 0, ARRAY_SIZE(packs));
@@ -297,8 +295,5 @@ int main(void)
 	tcase_add_loop_test(t, lz4_in_crumbs, 0, 2);
 	tcase_add_test(t, lz4_bad);
 	suite_add_tcase(s, t);
-	srunner_run_all(run, CK_NORMAL);
-	failed = srunner_ntests_failed(run);
-	srunner_free(run);
-	return failed != 0;
+	return suite_run(s);
 }

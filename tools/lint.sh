@@ -79,7 +79,9 @@ rules() {
 	done
 	for f in $(git ls-files '*.c' '*.h'); do
 		n=$(wc -l <"$f")
-		[ "$n" -le 800 ] || say "$f: $n lines are too many for one file"
+		# tests are lists: one may be longer than a file that has to be understood
+		case $f in tests/*) most=950 ;; *) most=800 ;; esac
+		[ "$n" -le $most ] || say "$f: $n lines are too many for one file"
 	done
 	return 0
 }
