@@ -100,6 +100,7 @@ $(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz_%.o $(FUZZHELP) $(LIBSRC:%.c=$(B)/fuzz/%.
 
 bench: all tests
 	@tests/bench/start.sh
+	@tests/bench/boot.sh
 
 install: all
 	install -D -m 755 $(B)/hutch $(DESTDIR)$(PREFIX)/bin/hutch

@@ -207,6 +207,20 @@ bool guest_queue(struct guest *g, unsigned q, unsigned size)
 	return guest_read(g, REG_Q_READY) == 1;
 }
 
+void guest_queue_at(struct guest *g, gpa_t desc, gpa_t avail, gpa_t used)
+{
+	const gpa_t at[3] = { desc, avail, used };
+
+	g->q[0] = (struct guest_queue){ .size = 8, .desc = desc, .avail = avail, .used = used };
+	guest_write(g, REG_Q_SEL, 0);
+	guest_write(g, REG_Q_SIZE, 8);
+	for (unsigned i = 0; i < 3; i++) {
+		guest_write(g, REG_DESC_LOW + 2 * i, (uint32_t)at[i]);
+		guest_write(g, REG_DESC_HIGH + 2 * i, (uint32_t)(at[i] >> 32));
+	}
+	guest_write(g, REG_Q_READY, 1);
+}
+
 void guest_driver_ok(struct guest *g)
 {
 	guest_write(g, REG_STATUS, GUEST_STATUS_OK);

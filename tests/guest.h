@@ -113,6 +113,8 @@ uint64_t guest_offered(struct guest *g);
 void guest_reset(struct guest *g);
 bool guest_negotiate(struct guest *g, uint64_t features);     /* to FEATURES_OK; false if refused */
 bool guest_queue(struct guest *g, unsigned q, unsigned size); /* false if it is not ready */
+/* queue 0 with 8 entries, its rings anywhere; memory is left as it is */
+void guest_queue_at(struct guest *g, gpa_t desc, gpa_t avail, gpa_t used);
 void guest_driver_ok(struct guest *g);
 /* all of it, @queues of @size: true if the device is live */
 bool guest_start(struct guest *g, uint64_t features, unsigned queues, unsigned size);

@@ -143,6 +143,8 @@ enum vm_end flat_wait(struct flat *f, unsigned seconds)
 		if (!f->stalled)
 			read_console(f);
 	}
+	pthread_mutex_lock(&f->vm->event_lock); /* for what the machine has left in memory */
+	pthread_mutex_unlock(&f->vm->event_lock);
 	return p[0].revents ? f->vm->end : VM_RUNNING;
 }
 

@@ -393,6 +393,12 @@ static void blk_move_bar(struct subject *x)
 	guest_find_bar(&x->g);
 }
 
+static void blk_pin(struct subject *x)
+{
+	if (x->wiring == WIRE_PCI)
+		guest_pci_write(&x->g, x->g.msix_cap + PCI_MSIX_FLAGS, 2, 0);
+}
+
 static void blk_mask(struct subject *x, bool masked)
 {
 	if (x->wiring == WIRE_PCI)
@@ -456,6 +462,7 @@ static void blk_step(struct subject *x, unsigned k)
 		require(guest_queue(&x->g, 0, 16));
 		break;
 	case 13:
+		blk_pin(x);
 		guest_driver_ok(&x->g);
 		blk_request(x, VIRTIO_BLK_T_OUT, 6, GUEST_DATA, 512);
 		break;

@@ -210,6 +210,7 @@ static void drop_time(struct vcpu_state *s)
 static void expect_identity(struct vm *vm, struct vcpu *v)
 {
 	cleanup_free struct vcpu_state *a = calloc(1, sizeof(*a)), *b = calloc(1, sizeof(*b));
+	struct kvm_xcrs xcrs;
 
 	ck_assert_int_eq(regs_get(&vm->kvm, v->fd, a), 0);
 	ck_assert_int_eq(regs_set(&vm->kvm, v->fd, a), 0);
@@ -231,6 +232,9 @@ static void expect_identity(struct vm *vm, struct vcpu *v)
 	ck_assert_uint_gt(a->msrs_len, 10 * sizeof(struct kvm_msr_entry));
 	ck_assert_uint_eq(a->regs.rcx, 0x1234567); /* of count.S: it was at work */
 	ck_assert_uint_eq(a->mp_state, KVM_MP_STATE_RUNNABLE);
+	memcpy(&xcrs, a->xcrs, sizeof(xcrs));
+	ck_assert_uint_ge(xcrs.nr_xcrs, 1);
+	ck_assert_uint_eq(xcrs.xcrs[0].value & 1, 1); /* x87, always on */
 }
 
 static int same_registers(struct vm *vm)

@@ -44,7 +44,7 @@ static const struct {
 START_TEST(test_ends)
 {
 	struct hutch *h = handle("ends", ends[_i].append);
-	struct hutch_result r;
+	struct hutch_result r, after;
 	struct pollfd p;
 
 	ck_assert_int_eq(hutch_start(h), 0);
@@ -55,6 +55,11 @@ START_TEST(test_ends)
 	ck_assert_int_eq(wait_for(h, &r), ends[_i].end); /* as often as one likes */
 	ck_assert_int_eq(hutch_pause(h), -EINVAL);
 	ck_assert_str_eq(hutch_error(h), "the machine has ended");
+	/* it has ended as it has, whatever is asked of it afterwards */
+	ck_assert_int_eq(hutch_stop(h), 0);
+	ck_assert_int_eq(hutch_wait(h, 0, &after), 0);
+	ck_assert_int_eq(after.end, ends[_i].end);
+	ck_assert_str_eq(after.text, r.text);
 	hutch_free(h);
 }
 END_TEST

@@ -518,8 +518,17 @@ START_TEST(window)
 	static const struct {
 		uint8_t bar;
 		uint32_t off, len;
-	} bad[] = { { 1, 0, 4 }, { 0, 0, 3 },	   { 0, 0, 8 },		 { 0, 0, 0 },
-		    { 0, 2, 4 }, { 0, 0x8000, 4 }, { 0, 0xfffffffc, 4 }, { 0, 0x7ffe, 4 } };
+	} bad[] = {
+		{ 1, VIRTIO_PCI_COMMON_STATUS, 1 },
+		{ 255, VIRTIO_PCI_COMMON_STATUS, 1 },
+		{ 0, VIRTIO_PCI_COMMON_STATUS, 3 },
+		{ 0, VIRTIO_PCI_COMMON_STATUS, 8 },
+		{ 0, VIRTIO_PCI_COMMON_STATUS, 0 },
+		{ 0, VIRTIO_PCI_COMMON_STATUS - 2, 4 },
+		{ 0, 0x8000, 4 },
+		{ 0, 0xfffffffc, 4 },
+		{ 0, 0x7ffe, 4 },
+	};
 
 	aim(g, 0, VIRTIO_PCI_COMMON_NUMQ, 2);
 	ck_assert_uint_eq(guest_pci_read(g, data, 2), 1);
@@ -578,6 +587,28 @@ START_TEST(fixed_bits_in_a_snapshot)
 }
 END_TEST
 
+/* a restored BAR has its kicks, where it is */
+START_TEST(kicks_after_a_restore)
+{
+	static _Alignas(8) char tree[CONTRACT_TREE];
+	struct subject *x = new_subject(), *y = new_subject();
+	int n;
+
+	guest_pci_write(&x->g, PCI_BASE_ADDRESS_0, 4, 0xd0000000);
+	guest_find_bar(&x->g);
+	n = fake_save(x->f, tree, sizeof(tree));
+	y->f->catch_kicks = true;
+	ck_assert_int_eq(fake_load(y->f, tree, (size_t)n), 0);
+	fake_resume(y->f);
+	guest_find_bar(&y->g);
+	ck_assert_uint_eq(y->g.base, 0xd0000000);
+	ck_assert_uint_eq(y->f->kicks, 1);
+	ck_assert_uint_eq(y->f->kick[0].addr, y->g.notify);
+	subject_free(x);
+	subject_free(y);
+}
+END_TEST
+
 START_TEST(slots_are_taken_once)
 {
 	struct subject *x = new_subject();
@@ -614,6 +645,7 @@ int main(void)
 	tcase_add_test(t, msix_table_accesses);
 	tcase_add_test(t, window);
 	tcase_add_test(t, fixed_bits_in_a_snapshot);
+	tcase_add_test(t, kicks_after_a_restore);
 	tcase_add_test(t, slots_are_taken_once);
 	suite_add_tcase(s, t);
 	return suite_run(s);

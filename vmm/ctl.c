@@ -1,4 +1,12 @@
-/* #syscalls socket bind listen accept4 recvfrom sendto unlink fchmod close epoll_ctl */
+/*
+ * ctl.c - requests are read side by side and run one at a time
+ *
+ * Running one may run the loop (a pause waits for vCPUs), and with it all that
+ * is here.  So a client whose request is complete leaves the loop until it is
+ * answered, and requests that become complete meanwhile wait their turn.
+ *
+ * #syscalls socket bind listen accept4 recvfrom sendto unlink fchmod close epoll_ctl
+ */
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -14,6 +22,7 @@ struct client {
 	struct ctl *ctl;
 	struct loop_fd h;
 	bool used;
+	bool complete; /* the request waits to be run; not in the loop */
 	char request[REQUEST_MAX];
 	size_t have;
 	char *answer; /* being sent */
@@ -26,6 +35,7 @@ struct ctl {
 	struct loop_fd h;
 	struct sockaddr_un addr;
 	struct client client[CLIENTS];
+	bool busy; /* a request runs */
 };
 
 static int verb_inspect(struct vm *vm, void **ret)
@@ -85,6 +95,16 @@ static void drop(struct client *c)
 	*c = (struct client){ .ctl = c->ctl };
 }
 
+/* @c is not in the loop, or for writing already */
+static void wait_to_send(struct client *c)
+{
+	if (c->h.events == EPOLLOUT)
+		return;
+	c->h.events = EPOLLOUT;
+	if (loop_fd_add(c->ctl->loop, &c->h))
+		drop(c);
+}
+
 static void send_answer(struct client *c)
 {
 	while (c->sent < c->len) {
@@ -94,7 +114,7 @@ static void send_answer(struct client *c)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN) {
-			loop_fd_events(c->ctl->loop, &c->h, EPOLLOUT);
+			wait_to_send(c);
 			return;
 		}
 		if (n <= 0)
@@ -124,12 +144,29 @@ static void answer(struct client *c, int r, const void *blob)
 	send_answer(c);
 }
 
-static void run_request(struct client *c)
+static struct client *next_complete(struct ctl *ctl)
 {
-	cleanup_free void *blob = NULL;
-	int r = ctl_run(c->ctl->vm, c->request, &blob);
+	for (unsigned i = 0; i < CLIENTS; i++)
+		if (ctl->client[i].complete)
+			return &ctl->client[i];
+	return NULL;
+}
 
-	answer(c, r, blob);
+static void run_requests(struct ctl *ctl)
+{
+	struct client *c;
+
+	if (ctl->busy)
+		return;
+	ctl->busy = true;
+	while ((c = next_complete(ctl))) {
+		cleanup_free void *blob = NULL;
+		int r = ctl_run(ctl->vm, c->request, &blob);
+
+		c->complete = false;
+		answer(c, r, blob);
+	}
+	ctl->busy = false;
 }
 
 static void on_client(void *arg, uint32_t events)
@@ -155,7 +192,9 @@ static void on_client(void *arg, uint32_t events)
 	end = strchr(c->request, '\n');
 	if (end) {
 		*end = '\0';
-		run_request(c);
+		c->complete = true;
+		loop_fd_del(c->ctl->loop, &c->h);
+		run_requests(c->ctl);
 	} else if (c->have == REQUEST_MAX - 1) {
 		drop(c);
 	}

@@ -213,12 +213,12 @@ int hutch_wait(struct hutch *h, int timeout_ms, struct hutch_result *ret)
 	} while (r < 0 && errno == EINTR);
 	if (!r)
 		return -ETIMEDOUT;
-	*ret = (struct hutch_result){
-		.end = (enum hutch_end)h->vm->end,
-		.console_dropped = stream_dropped(h->vm->console),
-		.resets = h->vm->resets,
-	};
+	*ret = (struct hutch_result){ .console_dropped = stream_dropped(h->vm->console) };
+	pthread_mutex_lock(&h->vm->event_lock);
+	ret->end = (enum hutch_end)h->vm->end;
+	ret->resets = h->vm->resets;
 	snprintf(ret->text, sizeof(ret->text), "%s", h->vm->event_text);
+	pthread_mutex_unlock(&h->vm->event_lock);
 	return 0;
 }
 

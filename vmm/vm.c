@@ -14,7 +14,7 @@ void vm_event(struct vm *vm, enum vm_end event, const char *fmt, ...)
 
 	pthread_mutex_lock(&vm->event_lock);
 	/* a user's wish to stop also ends a guest that does nothing but reboot */
-	if (vm->event == VM_RUNNING || event == VM_STOPPED) {
+	if (vm->event == VM_RUNNING || (event == VM_STOPPED && vm->end == VM_RUNNING)) {
 		vm->event = event;
 		va_start(ap, fmt);
 		vsnprintf(vm->event_text, sizeof(vm->event_text), fmt, ap);
@@ -57,6 +57,7 @@ static bool all_parked(void *arg)
  */
 void vm_pause(struct vm *vm)
 {
+	vm->pauses++;
 	vm_hold(vm);
 	while (loop_until(vm->loop, all_parked, vm, PARK_TIMEOUT))
 		log_warn("%u vCPUs have not stopped for 10 s; is a disk of theirs hanging?",
@@ -67,7 +68,8 @@ void vm_pause(struct vm *vm)
 
 void vm_resume(struct vm *vm)
 {
-	if (vm->user_paused)
+	BUG_ON(!vm->pauses);
+	if (--vm->pauses)
 		return;
 	for (unsigned i = 0; i < vm->devs; i++)
 		dev_resume(vm->dev[i]);
@@ -128,9 +130,9 @@ int vm_reset(struct vm *vm)
 	return r;
 }
 
-static void end(struct vm *vm, enum vm_end why)
+/* vm->end is set */
+static void end(struct vm *vm)
 {
-	vm->end = why;
 	stream_flush(vm->console, FLUSH_TIMEOUT);
 	if (vm->ended)
 		vm->ended(vm->ended_arg);
@@ -149,38 +151,53 @@ static enum vm_end classify(struct vm *vm)
 	return why;
 }
 
+/* what the event comes to; if that is the end, no other event changes it any more */
+static enum vm_end settle(struct vm *vm)
+{
+	enum vm_end why;
+
+	pthread_mutex_lock(&vm->event_lock);
+	why = classify(vm);
+	if (why != VM_REBOOT || vm->conf->on_reboot != REBOOT_RESET)
+		vm->end = why;
+	pthread_mutex_unlock(&vm->event_lock);
+	return why;
+}
+
+static void begin_again(struct vm *vm)
+{
+	int r = vm_reset(vm);
+
+	pthread_mutex_lock(&vm->event_lock);
+	if (r) {
+		snprintf(vm->event_text, sizeof(vm->event_text),
+			 "the machine could not be reset: %s", err_last());
+		vm->end = VM_ERROR;
+	} else if (vm->event == VM_REBOOT) { /* else a stop came meanwhile, and is seen to next */
+		vm->event = VM_RUNNING;
+	}
+	pthread_mutex_unlock(&vm->event_lock);
+	if (r)
+		end(vm);
+	else
+		vm_resume(vm);
+}
+
 void vm_on_event(void *arg)
 {
 	struct vm *vm = arg;
 	enum vm_end why;
-	int r;
 
 	if (vm->end != VM_RUNNING)
 		return;
 	vm_pause(vm);
-	pthread_mutex_lock(&vm->event_lock);
-	why = classify(vm);
-	pthread_mutex_unlock(&vm->event_lock);
-	if (why == VM_RUNNING) {
+	why = settle(vm);
+	if (why == VM_RUNNING)
 		vm_resume(vm);
-		return;
-	}
-	if (why != VM_REBOOT || vm->conf->on_reboot != REBOOT_RESET) {
-		end(vm, why);
-		return;
-	}
-	r = vm_reset(vm);
-	pthread_mutex_lock(&vm->event_lock);
-	if (r)
-		snprintf(vm->event_text, sizeof(vm->event_text),
-			 "the machine could not be reset: %s", err_last());
-	else if (vm->event == VM_REBOOT) /* else another one came meanwhile, and this runs again */
-		vm->event = VM_RUNNING;
-	pthread_mutex_unlock(&vm->event_lock);
-	if (r)
-		end(vm, VM_ERROR);
+	else if (vm->end != VM_RUNNING)
+		end(vm);
 	else
-		vm_resume(vm);
+		begin_again(vm);
 }
 
 int vm_start(struct vm *vm)

@@ -68,9 +68,10 @@ struct vm {
 	pthread_cond_t park_cond;
 	bool hold, stop, built; /* written under park_lock */
 	unsigned parked;
+	unsigned pauses; /* on the loop: one may come within another, and the last resume counts */
 	bool user_paused;
 
-	pthread_mutex_t event_lock; /* guards event, event_text, panic_text */
+	pthread_mutex_t event_lock; /* guards event, event_text, panic_text; stores to end */
 	enum vm_end event;
 	char event_text[512];
 	char panic_text[256]; /* what the guest's kernel said last when it panicked */
@@ -90,7 +91,10 @@ void vm_free(struct vm *vm); /* on the loop's thread, or when no loop runs */
 
 int vm_start(struct vm *vm) must_check;
 
-/* stop all vCPUs and drain all devices; until vm_resume() the machine is as if frozen */
+/*
+ * Stop all vCPUs and drain all devices; until vm_resume() the machine is as if
+ * frozen.  Pausing runs the loop, so pauses nest: each has its own resume.
+ */
 void vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 

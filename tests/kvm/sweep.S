@@ -6,7 +6,7 @@
  */
 #include "flat.h"
 
-#define STORES 12000
+#define STORES 8000
 
 	.code32
 	.text
