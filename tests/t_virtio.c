@@ -9,6 +9,8 @@
 #include "devices.h"
 #include "suite.h"
 
+#define ALL_RINGS (GUEST_VERSION_1 | GUEST_EVENT_IDX | GUEST_INDIRECT_F)
+
 static const struct contract_case wires[] = { { &blk_type, WIRE_MMIO }, { &blk_type, WIRE_PCI } };
 
 static struct vdev_state *state_of(struct subject *x)

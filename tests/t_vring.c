@@ -509,9 +509,7 @@ START_TEST(a_flood_of_requests)
 	struct loop_timer timer = { .fn = on_timer, .arg = &fired };
 
 	guest_negotiate(g, GUEST_VERSION_1 | GUEST_INDIRECT_F);
-	g->q[0] =
-		(struct guest_queue){ .size = 8, .desc = 0x1000, .avail = 0x2000, .used = 0x2000 };
-	place_rings(g, 0x1000, 0x2000, 0x2000);
+	guest_queue_at(g, 0x1000, 0x2000, 0x2000);
 	guest_driver_ok(g);
 	ck_assert(guest_is_live(g));
 	fake_settle(x->f);

@@ -144,6 +144,44 @@ disks() {
 	done
 }
 
+# a machine whose root is an ext4 disk: written, powered off cleanly
+root_disk() {
+	busybox=$(ls build/packages/busybox-static/bin/busybox build/packages/busybox-static/usr/bin/busybox 2>/dev/null | head -n 1)
+	mkdir -p "$tmp/root/sbin" "$tmp/root/bin" "$tmp/root/proc" "$tmp/root/dev" "$tmp/over"
+	cp "$busybox" "$tmp/root/bin/busybox"
+	cat >"$tmp/root/sbin/init" <<-EOT
+		#!/bin/busybox sh
+		/bin/busybox mount -t proc proc /proc
+		/bin/busybox grep ' / ' /proc/mounts | /bin/busybox tail -n 1
+		/bin/busybox seq 200000 >/numbers && echo written
+		/bin/busybox mount -o remount,ro /
+		/bin/busybox poweroff -f
+	EOT
+	cat >"$tmp/over/init" <<-EOT
+		#!/bin/busybox sh
+		/bin/busybox mount -t proc proc /proc
+		/bin/busybox mount -t sysfs sys /sys
+		/bin/busybox mount -t devtmpfs dev /dev
+		/bin/busybox modprobe -a virtio_mmio virtio_blk ext4
+		/bin/busybox mkdir /r
+		/bin/busybox mount -t ext4 /dev/vda /r
+		exec /bin/busybox switch_root /r /sbin/init
+	EOT
+	chmod +x "$tmp/root/sbin/init" "$tmp/over/init"
+	(cd "$tmp/over" && echo init | cpio -o -H newc --quiet) >"$tmp/over.cpio"
+	truncate -s 64M "$tmp/rootfs.img"
+	mkfs.ext4 -q -F -d "$tmp/root" "$tmp/rootfs.img" || return
+	boot "ext4 root" 0 $cloud --initrd "$tmp/over.cpio" --disk "$tmp/rootfs.img" --append "console=ttyS0 quiet" </dev/null || return
+	if ! e2fsck -fn "$tmp/rootfs.img" >"$tmp/fsck" 2>&1; then
+		cat "$tmp/fsck" >&2
+		bad "ext4 root" "e2fsck finds faults"
+	elif [ "$(debugfs -R 'cat /numbers' "$tmp/rootfs.img" 2>/dev/null | tail -n 1)" != 200000 ]; then
+		bad "ext4 root" "what was written is not there"
+	else
+		has "ext4 root, written and clean" '/dev/vda / ext4 rw' '^written$'
+	fi
+}
+
 # ends: panic, reboot, reset in place, a second initrd
 ends() {
 	boot panic 3 $cloud <<-EOT && { grep -q 'hutch: the guest.s kernel panicked: sysrq triggered crash' "$tmp/err" &&
@@ -201,5 +239,6 @@ trap 'rm -rf "$tmp"' EXIT
 protocols
 memory
 disks
+root_disk
 ends
 inspect
