@@ -50,9 +50,8 @@ else
 	echo "demo: this machine's KVM cannot run Linux: the same hutch runs in the testbed, an emulated one"
 fi
 
-script='echo; echo "Hello from a microVM. These are my devices:"
-ls /sys/bus/virtio/devices /dev/vda | tr "\n" " "; echo
-echo "I keep this on my disk:"; mkdir /m; mount -t ext4 /dev/vda /m && echo "written by the guest" >/m/note && cat /m/note && umount /m
+script='echo; echo "Hello from a microVM. My disk is /dev/vda on $(ls /sys/bus/virtio/devices), and this is what I keep on it:"
+mkdir /m; mount -t ext4 /dev/vda /m && echo "written by the guest" >/m/note && cat /m/note && umount /m
 echo "Good-bye."'
 disk=build/demo.img
 rm -f $disk
