@@ -328,6 +328,15 @@ void vdev_set_queue_ready(struct vdev *v, uint32_t q)
 	s->ready = 1;
 }
 
+/* a driver whose set-up failed half way; a live queue stays as it is */
+void vdev_take_queue_back(struct vdev *v, uint32_t q)
+{
+	struct vq_state *s = vdev_queue(v, q);
+
+	if (s && !(v->s.status & VIRTIO_CONFIG_S_DRIVER_OK))
+		s->ready = 0;
+}
+
 uint64_t vdev_config_read(struct vdev *v, uint64_t off, unsigned len)
 {
 	const void *config = NULL;

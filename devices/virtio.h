@@ -156,6 +156,7 @@ void vdev_set_queue_size(struct vdev *v, uint32_t q, uint32_t size);
 enum vq_area { VQ_DESC, VQ_AVAIL, VQ_USED };
 void vdev_set_queue_addr(struct vdev *v, uint32_t q, enum vq_area area, bool high, uint32_t value);
 void vdev_set_queue_ready(struct vdev *v, uint32_t q);
+void vdev_take_queue_back(struct vdev *v, uint32_t q); /* only before DRIVER_OK */
 uint64_t vdev_config_read(struct vdev *v, uint64_t off, unsigned len);
 void vdev_notify(struct vdev *v, uint32_t q); /* a kick that KVM did not catch */
 

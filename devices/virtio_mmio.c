@@ -76,6 +76,8 @@ static void queue_write(struct vdev *v, uint64_t off, uint32_t val)
 	case VIRTIO_MMIO_QUEUE_READY:
 		if (val)
 			vdev_set_queue_ready(v, q);
+		else
+			vdev_take_queue_back(v, q);
 		return;
 	case VIRTIO_MMIO_QUEUE_DESC_LOW:
 	case VIRTIO_MMIO_QUEUE_DESC_HIGH:

@@ -140,14 +140,21 @@ START_TEST(queues_are_frozen)
 		ck_assert(state_of(x)->vq[0].size == 256 || (x->wiring == WIRE_PCI && i == 4));
 		guest_write(g, REG_Q_SIZE, 256);
 	}
-	/* once ready, and once live */
+	/* a driver may give a queue back before DRIVER_OK */
 	ck_assert(guest_queue(g, 0, 8));
+	guest_write(g, REG_Q_READY, 0);
+	ck_assert_uint_eq(state_of(x)->vq[0].ready, x->wiring == WIRE_PCI);
+	guest_queue(g, 0, 8);
+	/* once ready, and once live */
+	ck_assert_uint_eq(state_of(x)->vq[0].ready, 1);
 	before = state_of(x)->vq[0];
 	write_all_queue_registers(g, 16);
 	ck_assert_mem_eq(&before, &state_of(x)->vq[0], sizeof(before));
 	guest_driver_ok(g);
 	write_all_queue_registers(g, 4);
 	write_all_queue_registers(g, 0x8000);
+	guest_write(g, REG_Q_SEL, 0);
+	guest_write(g, REG_Q_READY, 0);
 	ck_assert_mem_eq(&before, &state_of(x)->vq[0], sizeof(before));
 	check_serves(x);
 	subject_free(x);

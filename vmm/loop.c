@@ -192,7 +192,8 @@ static void run_timers(struct loop *loop)
 {
 	uint64_t now = loop->timers ? now_ns() : 0;
 
-	while (loop->timers && loop->timers->at <= now) {
+	/* bounded: one that sets itself to now again must not keep the fds waiting */
+	for (unsigned bound = 0; bound < 64 && loop->timers && loop->timers->at <= now; bound++) {
 		struct loop_timer *t = loop->timers;
 
 		loop->timers = t->next;
