@@ -26,7 +26,7 @@ prepare() {
 # with it, whoever's guest it runs; so what outlives its time is run again, and only that.
 in_testbed() {
 	for try in 1 2 3; do
-		out=$(HUTCH_E2E=inside tests/testbed --timeout 300 -- "$0" "$1")
+		out=$(HUTCH_E2E=inside tests/testbed --timeout 240 -- "$0" "$1")
 		[ $? = 124 ] || break
 		echo "--- the testbed stalled at $1, try $try" >&2
 		out="not ok $1: the testbed stalled"
