@@ -38,10 +38,22 @@ static const struct field vdev_fields[] = {
 	F_END,
 };
 
+static const struct field counter_fields[] = {
+	F_UINT(struct vdev_counters, kicks),	  F_UINT(struct vdev_counters, buffers),
+	F_UINT(struct vdev_counters, interrupts), F_UINT(struct vdev_counters, config_interrupts),
+	F_UINT(struct vdev_counters, broken),	  F_END,
+};
+
 bool vdev_is_live(const struct vdev *v)
 {
 	return (v->s.status & (VIRTIO_CONFIG_S_DRIVER_OK | VIRTIO_CONFIG_S_NEEDS_RESET)) ==
 	       VIRTIO_CONFIG_S_DRIVER_OK;
+}
+
+static void config_interrupt(struct vdev *v)
+{
+	v->count.config_interrupts++;
+	v->tr->config_interrupt(v);
 }
 
 void vdev_broken(struct vdev *v, const char *why)
@@ -50,19 +62,27 @@ void vdev_broken(struct vdev *v, const char *why)
 		return;
 	log_guest(&v->dev.log, "%s: its driver in the guest broke the rules: %s", v->dev.name, why);
 	v->s.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
+	v->count.broken++;
 	if (v->s.status & VIRTIO_CONFIG_S_DRIVER_OK)
-		v->tr->config_interrupt(v);
+		config_interrupt(v);
 }
 
+void vdev_config_changed(struct vdev *v)
+{
+	v->s.generation++;
+	if (vdev_is_live(v))
+		config_interrupt(v);
+}
+
+/* the eventfd is never read: an edge comes with each store to it, and its count has room for
+ * centuries */
 static void on_kick(void *arg, uint32_t events)
 {
 	struct vdev_kick *k = arg;
-	uint64_t n;
 
 	(void)events;
-	if (read(k->h.fd, &n, sizeof(n)) < 0)
-		return;
 	dev_lock(&k->v->dev);
+	k->v->count.kicks++;
 	if (vdev_is_live(k->v) && !k->v->quiet)
 		k->v->vt->kick(k->v, k->q);
 	dev_unlock(&k->v->dev);
@@ -119,14 +139,15 @@ int vdev_init(struct vdev *v, const struct vdev_type *vt, uint64_t features, uns
 
 		k->v = v;
 		k->q = q;
-		k->h = (struct loop_fd){ eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), EPOLLIN, on_kick,
-					 k };
+		k->h = (struct loop_fd){ eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), EPOLLIN | EPOLLET,
+					 on_kick, k };
 		if (k->h.fd < 0 || loop_fd_add(v->dev.m->loop, &k->h))
 			return err(-errno,
 				   "%s: eventfd: %s; raise the limit of open files (ulimit -n)",
 				   v->dev.name, strerror(errno));
 	}
 	DEV_PART(&v->dev, "virtio", vdev_fields, &v->s);
+	dev_counters(&v->dev, counter_fields, &v->count);
 	return place->pci ? virtio_pci_create(v, place) : virtio_mmio_create(v, place);
 }
 
@@ -343,4 +364,13 @@ uint64_t vdev_config_read(struct vdev *v, uint64_t off, unsigned len)
 	size_t size = v->vt->config ? v->vt->config(v, &config) : 0;
 
 	return bus_bytes_read(config, size, off, len);
+}
+
+void vdev_config_write(struct vdev *v, uint64_t off, unsigned len, uint64_t val)
+{
+	const void *config;
+	size_t size = v->vt->config_write ? v->vt->config(v, &config) : 0;
+
+	if (off < size && len <= size - off)
+		v->vt->config_write(v, off, len, val);
 }

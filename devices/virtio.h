@@ -45,6 +45,11 @@ struct vdev_state {
 
 struct vdev;
 
+/* what a device has done since it was made; not state: a restored machine counts anew */
+struct vdev_counters {
+	uint64_t kicks, buffers, interrupts, config_interrupts, broken;
+};
+
 struct vdev_type {
 	uint32_t id;
 	uint64_t features; /* of the device; what the rings can do is added */
@@ -54,6 +59,8 @@ struct vdev_type {
 	void (*reset)(struct vdev *v);
 	/* read-only device configuration, copied out as the guest sees it; returns its size */
 	size_t (*config)(struct vdev *v, const void **ret);
+	/* a store to the configuration, inside what config() shows; NULL: it is read-only */
+	void (*config_write)(struct vdev *v, uint64_t off, unsigned len, uint64_t val);
 };
 
 struct vtransport_ops {
@@ -88,6 +95,7 @@ struct vdev {
 	const struct vtransport_ops *tr;
 	void *transport;
 	struct vdev_kick kick[VDEV_VQS];
+	struct vdev_counters count;
 };
 
 struct pci_bus;
@@ -128,6 +136,9 @@ bool vq_pop(struct vdev *v, unsigned q, struct vq_buf *b) must_check;
  */
 void vq_push(struct vdev *v, unsigned q, struct vq_buf *b, uint32_t written);
 void vq_notify(struct vdev *v, unsigned q);
+/* vq_unpop() - the @n buffers popped last were not used: they are back in the ring, to be popped
+ * again */
+void vq_unpop(struct vdev *v, unsigned q, unsigned n);
 /* vq_drop() - forget a buffer that cannot be answered; the device has to be broken then */
 void vq_drop(struct vdev *v, struct vq_buf *b);
 
@@ -136,6 +147,9 @@ size_t vq_get(const struct vq_buf *b, size_t off, void *dst, size_t len);
 size_t vq_put(struct vdev *v, struct vq_buf *b, size_t off, const void *src, size_t len);
 /* mark bytes of the in part that were filled through its iovecs */
 void vq_dirty(struct vdev *v, const struct vq_buf *b, size_t off, size_t len);
+
+/* the configuration shows something else now: tell a driver that runs */
+void vdev_config_changed(struct vdev *v);
 
 /* the guest broke the rules; the device answers nothing until it is reset */
 void vdev_broken(struct vdev *v, const char *why);
@@ -158,6 +172,7 @@ void vdev_set_queue_addr(struct vdev *v, uint32_t q, enum vq_area area, bool hig
 void vdev_set_queue_ready(struct vdev *v, uint32_t q);
 void vdev_take_queue_back(struct vdev *v, uint32_t q); /* only before DRIVER_OK */
 uint64_t vdev_config_read(struct vdev *v, uint64_t off, unsigned len);
+void vdev_config_write(struct vdev *v, uint64_t off, unsigned len, uint64_t val);
 void vdev_notify(struct vdev *v, uint32_t q); /* a kick that KVM did not catch */
 
 /* have KVM turn stores at @addr into kicks of queue @q; @addr 0 takes it back */

@@ -99,8 +99,10 @@ static void mmio_write(struct dev *dev, uint64_t off, unsigned len, uint64_t val
 	struct vdev *v = to_vdev(dev);
 	uint32_t val = (uint32_t)val64;
 
+	if (off >= VIRTIO_MMIO_CONFIG)
+		vdev_config_write(v, off - VIRTIO_MMIO_CONFIG, len, val64);
 	if (len != 4 || off >= VIRTIO_MMIO_CONFIG)
-		return; /* the configuration is read-only */
+		return;
 	switch (off) {
 	case VIRTIO_MMIO_DEVICE_FEATURES_SEL:
 		v->s.feature_sel = val;

@@ -258,6 +258,9 @@ static void bar_write(struct pci_fn *fn, uint64_t off, unsigned len, uint64_t va
 		if (!(in % NOTIFY_MULTIPLIER))
 			vdev_notify(t->v, (uint32_t)(in / NOTIFY_MULTIPLIER));
 		return;
+	case BAR_CONFIG:
+		vdev_config_write(t->v, in, len, val);
+		return;
 	case BAR_MSIX:
 		msix_table_write(&t->msix, in, len, val);
 		return;

@@ -151,6 +151,7 @@ bool vq_pop(struct vdev *v, unsigned q, struct vq_buf *b)
 		return false;
 	s->next_avail++;
 	v->inflight++;
+	v->count.buffers++;
 	return true;
 }
 
@@ -165,6 +166,14 @@ void vq_drop(struct vdev *v, struct vq_buf *b)
 {
 	(void)b;
 	put_back(v);
+}
+
+void vq_unpop(struct vdev *v, unsigned q, unsigned n)
+{
+	v->s.vq[q].next_avail -= (uint16_t)n;
+	v->count.buffers -= n;
+	while (n--)
+		put_back(v);
 }
 
 void vq_push(struct vdev *v, unsigned q, struct vq_buf *b, uint32_t written)
@@ -210,8 +219,10 @@ void vq_notify(struct vdev *v, unsigned q)
 		return;
 	tell = wanted(v, s);
 	s->signalled = s->next_used;
-	if (tell)
-		v->tr->interrupt(v, q);
+	if (!tell)
+		return;
+	v->count.interrupts++;
+	v->tr->interrupt(v, q);
 }
 
 /* move @len bytes between iov[] from @off on and @buf: one of @in and @out is set */

@@ -106,6 +106,8 @@ void subject_free(struct subject *x)
 {
 	while (x->f->devs)
 		fake_dev_free(x->f, x->f->dev[x->f->devs - 1]);
+	if (x->script->unhost)
+		x->script->unhost(x);
 	stream_free(x->stream);
 	fake_free(x->f);
 	cleanup_close(&x->disk);

@@ -31,12 +31,14 @@ struct subject {
 	struct conf_disk disk_conf;
 	struct stream *stream;
 	int input[2], output;
+	void *own; /* whatever else a script needs; its unhost() frees it */
 };
 
 struct script {
 	const struct dev_type *type;
 	/* set up the host's side, NULL for none */
 	void (*host)(struct subject *x);
+	void (*unhost)(struct subject *x); /* and take it down, after the device; NULL for none */
 	void (*refill)(struct subject *x); /* the host's data, as at first; NULL for none */
 	/* what dev_new() takes; of a virtio device only its own part */
 	const void *(*conf)(struct subject *x);
@@ -47,6 +49,7 @@ struct script {
 };
 
 extern const struct script *const contract_scripts[];
+extern const struct script blk_script; /* one in each scripts_TYPE.c */
 
 /* NULL if there is no script for @type */
 const struct script *contract_script(const struct dev_type *type);

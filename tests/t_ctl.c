@@ -143,7 +143,7 @@ END_TEST
 
 START_TEST(what_is_no_request)
 {
-	char longer[400];
+	char longer[1500];
 	int fd;
 
 	ck_assert_str_eq(ask("puase\n"), "error unknown request 'puase'; did you mean pause\n");

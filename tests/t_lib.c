@@ -114,7 +114,8 @@ START_TEST(test_order)
 	ck_assert_int_eq(hutch_event_fd(h), -1);
 	ck_assert_int_eq(hutch_start(h), 0);
 	ck_assert_int_eq(hutch_start(h), -EBUSY);
-	ck_assert_int_eq(hutch_set(h, "memory", "64M"), -EBUSY);
+	ck_assert_int_eq(hutch_set(h, "memory", "64M"), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(hutch_error(h), "while the machine runs"));
 	ck_assert_int_eq(hutch_load(h, "/dev/null"), -EBUSY);
 	ck_assert_int_eq(hutch_get(h, "memory", text, sizeof(text)), 0);
 	ck_assert_str_eq(text, "32M");

@@ -34,7 +34,7 @@ void help_verb(const struct verb *verb, FILE *out)
 	if (verb->machine || verb->flags)
 		fputs("\nflags:\n", out);
 	for (unsigned i = 0; verb->machine && !hutch_key(i, &key); i++)
-		option(out, key.name, key.arg, key.dflt, key.help, key.list);
+		option(out, key.name, key.arg, key.dflt, key.help, key.many);
 	if (verb->machine)
 		option(out, "config", "FILE", NULL,
 		       "merge a YAML or JSON file of these keys; also -C FILE", true);

@@ -40,14 +40,17 @@ may_include() { # FILE HEADER
 		case $2 in gmem.h | conf.h | base.h | field.h | log.h) return 0 ;; esac
 		[ -e "boot/$2" ]; return ;;
 	devices/*) # the layers below; of each other only the shared pieces
-		case $2 in devices.h | virtio.h | pci.h | msix.h | disk.h) return 0 ;; esac
+		case $2 in devices.h | virtio.h | pci.h | msix.h | limit.h) return 0 ;; esac
+		stem=$(basename "$1" .c)
+		case $2 in "${stem%%_*}"*.h) return 0 ;; esac # net_tap.c and net.h
+		case $1:$2 in devices/blk.c:disk.h) return 0 ;; esac
 		[ "$other" != - ] && [ "$other" -le 2 ] && return 0
 		[ "$2" = "$(basename "$1" .c).h" ]; return ;;
 	vmm/hutch.c | vmm/host.c) return 0 ;;
 	esac
 	[ "$own" = - ] && own=$(case $1 in
 		vmm/tree_print.c) echo 1 ;; vmm/conf_file.c) echo 1 ;;
-		vmm/vm_tree.c | vmm/x86/*) echo 4 ;; *) echo - ;; esac)
+		vmm/vm_tree.c | vmm/vm_set.c | vmm/x86/*) echo 4 ;; *) echo - ;; esac)
 	[ "$own" = - ] && return 0
 	[ "$other" = - ] && return 1
 	[ "$other" -le "$own" ]

@@ -83,19 +83,20 @@ static int take(struct parser *p, int argc, char **argv)
 	size_t len = eq ? (size_t)(eq - flag) : strlen(flag);
 	struct hutch_key key;
 	int i = find_key(p, flag, len, &key), own = i < 0 ? find_flag(p, flag, len) : -1;
+	const char *arg;
 	bool wants;
 
 	if (i < 0 && own < 0)
 		return unknown(p, flag, len);
-	wants = i >= 0 ? key.arg != NULL : p->verb->flags[own].arg != NULL;
+	arg = i >= 0 ? key.arg : p->verb->flags[own].arg;
+	wants = arg && (*arg != '[' || (argc > 1 && argv[1][0] != '-'));
 	if (wants && !text && argc < 2) {
-		complain("--%.*s: a value is missing: %s", (int)len, flag,
-			 i >= 0 ? key.arg : p->verb->flags[own].arg);
+		complain("--%.*s: a value is missing: %s", (int)len, flag, arg);
 		return -1;
 	}
 	if (wants && !text)
 		text = argv[1];
-	if (i >= 0 && set_key(p, i, &key, wants || text ? text : "yes"))
+	if (i >= 0 && set_key(p, i, &key, text ? text : arg ? "" : "yes"))
 		return -1;
 	if (own >= 0)
 		p->value[own] = text ? text : "";

@@ -21,7 +21,7 @@ struct verb {
 };
 
 extern const struct verb *const verbs[]; /* NULL-terminated */
-extern const struct verb verb_boot, verb_inspect, verb_doctor, verb_help, verb_version;
+extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_help, verb_version;
 
 /* one line on stderr: "hutch: ..." */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

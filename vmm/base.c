@@ -50,12 +50,16 @@ int number_parse(const char *text, uint64_t *ret)
 
 int size_parse(const char *text, uint64_t *ret)
 {
-	static const char units[] = "KMGT";
+	static const char units[] = "BKMGT";
 	size_t len = strlen(text);
 	const char *unit;
 	char digits[24];
 	uint64_t v, scale;
 
+	if (!strcmp(text, "0")) {
+		*ret = 0;
+		return 0;
+	}
 	if (len < 2 || len > sizeof(digits))
 		return err(-EINVAL,
 			   "'%.32s' is not a size; write a number and K, M or G, as in 512M", text);
@@ -71,7 +75,7 @@ int size_parse(const char *text, uint64_t *ret)
 		return err(-EINVAL,
 			   "'%s' is not a size; write a whole number and K, M or G, as in 512M",
 			   text);
-	scale = 1ULL << (10 * (unit - units + 1));
+	scale = 1ULL << 10 * (unit - units);
 	if (__builtin_mul_overflow(v, scale, &v))
 		return err(-ERANGE, "'%s' does not fit in 64 bits", text);
 	*ret = v;
@@ -80,15 +84,15 @@ int size_parse(const char *text, uint64_t *ret)
 
 void size_print(uint64_t v, char *buf, size_t len)
 {
-	static const char units[] = "KMGT";
-	int u = -1;
+	static const char units[] = "BKMGT";
+	int u = 0;
 
-	while (u < 3 && v && !(v % 1024)) {
+	while (u < 4 && v && !(v % 1024)) {
 		v /= 1024;
 		u++;
 	}
-	if (u < 0)
-		snprintf(buf, len, "%lu", v);
+	if (!v)
+		snprintf(buf, len, "0");
 	else
 		snprintf(buf, len, "%lu%c", v, units[u]);
 }

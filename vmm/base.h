@@ -80,7 +80,7 @@ int str_copy(char *dst, size_t size, const char *src) must_check;
 int number_parse(const char *text, uint64_t *ret) must_check;
 
 /*
- * size_parse() - "512M", "4G", "64K": powers of 1024
+ * size_parse() - "512M", "4G", "64K", "100B": powers of 1024; only 0 needs no unit
  *
  * A number without a unit is refused: nobody can tell bytes from megabytes.
  * -EINVAL with a message that says so, -ERANGE past 64 bits.

@@ -14,10 +14,16 @@
 #define CONF_DISKS   16
 #define CONF_INITRDS 4
 #define CONF_CPUS    1024
+#define CONF_NETS    8
 
 enum conf_boot { BOOT_AUTO, BOOT_BZIMAGE, BOOT_ELF, BOOT_PVH };
 enum conf_transport { TRANSPORT_MMIO, TRANSPORT_PCI };
 enum conf_reboot { REBOOT_EXIT, REBOOT_RESET };
+enum conf_format { FORMAT_RAW, FORMAT_COW };
+enum conf_engine { ENGINE_AUTO, ENGINE_URING, ENGINE_THREADS };
+enum conf_cache { CACHE_WRITEBACK, CACHE_WRITETHROUGH, CACHE_DIRECT, CACHE_UNSAFE };
+enum conf_net_mode { NET_TAP, NET_USER, NET_NONE };
+enum conf_console { CONSOLE_SERIAL, CONSOLE_VIRTIO };
 
 struct conf_path {
 	char path[CONF_PATH];
@@ -27,6 +33,38 @@ struct conf_disk {
 	char path[CONF_PATH];
 	char serial[21]; /* what GET_ID answers, up to 20 bytes */
 	bool ro;
+	bool discard;
+	uint32_t format; /* enum conf_format */
+	char overlay[CONF_PATH];
+	uint32_t engine; /* enum conf_engine */
+	uint32_t cache;	 /* enum conf_cache */
+	uint32_t queues;
+	uint64_t bw, bw_burst;	   /* bytes a second; 0: no limit */
+	uint64_t iops, iops_burst; /* requests a second */
+};
+
+struct conf_net {
+	uint32_t mode; /* enum conf_net_mode */
+	char tap[16];
+	char socket[108];
+	char mac[18];
+	uint32_t mtu; /* 0: the guest's own choice */
+	bool offload;
+	bool link;
+	uint64_t bw, bw_burst;	 /* bytes a second, each direction; 0: no limit */
+	uint64_t pps, pps_burst; /* packets a second */
+};
+
+struct conf_vsock {
+	char path[108];
+	uint32_t cid;
+};
+
+struct conf_balloon {
+	uint64_t size;
+	bool deflate_on_oom;
+	bool reporting;
+	uint32_t stats; /* seconds between two readings; 0: none */
 };
 
 struct conf {
@@ -43,7 +81,16 @@ struct conf {
 	bool pit;
 	uint32_t disks;
 	struct conf_disk disk[CONF_DISKS];
+	uint32_t nets;
+	struct conf_net net[CONF_NETS];
+	uint32_t vsocks;
+	struct conf_vsock vsock[1];
+	bool rng;
+	uint32_t balloons;
+	struct conf_balloon balloon[1];
 	char console[CONF_PATH];
+	uint32_t console_device; /* enum conf_console */
+	char console_size[16];
 	char ctl[108]; /* sizeof(sun_path) */
 };
 

@@ -149,9 +149,6 @@ static int read_key(struct reader *in, const struct field *table, const yaml_eve
 	*ret_append = key[n - 1] == '+';
 	if (*ret_append)
 		key[n - 1] = '\0';
-	for (char *p = key; *p; p++)
-		if (*p == '-')
-			*p = '_';
 	*ret = field_find(table, key);
 	if (*ret)
 		return 0;

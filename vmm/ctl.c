@@ -16,7 +16,7 @@
 #include "ctl.h"
 
 #define CLIENTS	    16
-#define REQUEST_MAX 256
+#define REQUEST_MAX 1024
 
 struct client {
 	struct ctl *ctl;
@@ -38,52 +38,71 @@ struct ctl {
 	bool busy; /* a request runs */
 };
 
-static int verb_inspect(struct vm *vm, void **ret)
+static int verb_inspect(struct vm *vm, char *args, void **ret)
 {
+	(void)args; /* there are none */
 	return vm_tree(vm, ret);
 }
 
-static int verb_pause(struct vm *vm, void **ret)
+static int verb_pause(struct vm *vm, char *args, void **ret)
 {
+	(void)args; /* there are none */
 	(void)ret;
 	return vm_user_pause(vm);
 }
 
-static int verb_resume(struct vm *vm, void **ret)
+static int verb_resume(struct vm *vm, char *args, void **ret)
 {
+	(void)args; /* there are none */
 	(void)ret;
 	return vm_user_resume(vm);
 }
 
-static int verb_stop(struct vm *vm, void **ret)
+static int verb_stop(struct vm *vm, char *args, void **ret)
 {
+	(void)args; /* there are none */
 	(void)ret;
 	vm_event(vm, VM_STOPPED, "the machine was stopped");
 	return 0;
 }
 
+/* "KEY VALUE" */
+static int verb_set(struct vm *vm, char *args, void **ret)
+{
+	char *value = strchr(args, ' ');
+
+	(void)ret;
+	if (!value)
+		return err(-EINVAL, "set: a key and a value are needed, as in 'balloon 128M'");
+	*value++ = '\0';
+	return vm_set(vm, args, value);
+}
+
 /* returns the bytes of *@ret, or -errno with a message */
 static const struct {
 	const char *name;
-	int (*run)(struct vm *vm, void **ret);
+	int (*run)(struct vm *vm, char *args, void **ret);
+	bool args;
 } verbs[] = {
-	{ "inspect", verb_inspect },
-	{ "pause", verb_pause },
-	{ "resume", verb_resume },
-	{ "stop", verb_stop },
+	{ "inspect", verb_inspect, false }, { "pause", verb_pause, false },
+	{ "resume", verb_resume, false },   { "stop", verb_stop, false },
+	{ "set", verb_set, true },
 };
 
-int ctl_run(struct vm *vm, const char *verb, void **ret)
+int ctl_run(struct vm *vm, char *request, void **ret)
 {
+	char *args = request + strcspn(request, " ");
 	const char *names[ARRAY_SIZE(verbs) + 1] = { NULL }, *near;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++) {
-		if (!strcmp(verb, verbs[i].name))
-			return verbs[i].run(vm, ret);
+		size_t len = verbs[i].args ? (size_t)(args - request) : strlen(request);
+
+		if (len == strlen(verbs[i].name) && !memcmp(request, verbs[i].name, len))
+			return verbs[i].run(vm, args + (*args == ' '), ret);
 		names[i] = verbs[i].name;
 	}
-	near = nearest(verb, names);
-	return err(-EINVAL, "unknown request '%.64s'%s%s", verb, near ? "; did you mean " : "",
+	near = nearest(request, names);
+	return err(-EINVAL, "unknown request '%.64s'%s%s", request, near ? "; did you mean " : "",
 		   near ? near : "");
 }
 

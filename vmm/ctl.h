@@ -1,7 +1,7 @@
 /*
  * ctl.h - the control socket of a running machine (layer 4)
  *
- * One request a connection: "VERB\n".  The answer is "ok LENGTH\n" and that
+ * One request a connection: "VERB\n" or "VERB ARGUMENTS\n".  The answer is "ok LENGTH\n" and that
  * many bytes, or "error SENTENCE\n".  Verbs stand in the table of ctl.c.  The
  * socket's file is the owner's alone, and goes with the machine.
  */
@@ -11,12 +11,12 @@
 #include "vm.h"
 
 /*
- * ctl_run() - do what a verb says, on the loop
+ * ctl_run() - do what a request says, on the loop; @request is cut into words
  *
  * Bytes of *@ret, to be freed, or -errno with a message; an unknown verb is
  * answered with the nearest.
  */
-int ctl_run(struct vm *vm, const char *verb, void **ret);
+int ctl_run(struct vm *vm, char *request, void **ret);
 
 struct ctl;
 

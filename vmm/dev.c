@@ -42,6 +42,12 @@ void dev_part(struct dev *dev, const char *name, const struct field *table, void
 	dev->part[dev->parts++] = (struct dev_part){ name, table, obj, size };
 }
 
+void dev_counters(struct dev *dev, const struct field *table, void *obj)
+{
+	BUG_ON(dev->counters == DEV_COUNTERS);
+	dev->counter[dev->counters++] = (struct dev_part){ .table = table, .obj = obj };
+}
+
 void dev_reset(struct dev *dev)
 {
 	dev_drain(dev);
@@ -63,6 +69,30 @@ void dev_resume(struct dev *dev)
 	if (dev->type->resume)
 		dev->type->resume(dev);
 	dev_unlock(dev);
+}
+
+int dev_configure(struct dev *dev, const void *conf)
+{
+	int r;
+
+	if (!dev->type->configure)
+		return err(-EINVAL, "%s: nothing of it can be changed while the machine runs",
+			   dev->name);
+	dev_lock(dev);
+	r = dev->type->configure(dev, conf);
+	dev_unlock(dev);
+	return r;
+}
+
+int dev_save_counters(struct dev *dev, void *fdt)
+{
+	int r = dev->counters ? tree_node(fdt, dev->name) : 0;
+
+	dev_lock(dev);
+	for (unsigned i = 0; !r && i < dev->counters; i++)
+		r = state_save(fdt, dev->counter[i].table, dev->counter[i].obj);
+	dev_unlock(dev);
+	return r || !dev->counters ? r : tree_node_end(fdt);
 }
 
 int dev_save(struct dev *dev, void *fdt)

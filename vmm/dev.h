@@ -62,7 +62,8 @@ struct dev_part {
 	size_t size;
 };
 
-#define DEV_PARTS 5
+#define DEV_PARTS    5
+#define DEV_COUNTERS 2
 
 struct dev {
 	const struct dev_type *type;
@@ -71,6 +72,8 @@ struct dev {
 	pthread_mutex_t lock;
 	unsigned parts;
 	struct dev_part part[DEV_PARTS];
+	unsigned counters;
+	struct dev_part counter[DEV_COUNTERS];
 	struct log_limit log;
 };
 
@@ -83,6 +86,12 @@ struct dev_type {
 	void (*drain)(struct dev *dev); /* called without the lock; others with it */
 	int (*loaded)(struct dev *dev);
 	void (*resume)(struct dev *dev); /* after loaded() or a pause: look at every queue */
+	/*
+	 * Keys of its configuration that are marked live have new values in @conf, the
+	 * struct that create() was given (of a virtio device: its own part).  On the
+	 * loop; -errno with a message, and nothing has changed.  NULL: none are live.
+	 */
+	int (*configure)(struct dev *dev, const void *conf);
 	void (*destroy)(struct dev *dev);
 };
 
@@ -93,9 +102,15 @@ void dev_free(struct dev *dev);
 void dev_part(struct dev *dev, const char *name, const struct field *table, void *obj, size_t size);
 #define DEV_PART(dev, name, table, obj) dev_part(dev, name, table, obj, sizeof(*(obj)))
 
+/* numbers that `inspect` shows and a snapshot leaves out; at most DEV_COUNTERS structs of them */
+void dev_counters(struct dev *dev, const struct field *table, void *obj);
+
 void dev_reset(struct dev *dev);
 void dev_drain(struct dev *dev);
 void dev_resume(struct dev *dev);
+
+int dev_configure(struct dev *dev, const void *conf) must_check; /* -EINVAL if nothing is live */
+int dev_save_counters(struct dev *dev, void *fdt) must_check;
 
 /* a drained device's node in the open tree, and back: -EINVAL, -ERANGE with a message */
 int dev_save(struct dev *dev, void *fdt) must_check;

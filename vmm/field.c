@@ -5,10 +5,17 @@
 
 #define NAMES_MAX 64
 
+static bool same_name(const char *name, const char *given)
+{
+	for (; *name && (*name == *given || (*name == '_' && *given == '-')); name++)
+		given++;
+	return *name == *given;
+}
+
 const struct field *field_find(const struct field *table, const char *name)
 {
 	for_each_field (f, table)
-		if (!strcmp(f->name, name))
+		if (same_name(f->name, name))
 			return f;
 	return NULL;
 }
@@ -155,6 +162,11 @@ static int parse_list(const struct field *f, const char *what, const char *text,
 	if (!r)
 		++*used;
 	return r;
+}
+
+int field_change(const struct field *f, const char *what, const char *text, unsigned i, void *obj)
+{
+	return parse_struct(f->sub, what, text, field_at(f, obj, i));
 }
 
 int field_parse(const struct field *f, const char *what, const char *text, void *obj)

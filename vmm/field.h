@@ -36,6 +36,7 @@ struct field {
 	const char *const *names; /* FIELD_ENUM: NULL-terminated */
 	const char *dflt;	  /* as text; a struct is valid after field_defaults() */
 	const char *arg, *help;	  /* for people; a field without help is not shown to them */
+	bool live;		  /* the configuration: may be changed while the machine runs */
 };
 
 #define FIELD_NUM(k, s, f, l, h, ...)                                         \
@@ -78,6 +79,7 @@ static inline uint32_t *field_used(const struct field *f, const void *obj)
 	return (uint32_t *)(void *)((char *)(uintptr_t)obj + f->used_off);
 }
 
+/* a dash in @name stands for an underscore */
 const struct field *field_find(const struct field *table, const char *name);
 
 /* an unsigned number of 1, 2, 4 or 8 bytes, wherever it lies */
@@ -98,6 +100,14 @@ int field_parse(const struct field *f, const char *what, const char *text, void 
  */
 int field_set(const struct field *table, const char *what, const char *name, const char *text,
 	      void *obj) must_check;
+
+/*
+ * field_change() - as field_parse() with "VALUE,KEY=VALUE", into element @i that is there already
+ *
+ * FIELD_STRUCT and FIELD_LIST only.  @obj may be half changed on failure.
+ */
+int field_change(const struct field *f, const char *what, const char *text, unsigned i,
+		 void *obj) must_check;
 
 /* set every field of @obj to its default (zero where the table names none) */
 void field_defaults(const struct field *table, void *obj, size_t size);

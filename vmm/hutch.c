@@ -48,14 +48,6 @@ const char *hutch_error(const struct hutch *h)
 	return h->error;
 }
 
-int hutch_set(struct hutch *h, const char *key, const char *value)
-{
-	if (h->vm)
-		return fail(h,
-			    err(-EBUSY, "%s: the machine runs; set it before hutch_start()", key));
-	return fail(h, conf_set(&h->conf, "", key, value));
-}
-
 int hutch_get(struct hutch *h, const char *key, char *buf, size_t size)
 {
 	const struct field *f = field_find(conf_fields, key);
@@ -91,8 +83,9 @@ int hutch_key(unsigned i, struct hutch_key *ret)
 	for_each_field (f, conf_fields) {
 		if (!f->help || i--)
 			continue;
-		*ret = (struct hutch_key){ f->name, f->arg, f->dflt, f->help,
-					   f->kind == FIELD_LIST };
+		*ret = (struct hutch_key){
+			f->name, f->arg, f->dflt, f->help, f->kind == FIELD_LIST, f->count > 1
+		};
 		return 0;
 	}
 	return -ENOENT;
@@ -222,11 +215,11 @@ int hutch_wait(struct hutch *h, int timeout_ms, struct hutch_result *ret)
 	return 0;
 }
 
-/* run a verb of the control socket on the loop and wait for it */
+/* do a request of the control socket on the loop and wait for it */
 struct job {
 	struct loop_call call;
 	struct hutch *h;
-	const char *verb;
+	const char *request;
 	void *blob;
 	int result;
 	char error[1024];
@@ -238,7 +231,10 @@ struct job {
 static void run_job(void *arg)
 {
 	struct job *job = arg;
-	int r = ctl_run(job->h->vm, job->verb, &job->blob);
+	char request[1024];
+	int r = str_copy(request, sizeof(request), job->request)
+			? err(-E2BIG, "a value of more than %zu bytes", sizeof(request))
+			: ctl_run(job->h->vm, request, &job->blob);
 
 	if (r < 0)
 		snprintf(job->error, sizeof(job->error), "%s", err_last());
@@ -249,12 +245,12 @@ static void run_job(void *arg)
 	pthread_mutex_unlock(&job->lock);
 }
 
-static int on_loop(struct hutch *h, const char *verb, void **ret)
+static int on_loop(struct hutch *h, const char *request, void **ret)
 {
 	struct job job = {
 		.call = { .fn = run_job, .arg = &job },
 		.h = h,
-		.verb = verb,
+		.request = request,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.cond = PTHREAD_COND_INITIALIZER,
 	};
@@ -271,6 +267,17 @@ static int on_loop(struct hutch *h, const char *verb, void **ret)
 	else if (ret)
 		*ret = job.blob;
 	return job.result;
+}
+
+int hutch_set(struct hutch *h, const char *key, const char *value)
+{
+	cleanup_free char *request = NULL;
+
+	if (!h->vm)
+		return fail(h, conf_set(&h->conf, "", key, value));
+	if (asprintf(&request, "set %s %s", key, value) < 0)
+		return fail(h, err(-ENOMEM, "%s: out of memory", key));
+	return on_loop(h, request, NULL);
 }
 
 int hutch_pause(struct hutch *h)

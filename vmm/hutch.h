@@ -29,7 +29,8 @@ struct hutch *hutch_new(void);	  /* NULL: out of memory */
 void hutch_free(struct hutch *h); /* ends the machine if it runs; NULL is fine */
 const char *hutch_error(const struct hutch *h);
 
-/* set one key (see hutch_key()), as on the command line without the dashes; a list appends */
+/* set one key (see hutch_key()), as on the command line without the dashes; a list appends.
+ * Of a running machine a few can be changed: "balloon", "disk@0" with a value of "iops=100" */
 int hutch_set(struct hutch *h, const char *key, const char *value);
 /* the value of a key that is not a list, as text: -EINVAL, -E2BIG */
 int hutch_get(struct hutch *h, const char *key, char *buf, size_t size);
@@ -40,8 +41,9 @@ int hutch_clear(struct hutch *h, const char *key);
 
 /* the keys there are, in order: -ENOENT past the last */
 struct hutch_key {
-	const char *name, *arg, *dflt, *help; /* arg NULL: a switch; dflt NULL: none */
-	bool list;
+	const char *name, *arg, *dflt,
+		*help;	 /* arg NULL: a switch; dflt NULL: none; "[...]": may be left out */
+	bool list, many; /* a list that takes more than one */
 };
 int hutch_key(unsigned i, struct hutch_key *ret);
 

@@ -49,7 +49,7 @@ struct pci_bus;
 
 struct vm {
 	struct machine m;
-	const struct conf *conf; /* the caller keeps it */
+	struct conf *conf; /* the caller keeps it */
 	struct kvm kvm;
 	struct gmem mem;
 	struct bus bus;
@@ -86,7 +86,7 @@ struct vm {
 
 /* build a machine on @loop from a checked configuration that outlives it: NULL with a message;
  * nothing runs yet */
-struct vm *vm_new(struct loop *loop, const struct conf *conf);
+struct vm *vm_new(struct loop *loop, struct conf *conf);
 void vm_free(struct vm *vm); /* on the loop's thread, or when no loop runs */
 
 int vm_start(struct vm *vm) must_check;
@@ -111,6 +111,14 @@ void vm_hold(struct vm *vm);
 
 /* back to power-on, memory and all, with the host's side left open; paused before and after */
 int vm_reset(struct vm *vm) must_check;
+
+/*
+ * vm_set() - change a key that is live ("balloon", "disk@0") of a running machine, on the loop
+ *
+ * Of a list @value names what is to change ("iops=100,bw=1M"); the rest stays.
+ * -EINVAL, -ERANGE with a message, and nothing has changed.
+ */
+int vm_set(struct vm *vm, const char *key, const char *value) must_check;
 
 /*
  * vm_tree() - the machine as a tree: configuration, and state unless @described

@@ -271,7 +271,7 @@ static int build(struct vm *vm)
 	return r ? r : regs_boot(vm->vcpu[0].fd, &vm->entry);
 }
 
-struct vm *vm_new(struct loop *loop, const struct conf *conf)
+struct vm *vm_new(struct loop *loop, struct conf *conf)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 

@@ -94,6 +94,15 @@ static int save_state(struct vm *vm, void *fdt)
 	return r ? r : tree_node_end(fdt);
 }
 
+static int save_counters(struct vm *vm, void *fdt)
+{
+	int r = tree_node(fdt, "counters");
+
+	for (unsigned i = 0; !r && i < vm->devs; i++)
+		r = dev_save_counters(vm->dev[i], fdt);
+	return r ? r : tree_node_end(fdt);
+}
+
 static int make_tree(const struct conf *conf, const struct board *board, struct vm *vm, void **ret)
 {
 	size_t size = TREE_BASE + (vm ? vm->cpus * (size_t)TREE_VCPU : 0);
@@ -111,6 +120,8 @@ static int make_tree(const struct conf *conf, const struct board *board, struct 
 		r = save_board(fdt, board);
 	if (!r && vm)
 		r = save_state(vm, fdt);
+	if (!r && vm)
+		r = save_counters(vm, fdt);
 	if (!r)
 		r = tree_end(fdt);
 	if (r > 0) {
