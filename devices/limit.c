@@ -1,24 +1,23 @@
 #include "limit.h"
 
 #define SECOND 1000000000ULL
+#define MONTH  (30 * 86400 * SECOND)
 
-/* the time that @n take at @rate; more than a few hours are of no use to anyone */
+/* the time that @n take at @rate; past a month it makes no difference, and nothing overflows */
 static uint64_t cost_ns(uint64_t n, uint64_t rate)
 {
 	uint64_t ns;
 
 	if (__builtin_mul_overflow(n, SECOND, &ns))
-		return n / rate * SECOND;
-	return ns / rate;
+		return n / rate < MONTH / SECOND ? n / rate * SECOND : MONTH;
+	return MIN(ns / rate, MONTH);
 }
 
 void limit_set(struct limit *l, uint64_t rate, uint64_t burst)
 {
 	l->rate = rate;
 	l->burst_ns = !rate ? 0 : burst ? cost_ns(burst, rate) : SECOND / 10;
-	/* a stricter rate must not be waited for before it was ever used */
-	if (!rate)
-		l->free_at = 0;
+	l->free_at = 0;
 }
 
 static uint64_t wait_until(const struct limit *l, uint64_t now)
@@ -40,7 +39,7 @@ uint64_t limiter_wait(struct limiter *l, uint64_t now)
 static void charge(struct limit *l, uint64_t n, uint64_t now)
 {
 	if (l->rate)
-		l->free_at = MAX(l->free_at, now) + cost_ns(n, l->rate);
+		l->free_at = MIN(MAX(l->free_at, now) + cost_ns(n, l->rate), now + MONTH);
 }
 
 void limiter_charge(struct limiter *l, uint64_t bytes, uint64_t now)

@@ -23,7 +23,7 @@ struct limiter {
 	uint64_t waits; /* how often something had to wait */
 };
 
-/* @burst 0: a tenth of a second's worth; what is owed already stays owed */
+/* @burst 0: a tenth of a second's worth; what was owed at the old rate is forgotten */
 void limit_set(struct limit *l, uint64_t rate, uint64_t burst);
 
 static inline bool limiter_is_on(const struct limiter *l)

@@ -43,11 +43,10 @@ const struct verb verb_set = {
 	.name = "set",
 	.args = "NAME KEY=VALUE...",
 	.summary = "change a running machine",
-	.text = "What can be changed: balloon=SIZE, net@N=link=no, console-size=COLUMNSxROWS, and "
-		"the "
-		"limits of\n"
-		"disk@N and net@N, as in disk@0=iops=500,bw=10M; 0 takes a limit away. N counts "
-		"the "
-		"flags from 0.",
+	.text = "What can be changed is marked (live) in `hutch help boot`: balloon=SIZE, "
+		"net@N=link=no,\n"
+		"console-size=COLUMNSxROWS, and limits, as in disk@N=iops=500,bw=10M (0: none any "
+		"more).\n"
+		"N counts the flags from 0.",
 	.run = run_set,
 };

@@ -5,41 +5,69 @@
 
 #define COLUMN 30
 
-static void option(FILE *out, const char *name, const char *arg, const char *dflt, const char *help,
-		   bool list)
+/* "--on-reboot WHAT", or of a key within another "iops=N" */
+static int left_side(char *buf, size_t size, const char *name, const char *arg, bool sub)
 {
-	char left[128];
-	int n = snprintf(left, sizeof(left), "  --%s%s%s", name, arg ? " " : "", arg ? arg : "");
+	int n = snprintf(buf, size, sub ? "      %s%s%s" : "  --%s%s%s", name,
+			 !arg  ? ""
+			 : sub ? "="
+			       : " ",
+			 arg ? arg : "");
 
-	for (char *p = left + 4; *p && *p != ' '; p++)
+	for (char *p = buf + 4; *p && *p != (sub ? '=' : ' '); p++)
 		if (*p == '_')
 			*p = '-';
+	return n;
+}
+
+static void option(FILE *out, const struct hutch_key *key, bool sub)
+{
+	char left[128];
+	int n = left_side(left, sizeof(left), key->name, key->arg, sub);
+
 	fprintf(out, "%-*s", COLUMN, left);
 	if (n >= COLUMN)
 		fprintf(out, "\n%*s", COLUMN, "");
-	fprintf(out, "%s%s", help, list ? "; may be repeated" : "");
-	if (dflt)
-		fprintf(out, " [%s]", dflt);
+	fprintf(out, "%s%s%s", key->help, key->many ? "; may be repeated" : "",
+		key->live ? " (live)" : "");
+	if (key->dflt)
+		fprintf(out, " [%s]", key->dflt);
 	fputc('\n', out);
+}
+
+static const struct hutch_key config_key = {
+	.name = "config",
+	.arg = "FILE",
+	.help = "merge a YAML or JSON file of these keys; also -C FILE",
+	.many = true,
+};
+
+static void machine_options(FILE *out,
+			    void (*print)(FILE *out, const struct hutch_key *key, bool sub))
+{
+	struct hutch_key key;
+
+	for (unsigned i = 0; !hutch_key(i, &key); i++) {
+		print(out, &key, false);
+		for (unsigned k = 0; !hutch_subkey(i, k, &key); k++)
+			print(out, &key, true);
+	}
+	print(out, &config_key, false);
 }
 
 void help_verb(const struct verb *verb, FILE *out)
 {
-	struct hutch_key key;
-
 	fprintf(out, "usage: hutch %s%s%s\n%s\n", verb->name, *verb->args ? " " : "", verb->args,
 		verb->summary);
 	if (verb->text)
 		fprintf(out, "\n%s\n", verb->text);
 	if (verb->machine || verb->flags)
 		fputs("\nflags:\n", out);
-	for (unsigned i = 0; verb->machine && !hutch_key(i, &key); i++)
-		option(out, key.name, key.arg, key.dflt, key.help, key.many);
 	if (verb->machine)
-		option(out, "config", "FILE", NULL,
-		       "merge a YAML or JSON file of these keys; also -C FILE", true);
+		machine_options(out, option);
 	for (const struct flag *f = verb->flags; f && f->name; f++)
-		option(out, f->name, f->arg, NULL, f->help, false);
+		option(out, &(struct hutch_key){ .name = f->name, .arg = f->arg, .help = f->help },
+		       false);
 }
 
 void help_all(FILE *out)
@@ -70,32 +98,33 @@ static void roff(FILE *out, const char *text)
 	}
 }
 
-static void man_option(FILE *out, const char *name, const char *arg, const char *dflt,
-		       const char *help)
+static void man_option(FILE *out, const struct hutch_key *key, bool sub)
 {
-	fputs(".TP\n\\fB\\-\\-", out);
-	for (; *name; name++)
-		fputs(*name == '-' || *name == '_' ? "\\-" : (char[]){ *name, 0 }, out);
+	char left[128];
+
+	left_side(left, sizeof(left), key->name, NULL, sub);
+	fputs(sub ? ".RS\n.TP\n\\fB" : ".TP\n\\fB", out);
+	roff(out, left + strspn(left, " "));
 	fputs("\\fR", out);
-	if (arg) {
-		fputs(" \\fI", out);
-		roff(out, arg);
+	if (key->arg) {
+		fputs(sub ? "=\\fI" : " \\fI", out);
+		roff(out, key->arg);
 		fputs("\\fR", out);
 	}
 	fputc('\n', out);
-	roff(out, help);
-	if (dflt) {
+	roff(out, key->help);
+	fputs(key->many ? "; may be repeated" : "", out);
+	fputs(key->live ? " (live)" : "", out);
+	if (key->dflt) {
 		fputs(" [", out);
-		roff(out, dflt);
+		roff(out, key->dflt);
 		fputc(']', out);
 	}
-	fputc('\n', out);
+	fputs(sub ? "\n.RE\n" : "\n", out);
 }
 
 static void man_verb(const struct verb *verb, FILE *out)
 {
-	struct hutch_key key;
-
 	fprintf(out, ".SS hutch %s ", verb->name);
 	roff(out, verb->args);
 	fputs("\n", out);
@@ -107,14 +136,13 @@ static void man_verb(const struct verb *verb, FILE *out)
 		fputs("\n.fi\n", out);
 	}
 	for (const struct flag *f = verb->flags; f && f->name; f++)
-		man_option(out, f->name, f->arg, NULL, f->help);
+		man_option(out,
+			   &(struct hutch_key){ .name = f->name, .arg = f->arg, .help = f->help },
+			   false);
 	if (!verb->machine)
 		return;
 	fputs(".PP\nand the machine's flags:\n", out);
-	for (unsigned i = 0; !hutch_key(i, &key); i++)
-		man_option(out, key.name, key.arg, key.dflt, key.help);
-	man_option(out, "config", "FILE", NULL,
-		   "merge a YAML or JSON file of these keys; also -C FILE");
+	machine_options(out, man_option);
 }
 
 static void man_page(FILE *out)

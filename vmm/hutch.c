@@ -78,17 +78,48 @@ int hutch_clear(struct hutch *h, const char *key)
 	return 0;
 }
 
-int hutch_key(unsigned i, struct hutch_key *ret)
+static int nth_key(const struct field *table, unsigned i, const struct field **ret)
 {
-	for_each_field (f, conf_fields) {
+	for_each_field (f, table) {
 		if (!f->help || i--)
 			continue;
-		*ret = (struct hutch_key){
-			f->name, f->arg, f->dflt, f->help, f->kind == FIELD_LIST, f->count > 1
-		};
+		*ret = f;
 		return 0;
 	}
 	return -ENOENT;
+}
+
+static void tell_key(const struct field *f, struct hutch_key *ret)
+{
+	*ret = (struct hutch_key){
+		.name = f->name,
+		.arg = f->arg,
+		.dflt = f->dflt,
+		.help = f->help,
+		.list = f->kind == FIELD_LIST,
+		.many = f->count > 1,
+		.live = f->live,
+	};
+}
+
+int hutch_key(unsigned i, struct hutch_key *ret)
+{
+	const struct field *f;
+
+	if (nth_key(conf_fields, i, &f))
+		return -ENOENT;
+	tell_key(f, ret);
+	return 0;
+}
+
+int hutch_subkey(unsigned i, unsigned k, struct hutch_key *ret)
+{
+	const struct field *f;
+
+	if (nth_key(conf_fields, i, &f) || !f->sub || !f->sub[1].name || nth_key(f->sub, k, &f))
+		return -ENOENT;
+	tell_key(f, ret);
+	return 0;
 }
 
 const char *hutch_nearest(const char *word, const char *const *names)

@@ -43,9 +43,12 @@ int hutch_clear(struct hutch *h, const char *key);
 struct hutch_key {
 	const char *name, *arg, *dflt,
 		*help;	 /* arg NULL: a switch; dflt NULL: none; "[...]": may be left out */
-	bool list, many; /* a list that takes more than one */
+	bool list, many; /* a list; one that takes more than one */
+	bool live;	 /* can be changed while the machine runs */
 };
 int hutch_key(unsigned i, struct hutch_key *ret);
+/* the keys within key @i, where it has some ("format" of "disk"), in order */
+int hutch_subkey(unsigned i, unsigned k, struct hutch_key *ret);
 
 /* which of @names (NULL-terminated) was meant by @word? NULL if none is close */
 const char *hutch_nearest(const char *word, const char *const *names);

@@ -84,18 +84,19 @@ int vm_set(struct vm *vm, const char *key, const char *value)
 		     { "net", "net" },
 		     { "balloon", "balloon" },
 		     { "console_size", "console" } };
-	cleanup_free struct conf *to = malloc(sizeof(*to));
 	const struct field *f;
+	cleanup_free struct conf *to = NULL;
 	struct dev *dev = NULL;
 	char name[32];
 	unsigned i = 0;
 	int r;
 
-	if (!to)
-		return err(-ENOMEM, "%s: out of memory", key);
 	f = find(vm->conf, key, &i);
 	if (!f)
 		return -EINVAL;
+	to = malloc(sizeof(*to));
+	if (!to)
+		return err(-ENOMEM, "%s: out of memory", key);
 	r = change(vm, f, i, key, value, to);
 	for (unsigned k = 0; !r && !dev && k < ARRAY_SIZE(made); k++) {
 		if (strcmp(made[k].key, f->name))
