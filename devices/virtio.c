@@ -70,6 +70,8 @@ void vdev_broken(struct vdev *v, const char *why)
 void vdev_config_changed(struct vdev *v)
 {
 	v->s.generation++;
+	if (v->tr->show)
+		v->tr->show(v);
 	if (vdev_is_live(v))
 		config_interrupt(v);
 }

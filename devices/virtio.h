@@ -17,9 +17,11 @@
 
 #include "dev.h"
 
-#define VQ_MAX	   256 /* largest ring */
-#define VQ_IOV_MAX 130 /* pieces in one buffer */
-#define VDEV_VQS   17
+#define VQ_MAX		   256 /* largest ring */
+#define VQ_IOV_MAX	   130 /* pieces in one buffer */
+#define VDEV_VQS	   17
+
+#define VIRTIO_MMIO_WINDOW 0x1000 /* the registers of one device */
 
 struct vq_state {
 	gpa_t desc, avail, used;
@@ -66,6 +68,7 @@ struct vdev_type {
 struct vtransport_ops {
 	void (*interrupt)(struct vdev *v, unsigned q);
 	void (*config_interrupt)(struct vdev *v);
+	void (*show)(struct vdev *v);	  /* registers may read otherwise now; may be NULL */
 	void (*reset)(struct vdev *v);	  /* the driver reset the device */
 	void (*power_on)(struct vdev *v); /* the machine was reset; may be NULL */
 	void (*refresh)(struct vdev *v);  /* bring lines and kicks in step with loaded state */
@@ -106,6 +109,7 @@ struct vdev_place {
 	unsigned slot;	     /* pci */
 	gpa_t base;	     /* mmio: the registers; pci: where the BAR starts out */
 	unsigned gsi;
+	void *window; /* mmio: the page that the guest sees in place of the registers, NULL: none */
 	const void *conf; /* the device's own */
 };
 

@@ -173,21 +173,26 @@ START_TEST(snapshot_at_every_step)
 }
 END_TEST
 
-/* an interrupt controller that was put back to an older state hears of lines that are up */
+/* an interrupt controller that was put back to an older state hears of lines that are up, and of
+ * edges */
 START_TEST(lines_are_told_again)
 {
 	bool before[IRQ_LINES];
-	unsigned up = 0;
+	unsigned up = 0, rises;
 
 	SUBJECT(x);
 	for (unsigned k = 0; k < x->script->steps; k++) {
 		subject_step(x, k);
 		memcpy(before, x->f->level, sizeof(before));
-		up += before[CONTRACT_GSI];
+		rises = x->f->rises[CONTRACT_GSI];
 		fake_save(x->f, tree_a, sizeof(tree_a));
 		memset(x->f->level, 0, sizeof(x->f->level));
 		fake_resume(x->f);
 		ck_assert_mem_eq(before, x->f->level, sizeof(before));
+		rises = x->f->rises[CONTRACT_GSI] - rises;
+		up += rises;
+		if (x->wiring == WIRE_MMIO)
+			ck_assert_int_eq(rises != 0, to_vdev(x->dev)->s.isr != 0);
 	}
 	ck_assert(x->wiring == WIRE_BOARD || up);
 	subject_free(x);

@@ -4,6 +4,7 @@
  * virtio-blk is the device.  What stands in the rings is t_vring's.
  */
 #include <linux/virtio_blk.h>
+#include <linux/virtio_mmio.h>
 
 #include "contract.h"
 #include "devices.h"
@@ -354,6 +355,40 @@ START_TEST(kicks_without_an_exit)
 }
 END_TEST
 
+/* the driver of virtio-mmio reads a page and acknowledges to nobody; but a new configuration only
+ * once */
+START_TEST(interrupts_without_an_exit)
+{
+	struct subject *x = subject_new(&wires[0]);
+	unsigned acks = 0, rises;
+
+	x->f->catch_kicks = true;
+	fake_dev_free(x->f, x->dev);
+	memset(&x->f->bus, 0, sizeof(x->f->bus)); /* it keeps what was there */
+	x->dev = subject_twin(x);
+	ck_assert(guest_start(&x->g, GUEST_VERSION_1, 1, 8));
+	check_serves(x);
+	ck_assert_uint_eq(guest_ack(&x->g), VIRTIO_MMIO_INT_VRING);
+	rises = x->f->rises[CONTRACT_GSI];
+	check_serves(x); /* each interrupt is an edge of its own, acknowledged or not */
+	check_serves(x);
+	ck_assert_uint_eq(x->f->rises[CONTRACT_GSI], rises + 2);
+	dev_lock(x->dev);
+	vdev_config_changed(to_vdev(x->dev));
+	dev_unlock(x->dev);
+	ck_assert_uint_eq(guest_read(&x->g, REG_GENERATION), 1);
+	ck_assert_uint_eq(guest_ack(&x->g), VIRTIO_MMIO_INT_VRING | VIRTIO_MMIO_INT_CONFIG);
+	ck_assert_uint_eq(guest_ack(&x->g), VIRTIO_MMIO_INT_VRING);
+	for (unsigned i = 0; i < x->f->kicks; i++)
+		acks += x->f->kick[i].addr == GUEST_MMIO + VIRTIO_MMIO_INTERRUPT_ACK &&
+			x->f->kick[i].matched && x->f->kick[i].match == VIRTIO_MMIO_INT_VRING;
+	ck_assert_uint_eq(acks, 1);
+	guest_reset(&x->g);
+	ck_assert_uint_eq(guest_ack(&x->g), 0);
+	subject_free(x);
+}
+END_TEST
+
 int main(void)
 {
 	const int n = ARRAY_SIZE(wires);
@@ -371,6 +406,7 @@ int main(void)
 	tcase_add_loop_test(t, snapshots_that_cannot_be, 0, n);
 	tcase_add_loop_test(t, rings_moved_by_a_snapshot, 0, n);
 	tcase_add_loop_test(t, kicks_without_an_exit, 0, n);
+	tcase_add_test(t, interrupts_without_an_exit);
 	suite_add_tcase(s, t);
 	return suite_run(s);
 }

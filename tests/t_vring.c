@@ -187,7 +187,7 @@ static void check_broken(struct subject *x, const char *what)
 	uint16_t used = guest_used_idx(g, 0);
 
 	ck_assert_msg(guest_is_broken(g), "%s is served", what);
-	ck_assert_msg(x->f->level[CONTRACT_GSI], "%s: no interrupt", what);
+	ck_assert_msg(x->f->rises[CONTRACT_GSI], "%s: no interrupt", what);
 	ck_assert_msg(guest_ack(g) & VIRTIO_PCI_ISR_CONFIG, "%s: no configuration interrupt", what);
 	ck_assert(!x->f->level[CONTRACT_GSI]);
 	ck_assert_msg(fake_log_lines("blk@0") == 1, "%s: %u lines", what, fake_log_lines("blk@0"));
@@ -197,7 +197,7 @@ static void check_broken(struct subject *x, const char *what)
 	fake_settle(x->f);
 	ck_assert_uint_eq(guest_used_idx(g, 0), used);
 	ck_assert_uint_eq(fake_log_lines("blk@0"), 1);
-	ck_assert_uint_eq(guest_ack(g), 0);
+	ck_assert(!(guest_ack(g) & VIRTIO_PCI_ISR_CONFIG));
 	/* status bits do not bring it back */
 	guest_write(g, REG_STATUS, GUEST_STATUS_OK);
 	ck_assert(guest_is_broken(g));

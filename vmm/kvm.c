@@ -185,18 +185,25 @@ int kvm_create_vm(struct kvm *kvm)
 	return r ? err(r, "KVM_SET_TSS_ADDR: %s", strerror(-r)) : 0;
 }
 
-static int set_slot(struct kvm *kvm, const struct gmem *mem, unsigned i, uint32_t flags)
+static int set_region(struct kvm *kvm, unsigned slot, gpa_t gpa, uint64_t len, const void *at,
+		      uint32_t flags)
 {
-	const struct gmem_slot *s = &mem->slot[i];
 	struct kvm_userspace_memory_region region = {
-		.slot = i,
+		.slot = slot,
 		.flags = flags,
-		.guest_phys_addr = s->gpa,
-		.memory_size = s->len,
-		.userspace_addr = (uintptr_t)s->hva,
+		.guest_phys_addr = gpa,
+		.memory_size = len,
+		.userspace_addr = (uintptr_t)at,
 	};
 
 	return kvm_ioctl(kvm->vm, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
+static int set_slot(struct kvm *kvm, const struct gmem *mem, unsigned i, uint32_t flags)
+{
+	const struct gmem_slot *s = &mem->slot[i];
+
+	return set_region(kvm, i, s->gpa, s->len, s->hva, flags);
 }
 
 int kvm_add_memory(struct kvm *kvm, const struct gmem *mem)
@@ -211,6 +218,11 @@ int kvm_add_memory(struct kvm *kvm, const struct gmem *mem)
 				   mem->slot[i].len, mem->slot[i].gpa, strerror(-r));
 	}
 	return 0;
+}
+
+int kvm_add_window(struct kvm *kvm, gpa_t gpa, uint64_t len, const void *page)
+{
+	return set_region(kvm, GMEM_SLOTS, gpa, len, page, KVM_MEM_READONLY);
 }
 
 int kvm_dirty_track(struct kvm *kvm, const struct gmem *mem, bool on)

@@ -35,6 +35,8 @@ void kvm_close(struct kvm *kvm);
 
 int kvm_create_vm(struct kvm *kvm) must_check;
 int kvm_add_memory(struct kvm *kvm, const struct gmem *mem) must_check;
+/* pages of ours that the guest can read at @gpa; its stores there still leave it: -errno */
+int kvm_add_window(struct kvm *kvm, gpa_t gpa, uint64_t len, const void *page) must_check;
 int kvm_create_irqchip(struct kvm *kvm, bool pit) must_check;
 
 #define KVM_XAPIC_CPUS 255 /* more need x2APIC mode, and KVM told so before any vCPU is made */

@@ -53,6 +53,8 @@ struct vm {
 	struct kvm kvm;
 	struct gmem mem;
 	struct bus bus;
+	uint8_t *windows; /* what virtio-mmio devices show, one page each; NULL: KVM does not map
+			     them */
 	struct loop *loop;
 	struct stream *console;
 	struct boot *boot;

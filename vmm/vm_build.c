@@ -1,6 +1,8 @@
 /*
  * vm_build.c - composition root: which devices a machine has, where, and in which order it is made
  */
+#include <sys/mman.h>
+
 #include "cpuid.h"
 #include "devices.h"
 #include "irqchip.h"
@@ -15,6 +17,8 @@
 static const uint8_t mmio_gsi[] = {
 	16, 17, 18, 19, 20, 21, 22, 23, 5, 6, 7, 10, 11, 12, 13, 14, 15
 };
+
+_Static_assert(VIRTIO_MMIO_SIZE == VIRTIO_MMIO_WINDOW, "a device's registers fill its place");
 
 #define PCI_GSI_FIRST  16
 #define PCI_GSIS       8
@@ -130,6 +134,26 @@ static int make_kvm(struct vm *vm)
 	return r ? r : check_host(vm);
 }
 
+/* the registers of virtio-mmio devices, to be read without leaving the guest; refused: they leave
+ * it */
+static int make_windows(struct vm *vm)
+{
+	size_t len = vm->board.mmio_n * VIRTIO_MMIO_SIZE;
+	void *at;
+
+	if (!len)
+		return 0;
+	at = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (at == MAP_FAILED)
+		return err(-ENOMEM, "device registers: out of memory");
+	if (kvm_add_window(&vm->kvm, VIRTIO_MMIO_BASE, len, at)) {
+		munmap(at, len);
+		return 0;
+	}
+	vm->windows = at;
+	return 0;
+}
+
 static int make_memory(struct vm *vm)
 {
 	uint64_t high = vm->board.highmem_end - HIGHMEM_BASE;
@@ -139,6 +163,8 @@ static int make_memory(struct vm *vm)
 		r = gmem_add(&vm->mem, HIGHMEM_BASE, high);
 	if (!r)
 		r = kvm_add_memory(&vm->kvm, &vm->mem);
+	if (!r)
+		r = make_windows(vm);
 	if (!r)
 		r = kvm_create_irqchip(&vm->kvm, vm->conf->pit);
 	return r || vm->conf->cpus <= KVM_XAPIC_CPUS ? r : kvm_allow_x2apic_ids(&vm->kvm);
@@ -223,6 +249,8 @@ static int make_virtio(struct vm *vm, const struct dev_type *type, int index, st
 	} else {
 		place.base = vm->board.mmio[n].base;
 		place.gsi = vm->board.mmio[n].gsi;
+		if (vm->windows)
+			place.window = vm->windows + n * VIRTIO_MMIO_SIZE;
 	}
 	return add(vm, type, index, &place);
 }
@@ -303,6 +331,8 @@ void vm_unbuild(struct vm *vm)
 	stream_free(vm->console);
 	loop_call_cancel(vm->loop, &vm->on_event);
 	kvm_close(&vm->kvm);
+	if (vm->windows)
+		munmap(vm->windows, vm->board.mmio_n * VIRTIO_MMIO_SIZE);
 	gmem_free(&vm->mem);
 	boot_close(vm->boot);
 	free(vm->vcpu);
