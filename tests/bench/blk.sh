@@ -8,7 +8,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 runs=${1:-3} seconds=${2:-3}
 [ -e build/fio.cpio ] || tests/fio.sh "$PWD/build/fio.cpio"
-. tests/bench/lib.sh
+. tests/bench/lib.sh.inc
 in_testbed "$runs" "$seconds"
 guest_files build/fio.cpio
 truncate -s 256M "$tmp/disk"

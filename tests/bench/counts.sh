@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 requests=${1:-1000}
 runs=1
 [ -e build/fio.cpio ] || tests/fio.sh "$PWD/build/fio.cpio"
-. tests/bench/lib.sh
+. tests/bench/lib.sh.inc
 in_testbed "$requests"
 guest_files build/fio.cpio
 dd if=/dev/zero of="$tmp/disk" bs=1M count=64 status=none

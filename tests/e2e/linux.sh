@@ -1,72 +1,8 @@
 #!/bin/sh
 # tests/e2e/linux.sh [GROUP...]: Debian's kernels boot to a shell, by every protocol, on machines of many shapes.
-#
-# On a machine whose KVM can run Linux this runs as it is, elsewhere inside the testbed. Prints "ok NAME" or
-# "not ok NAME"; what a failed guest said goes to stderr.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-hutch=build/hutch
-tmp=${TMPDIR:-/tmp}/hutch-e2e.$$
-
-prepare() {
-	for kind in cloud generic; do
-		[ $kind = cloud ] && out=build/guest || out=build/guest-generic
-		firmware/guest.sh --kernel $kind $out || { echo "not ok prepare $kind guest"; exit 1; }
-	done
-	if grep -qE ' (vmx|svm)' /proc/cpuinfo && [ -w /dev/kvm ]; then return; fi
-	if ! command -v qemu-system-x86_64 >/dev/null; then
-		echo "skip linux: neither hardware virtualization nor qemu-system-x86 for the testbed"
-		exit 0
-	fi
-	for group in $groups; do in_testbed "$group"; done
-	exit 0
-}
-
-# One group of tests in a testbed of its own. The emulator itself stalls now and then, the whole emulated host
-# with it, whoever's guest it runs; so what outlives its time is run again, and only that.
-in_testbed() {
-	for try in 1 2 3; do
-		out=$(HUTCH_E2E=inside tests/testbed --timeout 240 -- "$0" "$1")
-		[ $? = 124 ] || break
-		echo "--- the testbed stalled at $1, try $try" >&2
-		out="not ok $1: the testbed stalled"
-	done
-	echo "$out"
-}
-
-# boot NAME WANT-STATUS FLAGS...: run the commands on stdin in a guest; its console is left in $tmp/out
-boot() {
-	name=$1 want=$2
-	shift 2
-	script=$(base64 -w0)
-	case $* in *"--append "*) ;; *) set -- --append "console=ttyS0 hutch.sh=$script" "$@" ;; esac
-	timeout 250 $hutch boot "$@" >"$tmp/raw" 2>"$tmp/err" </dev/null
-	status=$?
-	tr -d '\r' <"$tmp/raw" >"$tmp/out"
-	[ $status = "$want" ] && return 0
-	bad "$name" "exit status $status, not $want"
-	return 1
-}
-
-bad() { # NAME WHY
-	echo "not ok $1: $2"
-	{ echo "--- $1"; tail -n 25 "$tmp/out"; cat "$tmp/err"; } >&2
-}
-
-# has NAME PATTERN...: the console shows each pattern
-has() {
-	name=$1
-	shift
-	for pattern; do
-		if ! grep -qE "$pattern" "$tmp/out"; then
-			bad "$name" "the console does not show '$pattern'"
-			return
-		fi
-	done
-	echo "ok $name"
-}
-
-cloud="--kernel build/guest/vmlinuz --initrd build/guest/initrd"
+. tests/e2e/lib.sh.inc
 elf="--kernel build/guest/vmlinux --initrd build/guest/initrd"
 
 protocols() {
@@ -245,11 +181,8 @@ inspect() {
 	fi
 }
 
-groups="protocols memory disks root_disk ends inspect"
-if [ $# -gt 0 ]; then
-	groups=$*
-fi
-[ "${HUTCH_E2E:-}" = inside ] || prepare
-mkdir -p "$tmp"
-trap 'rm -rf "$tmp"' EXIT
-for group in $groups; do $group; done
+prepare() {
+	firmware/guest.sh --kernel generic build/guest-generic || { echo "not ok prepare the generic guest"; exit 1; }
+}
+
+run_groups "protocols memory disks root_disk ends inspect" "$@"

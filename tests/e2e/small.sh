@@ -1,0 +1,99 @@
+#!/bin/sh
+# tests/e2e/small.sh [GROUP...]: random numbers, the balloon and the virtio console, as Linux uses them
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+. tests/e2e/lib.sh.inc
+
+prepare() { :; }
+
+rng() {
+	for bus in mmio pci; do
+		boot "rng over $bus" 0 $cloud --transport $bus <<-EOT || continue
+			cat /sys/class/misc/hw_random/rng_current
+			head -c 200000 /dev/hwrng >/a && head -c 200000 /dev/hwrng >/b
+			cmp -s /a /b || echo different
+			gzip -c /a | wc -c | sed 's/^/packed /'
+		EOT
+		has "rng over $bus" '^virtio_rng' '^different$' '^packed 20[0-9]{4}$'
+	done
+	boot "no rng" 0 $cloud --rng=no <<-EOT && has "no rng" '^none$'
+		[ -e /sys/class/misc/hw_random/rng_current ] && cat /sys/class/misc/hw_random/rng_current || echo none
+	EOT
+}
+
+rss() { # KiB of the machine
+	awk '/^VmRSS/ { print $2 }' "/proc/$pid/status"
+}
+
+# wait until the console shows PATTERN, or the machine has ended
+shows() {
+	for _ in $(seq 600); do
+		grep -qE "$1" "$tmp/raw" && return
+		kill -0 $pid 2>/dev/null || return
+		sleep 0.2
+	done
+}
+
+# hold until COMMAND succeeds, 60 s at most
+until_true() {
+	for _ in $(seq 120); do
+		"$@" && return
+		sleep 0.5
+	done
+	return 1
+}
+
+rss_below() {
+	[ "$(rss)" -lt "$1" ]
+}
+
+# what the guest frees and what is asked back is really the host's again
+balloon() {
+	# shellcheck disable=SC2016 # the guest's variables
+	script=$(base64 -w0 <<'EOT'
+free_k() { awk '/^MemFree/ { print $2 }' /proc/meminfo; }
+mount -t tmpfs -o size=100% t /mnt
+dd if=/dev/urandom of=/mnt/x bs=1M count=120 2>/dev/null
+echo step-used
+sleep 1
+rm /mnt/x
+echo step-freed
+until [ -e /sys/bus/virtio/drivers/virtio_balloon ] && [ "$(free_k)" -lt 90000 ]; do sleep 0.2; done
+echo step-inflated
+dd if=/dev/zero of=/mnt/y bs=1M count=100 2>/dev/null && ls -l /mnt/y
+echo step-survived
+EOT
+	)
+	$hutch boot $cloud --memory 256M --balloon --name e2e-balloon --append "console=ttyS0 quiet hutch.sh=$script" \
+		>"$tmp/raw" 2>"$tmp/err" </dev/null &
+	pid=$!
+	shows step-used
+	used=$(rss)
+	shows step-freed
+	if until_true rss_below $((used - 80000)); then echo "ok freed pages go back to the host ($used to $(rss) KiB)"; else
+		echo "not ok freed pages stay: $used, now $(rss) KiB"
+	fi
+	$hutch set e2e-balloon balloon=128M || echo "not ok balloon: set"
+	shows step-inflated
+	$hutch inspect e2e-balloon --json >"$tmp/tree.json"
+	shows step-survived
+	wait $pid
+	tr -d '\r' <"$tmp/raw" >"$tmp/out"
+	has "balloon: inflated, and given up when memory runs out" step-inflated '104857600 .*/mnt/y' step-survived hutch-exit=0
+	if grep -q '"size": "\?128M' "$tmp/tree.json"; then echo "ok the balloon's size in the tree"; else echo "not ok the balloon's size in the tree"; fi
+}
+
+console() {
+	for bus in mmio pci; do
+		console=hvc0 boot "virtio console over $bus" 0 $cloud --transport $bus --console-device virtio --console-size 91x33 <<-EOT || continue
+			stty size
+			cat /proc/consoles
+			seq 20000 | md5sum
+			seq 20000
+		EOT
+		if [ "$(grep -cE '^[0-9]+$' "$tmp/out")" -lt 20000 ]; then bad "virtio console over $bus" "lines are missing"; continue; fi
+		has "virtio console over $bus" '^33 91$' '^hvc0 ' 'hutch-exit=0'
+	done
+}
+
+run_groups "rng balloon console" "$@"
