@@ -106,7 +106,8 @@ struct vdev_place {
 	unsigned slot;	     /* pci */
 	gpa_t base;	     /* mmio: the registers; pci: where the BAR starts out */
 	unsigned gsi;
-	const void *conf; /* the device's own */
+	const void *conf;      /* the device's own */
+	struct stream *stream; /* console: the host's end */
 };
 
 static inline struct vdev *to_vdev(struct dev *dev)
