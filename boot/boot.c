@@ -124,7 +124,7 @@ struct boot *boot_open(const struct conf *conf)
 	if (!r)
 		r = initrd_open(&b->initrd, conf);
 	if (!r)
-		r = cmdline_make(&b->cmdline, conf->append);
+		r = cmdline_make(&b->cmdline, conf);
 	if (r) {
 		boot_close(b);
 		return NULL;

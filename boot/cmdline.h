@@ -13,12 +13,12 @@ struct cmdline {
 };
 
 /*
- * cmdline_make() - @append, and panic=-1 unless it says panic=
+ * cmdline_make() - the append of @conf, and panic=-1 unless it says panic=
  *
- * A panic then ends the machine instead of hanging it.  -EINVAL for control
- * characters.
+ * A panic then ends the machine instead of hanging it.  The first word console=auto
+ * becomes the console that @conf gives the guest.  -EINVAL for control characters.
  */
-int cmdline_make(struct cmdline *line, const char *append) must_check;
+int cmdline_make(struct cmdline *line, const struct conf *conf) must_check;
 
 /* write it to CMDLINE_ADDR: -E2BIG if it is longer than @most bytes, the NUL not counted */
 int cmdline_write(const struct cmdline *line, struct gmem *mem, uint64_t most) must_check;

@@ -110,7 +110,8 @@ struct vdev_place {
 	gpa_t base;	     /* mmio: the registers; pci: where the BAR starts out */
 	unsigned gsi;
 	void *window; /* mmio: the page that the guest sees in place of the registers, NULL: none */
-	const void *conf; /* the device's own */
+	const void *conf;      /* the device's own */
+	struct stream *stream; /* console: the host's end */
 };
 
 static inline struct vdev *to_vdev(struct dev *dev)

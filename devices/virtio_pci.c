@@ -433,6 +433,7 @@ static uint32_t class_of(uint32_t virtio_id)
 {
 	return virtio_id == 1	? 0x020000 /* network */
 	       : virtio_id == 2 ? 0x010000 /* SCSI: storage */
+	       : virtio_id == 3 ? 0x078000 /* communication, other */
 				: 0xff0000;
 }
 

@@ -61,7 +61,7 @@ static struct dev *make_bus(struct fake *f)
 
 static struct dev *make_device(struct subject *x)
 {
-	struct vdev_place place = { .gsi = CONTRACT_GSI, .base = GUEST_MMIO };
+	struct vdev_place place = { .gsi = CONTRACT_GSI, .base = GUEST_MMIO, .stream = x->stream };
 
 	if (x->wiring == WIRE_BOARD)
 		return fake_dev(x->f, x->script->type, -1, x->script->conf(x));

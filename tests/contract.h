@@ -49,7 +49,18 @@ struct script {
 };
 
 extern const struct script *const contract_scripts[];
-extern const struct script blk_script; /* one in each scripts_TYPE.c */
+extern const struct script blk_script, rng_script, balloon_script,
+	console_script; /* one in each scripts_TYPE.c */
+
+/* the host's random numbers, as rng_script's host() sets them up: a pattern, the same each time */
+struct fake_pool {
+	bool on;
+	int fail;    /* errno of the next calls */
+	size_t most; /* at once; 0: all that is asked for */
+	unsigned calls;
+	size_t asked; /* in the last call */
+};
+extern struct fake_pool fake_pool;
 
 /* NULL if there is no script for @type */
 const struct script *contract_script(const struct dev_type *type);

@@ -166,6 +166,17 @@ bool fake_is_virtio(const struct dev *dev)
 	return dev->type->resume == vdev_resume;
 }
 
+uint64_t fake_counter(const struct dev *dev, const char *name)
+{
+	const struct field *f = NULL;
+	unsigned i = 0;
+
+	while (i < dev->counters && !(f = field_find(dev->counter[i].table, name)))
+		i++;
+	require(f);
+	return field_get(f, dev->counter[i].obj);
+}
+
 static void tick(void *arg)
 {
 	*(bool *)arg = true;

@@ -74,6 +74,8 @@ void fake_free(struct fake *f);
 struct dev *fake_dev(struct fake *f, const struct dev_type *type, int index, const void *conf);
 void fake_dev_free(struct fake *f, struct dev *dev);
 bool fake_is_virtio(const struct dev *dev);
+/* one of its counters, which has to be there */
+uint64_t fake_counter(const struct dev *dev, const char *name);
 
 /* run the loop until no device has anything to do */
 void fake_settle(struct fake *f);

@@ -235,6 +235,75 @@ START_TEST(discarding)
 }
 END_TEST
 
+static void fill_all(void)
+{
+	uint8_t buf[PAGE];
+
+	memset(buf, 0x77, sizeof(buf));
+	for (gpa_t p = 0; p < HIGH_END; p = p + PAGE == LOW ? HIGH : p + PAGE)
+		ck_assert_int_eq(gmem_write(&mem, p, buf, PAGE), 0);
+	dirty_pages();
+}
+
+static bool is_all(gpa_t page, uint8_t want)
+{
+	uint8_t buf[PAGE];
+
+	ck_assert_int_eq(gmem_read(&mem, page, buf, PAGE), 0);
+	for (unsigned i = 0; i < PAGE; i++)
+		if (buf[i] != want)
+			return false;
+	return true;
+}
+
+/* whole pages of RAM read as zero and are dirty; of anything else nothing is touched */
+START_TEST(discarding_some)
+{
+	static const struct {
+		gpa_t gpa;
+		uint64_t len;
+	} bad[] = { { 1, PAGE },
+		    { 0, PAGE - 1 },
+		    { 0, PAGE + 1 },
+		    { PAGE / 2, PAGE / 2 },
+		    { LOW - PAGE, 2 * PAGE },
+		    { LOW, PAGE },
+		    { HIGH - PAGE, 2 * PAGE },
+		    { HIGH_END - PAGE, 2 * PAGE },
+		    { HIGH_END, PAGE },
+		    { 0, UINT64_MAX - PAGE + 1 },
+		    { UINT64_MAX - PAGE + 1, PAGE },
+		    { UINT64_MAX - PAGE + 1, 2 * PAGE } };
+
+	fill_all();
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
+		ck_assert_int_eq(gmem_discard(&mem, bad[i].gpa, bad[i].len), -EFAULT);
+	ck_assert_int_eq(gmem_discard(&mem, PAGE, 0), 0);
+	ck_assert_uint_eq(dirty_pages(), 0);
+	for (gpa_t p = 0; p < HIGH_END; p = p + PAGE == LOW ? HIGH : p + PAGE)
+		ck_assert(is_all(p, 0x77));
+
+	ck_assert_int_eq(gmem_discard(&mem, PAGE, PAGE), 0);
+	ck_assert_int_eq(gmem_discard(&mem, HIGH + PAGE, 2 * PAGE), 0); /* of both slots */
+	ck_assert_uint_eq(dirty_pages(), 1 << 1 | 1 << 5 | 1 << 6);
+	ck_assert(is_all(PAGE, 0) && is_all(HIGH + PAGE, 0) && is_all(HIGH_2, 0));
+	ck_assert(is_all(0, 0x77) && is_all(2 * PAGE, 0x77) && is_all(HIGH, 0x77) &&
+		  is_all(HIGH_2 + PAGE, 0x77));
+}
+END_TEST
+
+START_TEST(back_to_the_address)
+{
+	static const gpa_t at[] = { 0, 1, LOW - 1, HIGH, HIGH_2 - 1, HIGH_2, HIGH_END - 1 };
+	struct iovec iov;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(at); i++) {
+		ck_assert_int_eq(gmem_iov(&mem, at[i], 1, &iov, 1), 1);
+		ck_assert_uint_eq(gmem_gpa(&mem, iov.iov_base), at[i]);
+	}
+}
+END_TEST
+
 START_TEST(slots_that_cannot_be)
 {
 	static const struct {
@@ -321,6 +390,8 @@ int main(void)
 	tcase_add_test(t, sixteen_bits);
 	tcase_add_test(t, loading_files);
 	tcase_add_test(t, discarding);
+	tcase_add_test(t, discarding_some);
+	tcase_add_test(t, back_to_the_address);
 	tcase_add_test(t, slots_that_cannot_be);
 	tcase_add_test(t, large_memory);
 	suite_add_tcase(s, t);

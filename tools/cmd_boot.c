@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -32,6 +33,7 @@ struct session {
 	int guest_in;  /* our end of the console's input, -1 when the machine reads stdin itself */
 	int guest_end; /* the machine's end */
 	bool escaped;  /* the last key was Ctrl-A */
+	bool resizes;  /* the guest's terminal follows ours */
 	int stop_signal;
 	double exec_us; /* processor time this process used before main() */
 };
@@ -52,6 +54,32 @@ static int connect_console(struct session *s)
 	s->guest_end = pair[1];
 	snprintf(where, sizeof(where), "fd:%d:%d", pair[1], STDOUT_FILENO);
 	return hutch_set(s->h, "console", where);
+}
+
+/* tell the guest how large this terminal is */
+static int pass_size(struct session *s)
+{
+	struct winsize ws;
+	char size[16];
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) || !ws.ws_col || !ws.ws_row)
+		return 0;
+	snprintf(size, sizeof(size), "%ux%u", ws.ws_col, ws.ws_row);
+	return hutch_set(s->h, "console-size", size);
+}
+
+/* a virtio console has the size of this terminal, unless one was given */
+static int connect_size(struct session *s)
+{
+	char device[16], size[16], where[32];
+
+	if (hutch_get(s->h, "console-device", device, sizeof(device)) || strcmp(device, "virtio") ||
+	    hutch_get(s->h, "console-size", size, sizeof(size)) || size[0] ||
+	    hutch_get(s->h, "console", where, sizeof(where)) || strcmp(where, "-") ||
+	    !isatty(STDOUT_FILENO))
+		return 0;
+	s->resizes = true;
+	return pass_size(s);
 }
 
 static int use_default_guest(struct session *s)
@@ -96,6 +124,7 @@ static int catch_signals(void)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGQUIT);
+	sigaddset(&set, SIGWINCH);
 	signal(SIGPIPE, SIG_IGN);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -156,6 +185,11 @@ static void watch(struct session *s)
 		if (p[0].revents)
 			return;
 		if (p[1].revents && read(s->signals, &info, sizeof(info)) == sizeof(info)) {
+			if (info.ssi_signo == SIGWINCH) {
+				if (s->resizes && pass_size(s))
+					s->resizes = false; /* the machine is ending */
+				continue;
+			}
 			s->stop_signal = (int)info.ssi_signo;
 			hutch_stop(s->h);
 			return;
@@ -216,7 +250,7 @@ static int boot(struct session *s, bool timing)
 {
 	int status, r;
 
-	if (use_default_guest(s) || connect_console(s)) {
+	if (use_default_guest(s) || connect_size(s) || connect_console(s)) {
 		if (*hutch_error(s->h))
 			complain("%s", hutch_error(s->h));
 		return EXIT_FAIL;

@@ -96,8 +96,9 @@ const struct field conf_fields[] = {
 	      .help = "Linux kernel: bzImage, or ELF with a PVH or 64-bit entry"),
 	F_LIST(struct conf, initrd, initrds, path_fields, .arg = "FILE",
 	       .help = "initial file system; more than one are joined, later files win"),
-	F_STR(struct conf, append, .arg = "TEXT", .dflt = "console=ttyS0 loglevel=3",
-	      .help = "kernel command line; panic=-1 is added unless TEXT says panic="),
+	F_STR(struct conf, append, .arg = "TEXT", .dflt = "console=auto loglevel=3",
+	      .help = "kernel command line; console=auto becomes what --console-device gives the "
+		      "guest (ttyS0, hvc0), and panic=-1 is added unless TEXT says panic="),
 	F_SIZE(struct conf, memory, 2 * MiB, 16ULL << 40, .arg = "SIZE", .dflt = "512M",
 	       .help = "guest memory, as in 512M or 4G"),
 	F_RANGE(struct conf, cpus, 1, CONF_CPUS, .arg = "N", .dflt = "1", .help = "virtual CPUs"),
@@ -142,8 +143,59 @@ int conf_set(struct conf *conf, const char *what, const char *key, const char *v
 	return field_set(conf_fields, what, key, value, conf);
 }
 
+static bool parse_length(const char **p, uint16_t *ret)
+{
+	unsigned v = 0;
+	const char *s = *p;
+
+	for (; *s >= '0' && *s <= '9' && v <= UINT16_MAX; s++)
+		v = v * 10 + (unsigned)(*s - '0');
+	if (s == *p || !v || v > UINT16_MAX)
+		return false;
+	*p = s;
+	*ret = (uint16_t)v;
+	return true;
+}
+
+int conf_console_size(const char *text, uint16_t *ret_cols, uint16_t *ret_rows)
+{
+	uint16_t cols = 0, rows = 0;
+	const char *p = text;
+
+	if (*text && (!parse_length(&p, &cols) || *p++ != 'x' || !parse_length(&p, &rows) || *p))
+		return err(-EINVAL,
+			   "console_size: '%s' is no size; write COLUMNSxROWS, as in 80x25", text);
+	*ret_cols = cols;
+	*ret_rows = rows;
+	return 0;
+}
+
+static int check_console(const struct conf *conf)
+{
+	uint16_t cols, rows;
+	int r = conf_console_size(conf->console_size, &cols, &rows);
+
+	if (!r && cols && conf->console_device != CONSOLE_VIRTIO)
+		r = err(-EINVAL, "console_size: a serial port has no size; add "
+				 "--console-device virtio");
+	return r;
+}
+
+static int check_balloon(const struct conf *conf)
+{
+	char size[32], memory[32];
+
+	if (!conf->balloons || conf->balloon[0].size <= conf->memory)
+		return 0;
+	size_print(conf->balloon[0].size, size, sizeof(size));
+	size_print(conf->memory, memory, sizeof(memory));
+	return err(-EINVAL, "balloon: %s is more than the machine's memory of %s", size, memory);
+}
+
 int conf_check(const struct conf *conf)
 {
+	int r;
+
 	if (!conf->kernel[0])
 		return err(-EINVAL, "kernel: none is given; name one with --kernel FILE");
 	for (unsigned i = 0; i < conf->disks; i++) {
@@ -161,5 +213,6 @@ int conf_check(const struct conf *conf)
 	for (unsigned i = 0; i < conf->initrds; i++)
 		if (!conf->initrd[i].path[0])
 			return err(-EINVAL, "initrd: a path is missing; write --initrd FILE");
-	return 0;
+	r = check_balloon(conf);
+	return r ? r : check_console(conf);
 }

@@ -118,6 +118,13 @@ int conf_load(struct conf *conf, const char *path) must_check;
 /* the same over bytes in memory; @name stands in the messages */
 int conf_load_text(struct conf *conf, const char *name, const void *text, size_t len) must_check;
 
+/*
+ * conf_console_size() - "100x30" into columns and rows, "" is 0 and 0: not known
+ *
+ * -EINVAL with a message.
+ */
+int conf_console_size(const char *text, uint16_t *ret_cols, uint16_t *ret_rows) must_check;
+
 /* conf_check() - what can be refused without touching the host: -EINVAL */
 int conf_check(const struct conf *conf) must_check;
 

@@ -265,6 +265,42 @@ int gmem_st16(struct gmem *mem, gpa_t gpa, uint16_t v)
 	return 0;
 }
 
+/* the backing is anonymous memory: a page that is dropped reads as zero when it is touched again */
+static int drop_pages(uint8_t *hva, uint64_t len)
+{
+	return madvise(hva, len, MADV_DONTNEED) ? -errno : 0;
+}
+
+int gmem_discard(struct gmem *mem, gpa_t gpa, uint64_t len)
+{
+	uint8_t *hva;
+	uint64_t n;
+	int r;
+
+	if (gpa % GMEM_PAGE || len % GMEM_PAGE || !gmem_is_ram(mem, gpa, len))
+		return -EFAULT;
+	for (; len; gpa += n, len -= n) {
+		n = piece(mem, gpa, len, &hva);
+		r = drop_pages(hva, n);
+		if (r)
+			return r;
+		gmem_dirty(mem, hva, n);
+	}
+	return 0;
+}
+
+gpa_t gmem_gpa(const struct gmem *mem, const void *p)
+{
+	for (unsigned i = 0; i < mem->n; i++) {
+		const struct gmem_slot *s = &mem->slot[i];
+		uintptr_t off = (uintptr_t)p - (uintptr_t)s->hva;
+
+		if ((uintptr_t)p >= (uintptr_t)s->hva && off < s->len)
+			return s->gpa + off;
+	}
+	BUG_ON(1);
+}
+
 void gmem_discard_all(struct gmem *mem)
 {
 	for (unsigned i = 0; i < mem->n; i++) {

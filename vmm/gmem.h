@@ -56,6 +56,23 @@ int gmem_st16(struct gmem *mem, gpa_t gpa, uint16_t v) must_check;
 /* is the whole range RAM? */
 bool gmem_is_ram(const struct gmem *mem, gpa_t gpa, uint64_t len);
 
+/*
+ * gmem_discard() - give the pages of [@gpa, @gpa + @len) back to the host
+ *
+ * For a device whose guest gave them up (balloon); vCPUs may run.  They read as
+ * zero and cost nothing until something is stored to them again.  That is a
+ * change of content by the VMM, so they are marked dirty like any other: else
+ * what a snapshot chain keeps of them would be the old bytes, which the guest
+ * may have been promised to never see again.  A page that is saved as zeroes
+ * costs a snapshot next to nothing.
+ * -EFAULT if it is not whole pages of RAM, and nothing is touched; -errno of
+ * the host where a backing cannot give them up, and what lies behind is as it was.
+ */
+int gmem_discard(struct gmem *mem, gpa_t gpa, uint64_t len) must_check;
+
+/* gmem_gpa() - where the guest has the byte that an iovec of gmem_iov() begins with */
+gpa_t gmem_gpa(const struct gmem *mem, const void *p);
+
 /* every page reads as zero again and costs nothing, as after gmem_add(); no vCPU may run */
 void gmem_discard_all(struct gmem *mem);
 

@@ -215,6 +215,13 @@ void stream_put(struct stream *s, const uint8_t *buf, size_t len)
 		loop_call(s->loop, &s->flush);
 }
 
+void stream_drop(struct stream *s, size_t len)
+{
+	pthread_mutex_lock(&s->lock);
+	s->dropped += len;
+	pthread_mutex_unlock(&s->lock);
+}
+
 void stream_room(struct stream *s)
 {
 	loop_call(s->loop, &s->refill);

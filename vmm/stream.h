@@ -40,6 +40,9 @@ void stream_watch(struct stream *s, void (*line)(void *arg, const char *text), v
 void stream_put(struct stream *s, const uint8_t *buf, size_t len); /* any thread; never blocks */
 void stream_room(struct stream *s); /* the device has room for input again; any thread */
 
+/* @len bytes of output that the device itself leaves out; any thread */
+void stream_drop(struct stream *s, size_t len);
+
 /* wait, at most @timeout_ns, until all output is written */
 void stream_flush(struct stream *s, uint64_t timeout_ns);
 uint64_t stream_dropped(struct stream *s);

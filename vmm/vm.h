@@ -56,7 +56,8 @@ struct vm {
 	uint8_t *windows; /* what virtio-mmio devices show, one page each; NULL: KVM does not map
 			     them */
 	struct loop *loop;
-	struct stream *console;
+	struct stream *console; /* of the guest's console, whichever device that is */
+	struct stream *no_console; /* of the serial port, when it is not the console */
 	struct boot *boot;
 	struct board board;
 	struct boot_entry entry;

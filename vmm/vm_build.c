@@ -27,7 +27,7 @@ _Static_assert(VIRTIO_MMIO_SIZE == VIRTIO_MMIO_WINDOW, "a device's registers fil
 
 static unsigned virtio_devices(const struct conf *conf)
 {
-	return conf->disks;
+	return conf->disks + conf->rng + conf->balloons + (conf->console_device == CONSOLE_VIRTIO);
 }
 
 static int board_virtio(const struct conf *conf, struct board *b)
@@ -103,6 +103,13 @@ static int make_host_side(struct vm *vm)
 	if (!vm->console)
 		return -EINVAL;
 	stream_watch(vm->console, watch_console, vm);
+	if (vm->conf->console_device == CONSOLE_SERIAL)
+		return 0;
+	/* a kernel may speak there before its virtio driver is loaded */
+	vm->no_console = stream_new(vm->loop, "none");
+	if (!vm->no_console)
+		return -ENOMEM;
+	stream_watch(vm->no_console, watch_console, vm);
 	return 0;
 }
 
@@ -220,7 +227,7 @@ static int make_board_devices(struct vm *vm)
 {
 	const struct dev_place serial = { .base = PORT_COM1,
 					  .gsi = GSI_COM1,
-					  .stream = vm->console };
+					  .stream = vm->no_console ? vm->no_console : vm->console };
 	const struct dev_place rtc = { .base = PORT_RTC, .gsi = GSI_RTC };
 	const struct dev_place i8042 = { .base = I8042_PORT };
 	const struct dev_place pm[2] = { { .base = PORT_PM1_EVT, .gsi = GSI_SCI },
@@ -240,7 +247,7 @@ static int make_board_devices(struct vm *vm)
 static int make_virtio(struct vm *vm, const struct dev_type *type, int index, struct pci_bus *pci,
 		       unsigned n, const void *conf)
 {
-	struct vdev_place place = { .pci = pci, .conf = conf };
+	struct vdev_place place = { .pci = pci, .conf = conf, .stream = vm->console };
 
 	if (pci) {
 		place.slot = PCI_SLOT_FIRST + n;
@@ -274,6 +281,12 @@ static int make_devices(struct vm *vm)
 	}
 	for (unsigned i = 0; !r && i < vm->conf->disks; i++)
 		r = make_virtio(vm, &blk_type, (int)i, pci, n++, &vm->conf->disk[i]);
+	if (!r && vm->conf->rng)
+		r = make_virtio(vm, &rng_type, -1, pci, n++, NULL);
+	if (!r && vm->conf->balloons)
+		r = make_virtio(vm, &balloon_type, -1, pci, n++, &vm->conf->balloon[0]);
+	if (!r && vm->conf->console_device == CONSOLE_VIRTIO)
+		r = make_virtio(vm, &console_type, -1, pci, n++, vm->conf->console_size);
 	return r;
 }
 
@@ -329,6 +342,7 @@ void vm_unbuild(struct vm *vm)
 	while (vm->devs)
 		dev_free(vm->dev[--vm->devs]);
 	stream_free(vm->console);
+	stream_free(vm->no_console);
 	loop_call_cancel(vm->loop, &vm->on_event);
 	kvm_close(&vm->kvm);
 	if (vm->windows)

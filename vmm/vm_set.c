@@ -105,6 +105,8 @@ int vm_set(struct vm *vm, const char *key, const char *value)
 		dev = find_dev(vm, name);
 	}
 	if (!r)
+		r = conf_check(to); /* what may not be from the start may not become so */
+	if (!r)
 		r = dev ? dev_configure(dev, field_at(f, to, i))
 			: err(-EINVAL, "%s: the machine has no such device", key);
 	if (!r)
