@@ -8,7 +8,10 @@
  * 2. Input stays in the host's pipe or terminal until the guest has buffers
  *    for it, so none is lost while it has none, is paused, or is saved.  How
  *    much room there is, is asked of the ring each time and not remembered.
- * 3. The size of the terminal is state: what the guest was told last.
+ * 3. The size of the terminal is state: what the guest was told last.  Linux
+ *    looks at it only when told that it changed, and forgets that if its port is
+ *    not there yet; when it is, no message says.  So it is told again with its
+ *    1st, 2nd, 4th ... TELL_LAST-th kick for output.
  */
 #include <endian.h>
 #include <linux/virtio_console.h>
@@ -24,14 +27,17 @@
 #define CHUNK	   4096
 #define KICK_BYTES (64U << 10)
 #define KICK_MOST  64
+#define TELL_LAST  64
 
 struct console_state {
 	uint16_t cols, rows;
+	uint32_t kicks; /* for output, up to TELL_LAST */
 };
 
 static const struct field console_fields[] = {
 	F_UINT(struct console_state, cols),
 	F_UINT(struct console_state, rows),
+	F_RANGE(struct console_state, kicks, 0, TELL_LAST),
 	F_END,
 };
 
@@ -75,6 +81,15 @@ static uint32_t send(struct console *c, const struct vq_buf *b)
 	return done;
 }
 
+static void tell_size(struct console *c)
+{
+	if (c->s.kicks == TELL_LAST || !c->s.cols)
+		return;
+	c->s.kicks++;
+	if (is_pow2(c->s.kicks))
+		vdev_config_changed(&c->v);
+}
+
 static void send_all(struct console *c)
 {
 	unsigned bytes = 0, n = 0;
@@ -87,6 +102,8 @@ static void send_all(struct console *c)
 	}
 	if (bytes >= KICK_BYTES || n == KICK_MOST)
 		vdev_notify(&c->v, TX); /* the rest after a look at everything else */
+	if (n)
+		tell_size(c);
 	vq_notify(&c->v, TX);
 }
 
@@ -150,6 +167,11 @@ static void input(void *arg, const uint8_t *buf, size_t len)
 
 static const struct stream_ops stream_ops = { .room = room, .input = input };
 
+static void reset(struct vdev *v)
+{
+	container_of(v, struct console, v)->s.kicks = 0;
+}
+
 static size_t config(struct vdev *v, const void **ret)
 {
 	struct console *c = container_of(v, struct console, v);
@@ -167,6 +189,7 @@ static const struct vdev_type console_vtype = {
 	.id = 3,
 	.features = 1ULL << VIRTIO_CONSOLE_F_SIZE,
 	.kick = kick,
+	.reset = reset,
 	.config = config,
 };
 
@@ -174,7 +197,7 @@ static const struct vdev_type console_vtype = {
 static int console_configure(struct dev *dev, const void *conf)
 {
 	struct console *c = container_of(to_vdev(dev), struct console, v);
-	struct console_state s = { 0, 0 };
+	struct console_state s = c->s;
 	int r = conf_console_size(conf, &s.cols, &s.rows);
 
 	if (r || (s.cols == c->s.cols && s.rows == c->s.rows))

@@ -354,6 +354,22 @@ START_TEST(the_size)
 }
 END_TEST
 
+/* a driver that only looks when told is told, more than once, and not for ever */
+START_TEST(the_size_is_told)
+{
+	struct subject *x = new_console(_i);
+	const uint64_t *told = &to_vdev(x->dev)->count.config_interrupts;
+
+	for (unsigned i = 1; i < 300; i++) {
+		uint64_t before = *told;
+
+		say(x, (struct guest_buf[]){ { GUEST_DATA, 1, false } }, 1);
+		ck_assert_uint_eq(*told - before, i <= 64 && !(i & (i - 1)));
+	}
+	subject_free(x);
+}
+END_TEST
+
 START_TEST(what_it_says_it_is)
 {
 	struct subject *x = new_console(_i);
@@ -386,6 +402,7 @@ int main(void)
 	tcase_add_loop_test(t, a_fast_guest, 0, n);
 	tcase_add_loop_test(t, no_room, 0, n);
 	tcase_add_loop_test(t, the_size, 0, n);
+	tcase_add_loop_test(t, the_size_is_told, 0, n);
 	tcase_add_loop_test(t, what_it_says_it_is, 0, n);
 	suite_add_tcase(s, t);
 	return suite_run(s);
