@@ -184,15 +184,15 @@ static ssize_t sock_recv(struct net_back *b, struct virtio_net_hdr_v1 *hdr, stru
 
 	/* what comes meanwhile epoll tells of */
 	if (!len) {
-		r = s->dry ? -EAGAIN : fill(s);
-		if (r == -EAGAIN)
-			s->dry = false;
+		r = s->dry ? 0 : fill(s);
 		if (r)
 			return r;
 		len = whole_frame(s);
 	}
-	if (len <= 0)
+	if (len <= 0) {
+		s->dry = false;
 		return len ? len : -EAGAIN;
+	}
 	*hdr = (struct virtio_net_hdr_v1){ .flags = 0 };
 	from = s->in + s->in_at + LENGTH;
 	left = (size_t)len;

@@ -112,23 +112,16 @@ static int open_tun(const char *name, const char *tap)
 		   name, tap, strerror(errno));
 }
 
-/* the interface's own flags, 0 if it is no tun or tap */
-static unsigned flags_of(const char *tap)
+static bool attaches(int fd, const char *tap, int flags)
 {
-	cleanup_fd int fd = -1;
-	char path[64], text[16] = "";
+	struct ifreq req = { .ifr_flags = (short)flags };
 
-	snprintf(path, sizeof(path), "/sys/class/net/%s/tun_flags", tap);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, text, sizeof(text) - 1) <= 0)
-		return 0;
-	return (unsigned)strtoul(text, NULL, 16);
+	return !str_copy(req.ifr_name, sizeof(req.ifr_name), tap) && !ioctl(fd, TUNSETIFF, &req);
 }
 
-static int explain(const char *name, const char *tap, int error)
+/* @fd is not needed any more */
+static int explain(int fd, const char *name, const char *tap, int error)
 {
-	unsigned flags = flags_of(tap);
-
 	switch (error) {
 	case EBUSY:
 		return err(-error, "%s: tap %s: is in use by another machine or program", name,
@@ -139,14 +132,17 @@ static int explain(const char *name, const char *tap, int error)
 			   "ip tuntap add %s mode tap user USER",
 			   name, tap, tap);
 	case EINVAL:
-		if (flags & IFF_MULTI_QUEUE)
+		/* there is something of this name; of which kind tells what it lets us do */
+		if (attaches(fd, tap, IFF_TAP | IFF_NO_PI | IFF_MULTI_QUEUE))
 			return err(-error,
 				   "%s: tap %s: was made for several queues; make it anew without "
 				   "multi_queue",
 				   name, tap);
 		return err(-error, "%s: tap %s: %s; as root: ip tuntap add NAME mode tap user USER",
 			   name, tap,
-			   flags & IFF_TUN ? "is a tun, which has no frames" : "is no tap");
+			   attaches(fd, tap, IFF_TUN | IFF_NO_PI)
+				   ? "is a tun, which carries no frames"
+				   : "is an interface of another kind");
 	default:
 		return err(-error, "%s: tap %s: %s", name, tap, strerror(error));
 	}
@@ -160,7 +156,7 @@ static int attach(int fd, const char *name, const struct conf_net *conf)
 	if (str_copy(req.ifr_name, sizeof(req.ifr_name), conf->tap))
 		return err(-EINVAL, "%s: tap '%s': the name is too long", name, conf->tap);
 	if (ioctl(fd, TUNSETIFF, &req))
-		return explain(name, conf->tap, errno);
+		return explain(fd, name, conf->tap, errno);
 	if (ioctl(fd, TUNSETVNETHDRSZ, &size) || ioctl(fd, TUNSETOFFLOAD, 0))
 		return err(-errno, "%s: tap %s: no headers of %d bytes: %s", name, conf->tap, size,
 			   strerror(errno));
