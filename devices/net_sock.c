@@ -254,7 +254,9 @@ static int connect_back(struct net_sock *s, struct loop *loop, const struct conf
 
 	if (conf->socket[0])
 		return s->b.fd = connect_to(s->b.name, conf->socket);
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair))
+	/* passt finishes a frame it has begun with a call that must wait, so its end is to block;
+	 * no call of ours does */
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return err(-errno, "%s: socket pair: %s", s->b.name, strerror(errno));
 	s->b.fd = pair[0];
 	r = net_passt_start(loop, s->b.name, conf->mtu, pair[1], &s->passt);

@@ -156,7 +156,7 @@ tap() {
 
 ours() { # processes called $1 in this network namespace
 	for p in /proc/[0-9]*; do
-		[ "$(readlink "$p/ns/net")" = "$(readlink /proc/self/ns/net)" ] && grep -qs "^$1" "$p/comm" && echo "${p#/proc/}"
+		[ "$(readlink "$p/ns/net")" = "$(readlink /proc/self/ns/net)" ] && grep -qs "^$1\(\.avx2\)*$" "$p/comm" && echo "${p#/proc/}"
 	done
 }
 
@@ -188,15 +188,16 @@ user() {
 		fi
 	}
 	[ -z "$(ours passt)" ] && echo "ok no passt is left" || echo "not ok no passt is left"
-	guest "killed" dhcp --net user </dev/null
-	while [ -z "$(ours passt)" ] && kill -0 $pid 2>/dev/null; do sleep 0.2; done
-	kill -9 "$(ours hutch | tail -n 1)"
+	guest "no passt is left by a kill -9" dhcp --net user <<-EOT
+		echo up; sleep 100
+	EOT
+	await '^up' && kill -9 $(ours hutch) || bad "$name" "it did not come up"
 	wait $pid 2>/dev/null
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
 		[ -z "$(ours passt)" ] && break
 		sleep 0.5
 	done
-	[ -z "$(ours passt)" ] && echo "ok no passt is left by a kill -9" || echo "not ok no passt is left by a kill -9"
+	[ -z "$(ours passt)" ] && echo "ok $name" || echo "not ok $name"
 }
 
 [ $# -gt 0 ] || set -- tap user
