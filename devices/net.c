@@ -118,6 +118,7 @@ void net_lost(struct net *n, int error)
 	loop_fd_del(n->v.dev.m->loop, &n->h);
 	n->back = NULL;
 	n->rx.waits = 0;
+	back->lost = true;
 	back->ops->close(back);
 	update_link(n);
 }

@@ -67,6 +67,7 @@ struct net_back {
 	unsigned batch;	  /* frames send() can use at once, up to NET_BATCH */
 	bool blocked;	  /* send() waits for EPOLLOUT */
 	bool holds;	  /* recv() has frames that epoll does not know of */
+	bool lost;	  /* it ended by itself, before close() */
 	bool offloads;
 	struct net_counters *count;
 };

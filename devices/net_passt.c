@@ -57,18 +57,13 @@ static void reap(struct net_passt *p, siginfo_t *ret)
 	p->h.fd = -1;
 }
 
+/* nobody waits for it, and it is no zombie; the card hears of it from its socket */
 static void on_end(void *arg, uint32_t events)
 {
-	struct net_passt *p = arg;
-	siginfo_t info = { .si_code = 0 };
-	char words[512];
+	siginfo_t info;
 
 	(void)events;
-	reap(p, &info);
-	last_words(p, words, sizeof(words));
-	log_warn("%s: its passt has ended (%s %d)%s%s", p->name,
-		 info.si_code == CLD_EXITED ? "status" : "signal", info.si_status,
-		 words[0] ? ": " : "", words);
+	reap(arg, &info);
 }
 
 static int spawn(struct net_passt *p, char *const *argv, int fd)
@@ -156,15 +151,16 @@ int net_passt_start(struct loop *loop, const char *name, unsigned mtu, int fd,
 	*p = (struct net_passt){ .name = name, .loop = loop, .said = -1, .h.fd = -1 };
 	r = start(p, mtu, fd);
 	if (r) {
-		net_passt_end(p);
+		net_passt_end(p, false);
 		return r;
 	}
 	*ret = p;
 	return 0;
 }
 
-void net_passt_end(struct net_passt *p)
+void net_passt_end(struct net_passt *p, bool lost)
 {
+	char words[512];
 	siginfo_t info;
 
 	if (!p)
@@ -175,6 +171,9 @@ void net_passt_end(struct net_passt *p)
 		pidfd_send_signal(p->h.fd, SIGKILL, NULL, 0);
 		reap(p, &info);
 	}
+	last_words(p, words, sizeof(words));
+	if (lost && words[0])
+		log_warn("%s: passt said: %s", p->name, words);
 	cleanup_close(&p->said);
 	free(p);
 }

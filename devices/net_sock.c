@@ -213,7 +213,7 @@ static void sock_close(struct net_back *b)
 	struct net_sock *s = to_sock(b);
 
 	close(b->fd); /* which ends a passt of ours, too */
-	net_passt_end(s->passt);
+	net_passt_end(s->passt, b->lost);
 	free(s);
 }
 

@@ -182,7 +182,7 @@ void vq_push_all(struct vdev *v, unsigned q, const struct vq_done *d, unsigned n
 
 	for (unsigned i = 0; i < n; i++)
 		put_back(v);
-	if (!vdev_is_live(v))
+	if (!n || !vdev_is_live(v))
 		return; /* broken meanwhile: the rings are not trusted any more */
 	for (unsigned i = 0; i < n; i++) {
 		struct vring_used_elem u = { htole32(d[i].head), htole32(d[i].written) };

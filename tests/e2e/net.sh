@@ -94,8 +94,22 @@ sink() {
 	sink=$!
 }
 
+# what the guest at this address serves is to be what it got; then tell it
+fetch() { # ADDRESS
+	sink=
+	await "^$sum" || return
+	for _ in 1 2 3 4 5; do
+		busybox wget -q -O "$tmp/up" "http://$1/d" 2>/dev/null && break
+		sleep 0.5
+	done
+	for _ in 1 2 3 4 5; do
+		echo done | busybox nc "$1" 9000 2>/dev/null && break
+		sleep 0.5
+	done
+}
+
 check_up() {
-	wait $sink
+	[ -z "$sink" ] || wait "$sink"
 	[ "$(md5sum <"$tmp/up" | cut -d' ' -f1)" = "$sum" ] && return
 	bad "$name" "$(wc -c <"$tmp/up") bytes came from the guest, not those it was sent"
 	return 1
@@ -108,13 +122,13 @@ tap() {
 	ip addr add 10.77.0.1/24 dev hutch0
 	ip link set hutch0 up
 	serve 10.77.0.1
-	sink
 	guest "TCP over tap, mmio, offloads" 10.77.0.2/24::10.77.0.1 --net tap=hutch0,mac=02:00:00:00:07:01 <<-EOT
 		cat /sys/class/net/eth0/address
 		ping -c 2 -W 5 10.77.0.1 >/dev/null && echo pong
 		wget -q -O /d http://10.77.0.1:8080/data; md5sum </d
-		nc 10.77.0.1 9000 </d
-		echo sent
+		httpd -h /
+		nc -l -p 9000 </dev/null
+		echo fetched
 		while [ \$(cat /sys/class/net/eth0/carrier) = 1 ]; do sleep 0.1; done
 		echo carrier lost
 		while [ \$(cat /sys/class/net/eth0/carrier) = 0 ]; do sleep 0.1; done
@@ -122,7 +136,8 @@ tap() {
 		ping -c 2 -W 5 10.77.0.1 >/dev/null && echo pong again
 		ip route
 	EOT
-	if await '^sent'; then
+	fetch 10.77.0.2
+	if await '^fetched'; then
 		$hutch inspect "e2e-net.$$" --json >"$tmp/tree.json"
 		$hutch set "e2e-net.$$" net@0=link=no || bad "link=no" "hutch set failed"
 		await '^carrier lost' && $hutch set "e2e-net.$$" net@0=link=yes
@@ -136,15 +151,16 @@ tap() {
 	else
 		bad "large frames" "${bytes:-0} bytes in ${tx:-0} frames out, 6 MB in ${rx:-0} in"
 	fi
-	sink
 	guest "TCP over tap, pci, no offloads, kernel's ip=" 10.77.0.3::10.77.0.1:255.255.255.0:box:eth0:off \
 		--transport pci --net tap=hutch0,offload=no,mtu=1400 <<-EOT
 		hostname
 		cat /sys/class/net/eth0/mtu
 		wget -q -O /d http://10.77.0.1:8080/data; md5sum </d
-		nc 10.77.0.1 9000 </d
+		httpd -h /
+		nc -l -p 9000 </dev/null
 		ip addr show eth0
 	EOT
+	fetch 10.77.0.3
 	wait_guest '^box$' '^1400$' "^$sum" '10.77.0.3/24' && check_up && echo "ok $name"
 	if $hutch boot --kernel build/guest/vmlinuz --net tap=lo 2>"$tmp/err" >"$tmp/raw" </dev/null; then
 		bad "an interface that is no tap" "it boots"
