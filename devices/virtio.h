@@ -37,6 +37,12 @@ struct vq_buf {
 	struct iovec iov[VQ_IOV_MAX];
 };
 
+/* a buffer to be given back, without its pieces */
+struct vq_done {
+	uint16_t head;
+	uint32_t written;
+};
+
 struct vdev_state {
 	uint64_t driver_features;
 	uint32_t feature_sel, driver_feature_sel; /* which 32 bits the registers show */
@@ -140,6 +146,8 @@ bool vq_pop(struct vdev *v, unsigned q, struct vq_buf *b) must_check;
 /* vq_push() - return @b with @written bytes of its in part filled; vq_notify() after the last one
  */
 void vq_push(struct vdev *v, unsigned q, struct vq_buf *b, uint32_t written);
+/* the same for one thing in @n buffers: the driver sees all of them used at once, or none yet */
+void vq_push_all(struct vdev *v, unsigned q, const struct vq_done *d, unsigned n);
 void vq_notify(struct vdev *v, unsigned q);
 /* vq_unpop() - the @n buffers popped last were not used: they are back in the ring, to be popped
  * again */

@@ -176,21 +176,35 @@ void vq_unpop(struct vdev *v, unsigned q, unsigned n)
 		put_back(v);
 }
 
-void vq_push(struct vdev *v, unsigned q, struct vq_buf *b, uint32_t written)
+void vq_push_all(struct vdev *v, unsigned q, const struct vq_done *d, unsigned n)
 {
 	struct vq_state *s = &v->s.vq[q];
-	struct vring_used_elem u = { htole32(b->head), htole32(written) };
 
-	BUG_ON(written > b->in_len);
-	put_back(v);
-	if (!vdev_is_live(v))
+	for (unsigned i = 0; i < n; i++)
+		put_back(v);
+	if (!n || !vdev_is_live(v))
 		return; /* broken meanwhile: the rings are not trusted any more */
-	if (gmem_write(v->dev.m->mem, USED_RING(s, s->next_used), &u, sizeof(u)) ||
-	    gmem_st16(v->dev.m->mem, USED_IDX(s), (uint16_t)(s->next_used + 1))) {
+	for (unsigned i = 0; i < n; i++) {
+		struct vring_used_elem u = { htole32(d[i].head), htole32(d[i].written) };
+
+		if (gmem_write(v->dev.m->mem, USED_RING(s, s->next_used + i), &u, sizeof(u))) {
+			vdev_broken(v, "a used ring outside memory");
+			return;
+		}
+	}
+	if (gmem_st16(v->dev.m->mem, USED_IDX(s), (uint16_t)(s->next_used + n))) {
 		vdev_broken(v, "a used ring outside memory");
 		return;
 	}
-	s->next_used++;
+	s->next_used += (uint16_t)n;
+}
+
+void vq_push(struct vdev *v, unsigned q, struct vq_buf *b, uint32_t written)
+{
+	const struct vq_done d = { b->head, written };
+
+	BUG_ON(written > b->in_len);
+	vq_push_all(v, q, &d, 1);
 }
 
 /* does the driver want to hear of the buffers pushed since it was last told? */

@@ -333,7 +333,6 @@ static const struct script pci_script = {
 };
 
 const struct script *const contract_scripts[] = {
-	&serial_script,	 &rtc_script,	  &i8042_script, &acpi_script,
-	&pvpanic_script, &pci_script,	  &blk_script,	 &rng_script,
-	&balloon_script, &console_script, NULL,
+	&serial_script, &rtc_script, &i8042_script, &acpi_script,    &pvpanic_script, &pci_script,
+	&blk_script,	&net_script, &rng_script,   &balloon_script, &console_script, NULL,
 };

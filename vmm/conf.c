@@ -1,3 +1,5 @@
+#include <strings.h>
+
 #include "conf.h"
 
 static const char *const boot_names[] = { "auto", "bzimage", "elf", "pvh", NULL };
@@ -192,27 +194,132 @@ static int check_balloon(const struct conf *conf)
 	return err(-EINVAL, "balloon: %s is more than the machine's memory of %s", size, memory);
 }
 
-int conf_check(const struct conf *conf)
+int conf_mac(const char *what, const char *text, uint8_t ret[6])
 {
-	int r;
+	static const char hex[] = "0123456789abcdef";
+	uint8_t mac[6] = { 0 };
+	unsigned sum = 0;
+	bool bad = strlen(text) != 17;
 
-	if (!conf->kernel[0])
-		return err(-EINVAL, "kernel: none is given; name one with --kernel FILE");
+	for (unsigned i = 0; i < 17 && !bad; i++) {
+		char c = text[i] >= 'A' && text[i] <= 'F' ? (char)(text[i] | 0x20) : text[i];
+		const char *digit = strchr(hex, c);
+
+		if (i % 3 == 2)
+			bad = c != ':';
+		else if (!digit)
+			bad = true;
+		else
+			mac[i / 3] = (uint8_t)(mac[i / 3] << 4 | (digit - hex));
+	}
+	if (bad)
+		return err(-EINVAL,
+			   "%s: mac '%s' is no hardware address; write six bytes as in "
+			   "02:00:00:00:00:01",
+			   what, text);
+	for (unsigned i = 0; i < 6; i++)
+		sum |= mac[i];
+	if (mac[0] & 1 || !sum)
+		return err(-EINVAL,
+			   "%s: mac '%s' is %s and cannot be one card's; the first byte has to be "
+			   "even, as in 02:00:00:00:00:01",
+			   what, text, sum ? "a group's address" : "no address");
+	memcpy(ret, mac, sizeof(mac));
+	return 0;
+}
+
+static int check_net(const struct conf_net *net, const char *what)
+{
+	uint8_t mac[6];
+
+	if (net->mode == NET_NONE)
+		return 0;
+	if (net->mode == NET_TAP && net->socket[0])
+		return err(-EINVAL,
+			   "%s: socket=%s is for mode user; write user,socket=%s, or a tap alone",
+			   what, net->socket, net->socket);
+	if (net->mode == NET_TAP && !net->tap[0])
+		return err(-EINVAL,
+			   "%s: the name of a tap interface is missing; write --net tap=NAME, or "
+			   "--net user",
+			   what);
+	if (net->mode == NET_USER && net->tap[0])
+		return err(-EINVAL, "%s: tap=%s and mode user exclude each other; give one", what,
+			   net->tap);
+	if (net->mtu && net->mtu < CONF_MTU_MIN)
+		return err(-EINVAL, "%s: mtu=%u is too small; IPv4 needs %d", what, net->mtu,
+			   CONF_MTU_MIN);
+	return net->mac[0] ? conf_mac(what, net->mac, mac) : 0;
+}
+
+static int check_nets(const struct conf *conf)
+{
+	char what[16];
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < conf->nets; i++) {
+		const struct conf_net *a = &conf->net[i];
+
+		snprintf(what, sizeof(what), "net %u", i);
+		r = check_net(a, what);
+		for (unsigned j = 0; !r && j < i; j++) {
+			const struct conf_net *b = &conf->net[j];
+
+			if (a->mode == NET_NONE || b->mode == NET_NONE)
+				continue;
+			if (a->mode == NET_TAP && b->mode == NET_TAP && !strcmp(a->tap, b->tap))
+				r = err(-EINVAL,
+					"%s: tap=%s is given twice; each card needs its own", what,
+					a->tap);
+			else if (a->mac[0] && !strcasecmp(a->mac, b->mac))
+				r = err(-EINVAL,
+					"%s: mac=%s is given twice; each card needs its own", what,
+					a->mac);
+		}
+	}
+	return r;
+}
+
+static bool is_written(const struct conf_disk *disk)
+{
+	return !disk->ro && disk->format == FORMAT_RAW && !disk->overlay[0];
+}
+
+static int check_disks(const struct conf *conf)
+{
 	for (unsigned i = 0; i < conf->disks; i++) {
-		if (!conf->disk[i].path[0])
+		const struct conf_disk *d = &conf->disk[i];
+
+		if (!d->path[0])
 			return err(-EINVAL, "disk %u: a path is missing; write --disk PATH[,ro]",
 				   i);
 		for (unsigned j = 0; j < i; j++)
-			if (!strcmp(conf->disk[i].path, conf->disk[j].path) &&
-			    !(conf->disk[i].ro && conf->disk[j].ro))
+			if (!strcmp(d->path, conf->disk[j].path) &&
+			    (is_written(d) || is_written(&conf->disk[j])))
 				return err(-EINVAL,
 					   "disk %s: is given twice and may be written; give it "
-					   "once, or ro both times",
-					   conf->disk[i].path);
+					   "once, or ro or format=cow both times",
+					   d->path);
 	}
+	return 0;
+}
+
+int conf_check(const struct conf *conf)
+{
+	static int (*const checks[])(const struct conf *conf) = {
+		check_disks,
+		check_nets,
+		check_balloon,
+		check_console,
+	};
+	int r = 0;
+
+	if (!conf->kernel[0])
+		return err(-EINVAL, "kernel: none is given; name one with --kernel FILE");
 	for (unsigned i = 0; i < conf->initrds; i++)
 		if (!conf->initrd[i].path[0])
 			return err(-EINVAL, "initrd: a path is missing; write --initrd FILE");
-	r = check_balloon(conf);
-	return r ? r : check_console(conf);
+	for (unsigned i = 0; !r && i < ARRAY_SIZE(checks); i++)
+		r = checks[i](conf);
+	return r;
 }

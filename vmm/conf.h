@@ -15,6 +15,7 @@
 #define CONF_INITRDS 4
 #define CONF_CPUS    1024
 #define CONF_NETS    8
+#define CONF_MTU_MIN 68
 
 enum conf_boot { BOOT_AUTO, BOOT_BZIMAGE, BOOT_ELF, BOOT_PVH };
 enum conf_transport { TRANSPORT_MMIO, TRANSPORT_PCI };
@@ -124,6 +125,13 @@ int conf_load_text(struct conf *conf, const char *name, const void *text, size_t
  * -EINVAL with a message.
  */
 int conf_console_size(const char *text, uint16_t *ret_cols, uint16_t *ret_rows) must_check;
+
+/*
+ * conf_mac() - "02:00:00:00:00:01", an address one card can have
+ *
+ * -EINVAL with a message that begins with @what.
+ */
+int conf_mac(const char *what, const char *text, uint8_t ret[6]) must_check;
 
 /* conf_check() - what can be refused without touching the host: -EINVAL */
 int conf_check(const struct conf *conf) must_check;

@@ -56,7 +56,7 @@ struct vm {
 	uint8_t *windows; /* what virtio-mmio devices show, one page each; NULL: KVM does not map
 			     them */
 	struct loop *loop;
-	struct stream *console; /* of the guest's console, whichever device that is */
+	struct stream *console;	   /* of the guest's console, whichever device that is */
 	struct stream *no_console; /* of the serial port, when it is not the console */
 	struct boot *boot;
 	struct board board;

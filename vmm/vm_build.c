@@ -7,6 +7,7 @@
 #include "devices.h"
 #include "irqchip.h"
 #include "layout_x86.h"
+#include "net.h"
 #include "pci.h"
 #include "virtio.h"
 #include "vm_build.h"
@@ -27,7 +28,12 @@ _Static_assert(VIRTIO_MMIO_SIZE == VIRTIO_MMIO_WINDOW, "a device's registers fil
 
 static unsigned virtio_devices(const struct conf *conf)
 {
-	return conf->disks + conf->rng + conf->balloons + (conf->console_device == CONSOLE_VIRTIO);
+	unsigned n =
+		conf->disks + conf->rng + conf->balloons + (conf->console_device == CONSOLE_VIRTIO);
+
+	for (unsigned i = 0; i < conf->nets; i++)
+		n += conf->net[i].mode != NET_NONE;
+	return n;
 }
 
 static int board_virtio(const struct conf *conf, struct board *b)
@@ -262,6 +268,16 @@ static int make_virtio(struct vm *vm, const struct dev_type *type, int index, st
 	return add(vm, type, index, &place);
 }
 
+/* a machine with a name has the same addresses each time, so that leases and rules stay true */
+static int make_net(struct vm *vm, unsigned i, struct pci_bus *pci, unsigned n)
+{
+	struct conf_net net = vm->conf->net[i];
+
+	if (!net.mac[0] && vm->conf->name[0])
+		net_mac_of(vm->conf->name, i, net.mac);
+	return make_virtio(vm, &net_type, (int)i, pci, n, &net);
+}
+
 static int make_devices(struct vm *vm)
 {
 	const struct pci_place pci_place = {
@@ -281,6 +297,9 @@ static int make_devices(struct vm *vm)
 	}
 	for (unsigned i = 0; !r && i < vm->conf->disks; i++)
 		r = make_virtio(vm, &blk_type, (int)i, pci, n++, &vm->conf->disk[i]);
+	for (unsigned i = 0; !r && i < vm->conf->nets; i++)
+		if (vm->conf->net[i].mode != NET_NONE)
+			r = make_net(vm, i, pci, n++);
 	if (!r && vm->conf->rng)
 		r = make_virtio(vm, &rng_type, -1, pci, n++, NULL);
 	if (!r && vm->conf->balloons)
