@@ -152,6 +152,11 @@ int conf_check(const struct conf *conf)
 					   "once, or ro both times",
 					   conf->disk[i].path);
 	}
+	for (unsigned i = 0; i < conf->vsocks; i++)
+		if (!conf->vsock[i].path[0])
+			return err(-EINVAL,
+				   "vsock: a path is missing; write --vsock path=PATH, or give the "
+				   "machine a --name, which makes one in its run folder");
 	for (unsigned i = 0; i < conf->initrds; i++)
 		if (!conf->initrd[i].path[0])
 			return err(-EINVAL, "initrd: a path is missing; write --initrd FILE");

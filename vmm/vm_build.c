@@ -23,7 +23,7 @@ static const uint8_t mmio_gsi[] = {
 
 static unsigned virtio_devices(const struct conf *conf)
 {
-	return conf->disks;
+	return conf->disks + conf->vsocks;
 }
 
 static int board_virtio(const struct conf *conf, struct board *b)
@@ -246,6 +246,8 @@ static int make_devices(struct vm *vm)
 	}
 	for (unsigned i = 0; !r && i < vm->conf->disks; i++)
 		r = make_virtio(vm, &blk_type, (int)i, pci, n++, &vm->conf->disk[i]);
+	for (unsigned i = 0; !r && i < vm->conf->vsocks; i++)
+		r = make_virtio(vm, &vsock_type, (int)i, pci, n++, &vm->conf->vsock[i]);
 	return r;
 }
 
