@@ -49,7 +49,7 @@ struct script {
 };
 
 extern const struct script *const contract_scripts[];
-extern const struct script blk_script; /* one in each scripts_TYPE.c */
+extern const struct script blk_script, vsock_script; /* one in each scripts_TYPE.c */
 
 /* NULL if there is no script for @type */
 const struct script *contract_script(const struct dev_type *type);
