@@ -280,3 +280,77 @@ int vg_open_from_guest(struct subject *x, uint32_t guest_port, uint32_t host_por
 	require(p.h.src_port == host_port && p.h.dst_port == guest_port);
 	return fd;
 }
+
+bool vg_is_silent(struct subject *x)
+{
+	struct vg_packet p;
+
+	fake_settle(x->f);
+	return !vg_recv(&x->g, &p);
+}
+
+/* --- bytes --- */
+
+static uint8_t pattern(uint64_t at)
+{
+	return (uint8_t)(at * 7 + (at >> 8) * 13 + (at >> 16));
+}
+
+void vg_fill_pattern(uint8_t *buf, uint64_t at, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		buf[i] = pattern(at + i);
+}
+
+bool vg_is_pattern(const uint8_t *buf, uint64_t at, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (buf[i] != pattern(at + i))
+			return false;
+	return true;
+}
+
+void vg_guest_sends(struct subject *x, uint32_t gp, uint32_t hp, uint64_t at, uint32_t n)
+{
+	struct virtio_vsock_hdr h = vg_header(gp, hp, VIRTIO_VSOCK_OP_RW);
+	static uint8_t buf[VG_DATA_MAX];
+
+	while (n) {
+		h.len = MIN(n, VG_DATA_MAX);
+		vg_fill_pattern(buf, at, h.len);
+		fake_poke(x->f, VG_DATA, buf, h.len);
+		vg_send(&x->g, &h, h.len);
+		at += h.len;
+		n -= h.len;
+	}
+}
+
+size_t vg_host_gets(int fd, uint64_t at)
+{
+	static uint8_t buf[65536];
+	size_t n, all = 0;
+
+	while ((n = vg_read(fd, buf, sizeof(buf)))) {
+		require(vg_is_pattern(buf, at + all, n));
+		all += n;
+	}
+	return all;
+}
+
+size_t vg_host_sends(int fd, uint64_t at, size_t n)
+{
+	static uint8_t buf[65536];
+	size_t all = 0;
+
+	while (all < n) {
+		size_t k = MIN(n - all, sizeof(buf));
+		ssize_t r;
+
+		vg_fill_pattern(buf, at + all, k);
+		r = send(fd, buf, k, MSG_DONTWAIT | MSG_NOSIGNAL);
+		if (r <= 0)
+			break;
+		all += (size_t)r;
+	}
+	return all;
+}

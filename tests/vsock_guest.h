@@ -61,6 +61,18 @@ void vg_say(struct guest *g, uint32_t guest_port, uint32_t host_port, unsigned o
 /* handle what the event queue says: how many events */
 unsigned vg_events(struct guest *g);
 
+/* nothing more is said to the guest */
+bool vg_is_silent(struct subject *x);
+
+/* --- bytes that tell where they belong --- */
+
+void vg_fill_pattern(uint8_t *buf, uint64_t at, size_t n);
+bool vg_is_pattern(const uint8_t *buf, uint64_t at, size_t n);
+/* the guest sends, a program has got (checked), a program sends as far as its socket takes it */
+void vg_guest_sends(struct subject *x, uint32_t gp, uint32_t hp, uint64_t at, uint32_t n);
+size_t vg_host_gets(int fd, uint64_t at);
+size_t vg_host_sends(int fd, uint64_t at, size_t n);
+
 /* --- programs of the host; sockets do not block --- */
 
 int vg_connect(struct subject *x, const char *hello); /* to PATH; @hello may be NULL */
