@@ -136,6 +136,27 @@ int conf_set(struct conf *conf, const char *what, const char *key, const char *v
 	return field_set(conf_fields, what, key, value, conf);
 }
 
+const struct field *conf_find(struct conf *conf, const char *key, void **ret_obj)
+{
+	const char *at = strchr(key, '@'), *dot = at ? strchr(at, '.') : NULL;
+	char name[64], number[16];
+	const struct field *f;
+	uint64_t i;
+
+	*ret_obj = conf;
+	if (!at)
+		return field_find(conf_fields, key);
+	snprintf(name, sizeof(name), "%.*s", (int)MIN(at - key, 63), key);
+	f = field_find(conf_fields, name);
+	if (!f || f->kind != FIELD_LIST || !dot)
+		return NULL;
+	snprintf(number, sizeof(number), "%.*s", (int)MIN(dot - at - 1, 15), at + 1);
+	if (number_parse(number, &i) || i >= *field_used(f, conf))
+		return NULL;
+	*ret_obj = field_at(f, conf, (unsigned)i);
+	return field_find(f->sub, dot + 1);
+}
+
 int conf_check(const struct conf *conf)
 {
 	if (!conf->kernel[0])

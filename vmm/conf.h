@@ -107,6 +107,13 @@ void conf_defaults(struct conf *conf);
 int conf_set(struct conf *conf, const char *what, const char *key, const char *value) must_check;
 
 /*
+ * conf_find() - what @key names, and the struct it lies in: NULL if there is no such thing
+ *
+ * "memory", or of one element of a list "vsock@0.path".
+ */
+const struct field *conf_find(struct conf *conf, const char *key, void **ret_obj);
+
+/*
  * conf_load() - merge a YAML (or JSON) file over @conf
  *
  * Scalars and lists replace, "key+" appends to a list, null takes the default

@@ -50,12 +50,13 @@ const char *hutch_error(const struct hutch *h)
 
 int hutch_get(struct hutch *h, const char *key, char *buf, size_t size)
 {
-	const struct field *f = field_find(conf_fields, key);
+	void *obj;
+	const struct field *f = conf_find(&h->conf, key, &obj);
 	char text[CONF_PATH];
 
 	if (!f || f->kind == FIELD_LIST || f->kind == FIELD_STRUCT)
 		return fail(h, err(-EINVAL, "%s: is no key with one value", key));
-	field_print(f, &h->conf, text, sizeof(text));
+	field_print(f, obj, text, sizeof(text));
 	return str_copy(buf, size, text) ? fail(h, err(-E2BIG, "%s: its value does not fit", key))
 					 : 0;
 }
@@ -272,9 +273,14 @@ static int on_loop(struct hutch *h, const char *request, void **ret)
 int hutch_set(struct hutch *h, const char *key, const char *value)
 {
 	cleanup_free char *request = NULL;
+	const struct field *f;
+	void *obj;
 
-	if (!h->vm)
-		return fail(h, conf_set(&h->conf, "", key, value));
+	if (!h->vm) {
+		f = strchr(key, '@') ? conf_find(&h->conf, key, &obj) : NULL;
+		return fail(h, f ? field_parse(f, key, value, obj)
+				 : conf_set(&h->conf, "", key, value));
+	}
 	if (asprintf(&request, "set %s %s", key, value) < 0)
 		return fail(h, err(-ENOMEM, "%s: out of memory", key));
 	return on_loop(h, request, NULL);
