@@ -66,12 +66,12 @@ guest_script() {
 		p guest-sink -w 60 sink vsock:2:2002
 		p guest-rr -w 60 rr vsock:2:2003 300 64
 		p guest-refused many vsock:2:2999 1
-		for i in 1 2 3 4 5 6 7 8 9 10; do /peer -w 60 rr vsock:2:2004 100000000 60000 & cut="\$cut \$!"; done 2>/dev/null
+		for i in 1 2 3 4 5 6 7 8 9 10; do /peer -w 60 rr vsock:2:2004 1000000 60000 & cut="\$cut \$!"; done 2>/dev/null
 		sleep 2
-		kill -9 \$cut
+		kill -9 \$cut && echo guest-killed
 		echo cut-done
 		p last-echo echo vsock-listen:1005 1
-		dmesg -r | grep -iE '^<[0-4]>.*(vsock|virtio|warn|bug)' && echo complaint
+		dmesg -r | grep -iE '^<[0-4]>.*(vsock|virtio)' && echo complaint
 		echo guest-fine
 	EOT
 }
@@ -105,7 +105,7 @@ host_side() {
 	start host-send "$peer" -w 60 send "fc:$v:1002" $BYTES
 	start host-sink "$peer" -w 60 sink "fc:$v:1003"
 	for i in 1 2 3 4 5 6 7 8 9 10; do
-		timeout -s KILL 40 "$peer" -w 60 rr "fc:$v:1004" 100000000 60000 >/dev/null 2>&1 &
+		"$peer" -w 60 rr "fc:$v:1004" 1000000 60000 >/dev/null 2>&1 &
 		eval "cut$i=$!"
 	done
 	wait_for "$tmp/raw" guest-rr:
@@ -148,7 +148,7 @@ both_ways() { # BUS NAME V FLAGS...
 	expect "programs of the guest that die over $bus" $h.guest-cut 'echoed 10 connections'
 	expect "a connection after all that over $bus" $h.last '^many 1 connections'
 	if grep -q '^complaint' "$o"; then bad "the guest is fine over $bus" "its kernel complains"
-	else expect "the guest is fine over $bus" $o '^device$' '^guest-fine$' 'hutch-exit=0'; fi
+	else expect "the guest is fine over $bus" $o '^device$' '^guest-killed$' '^guest-fine$' 'hutch-exit=0'; fi
 	if [ -e "$v" ]; then bad "the socket is removed over $bus" "it is there"; else echo "ok the socket is removed over $bus"; fi
 	grep -hE 'MB/s|rr 300|many 100' "$o" $h.* | sed "s/^/    $bus: /" >&2
 }
