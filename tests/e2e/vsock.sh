@@ -71,6 +71,7 @@ guest_script() {
 		kill -9 \$cut && echo guest-killed
 		echo cut-done
 		p last-echo echo vsock-listen:1005 1
+		sleep 2
 		dmesg -r | grep -iE '^<[0-4]>.*(vsock|virtio)' && echo complaint
 		echo guest-fine
 	EOT
@@ -126,7 +127,8 @@ both_ways() { # BUS NAME V FLAGS...
 	i=0
 	until [ -S "$v" ] || [ $i = 100 ]; do i=$((i + 1)); sleep 0.1; done
 	host_side "$v"
-	"$hutch" inspect $bus --json >"$tmp/tree" 2>&1
+	sleep 0.5
+	"$hutch" inspect "$bus" --json >"$tmp/tree" 2>&1
 	wait $machine
 	status=$?
 	# shellcheck disable=SC2086 # one word each
@@ -147,6 +149,7 @@ both_ways() { # BUS NAME V FLAGS...
 	expect "programs of the host that die over $bus" $o 'host-cut: echoed 10 connections'
 	expect "programs of the guest that die over $bus" $h.guest-cut 'echoed 10 connections'
 	expect "a connection after all that over $bus" $h.last '^many 1 connections'
+	expect "no connection is left over $bus" "$tmp/tree" '"vsock@0":\{"kicks":[0-9]{3,}.*"connections":0,"opened":2[0-9]{2}'
 	if grep -q '^complaint' "$o"; then bad "the guest is fine over $bus" "its kernel complains"
 	else expect "the guest is fine over $bus" $o '^device$' '^guest-killed$' '^guest-fine$' 'hutch-exit=0'; fi
 	if [ -e "$v" ]; then bad "the socket is removed over $bus" "it is there"; else echo "ok the socket is removed over $bus"; fi
