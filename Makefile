@@ -29,6 +29,7 @@ TOOLOBJ	:= $(TOOLSRC:%.c=$(B)/%.o)
 UNIT	:= $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/t_*.c))
 FUZZ	:= $(patsubst tests/%.c,%,$(wildcard tests/fuzz_*.c))
 FLAT	:= $(patsubst tests/kvm/%.S,$(B)/tests/kvm/%.elf,$(wildcard tests/kvm/*.S))
+PEER	:= $(B)/tests/peer
 HELP	:= $(patsubst tests/%.c,$(B)/tests/%.o,$(filter-out tests/t_% tests/fuzz_%,$(wildcard tests/*.c)))
 
 all: $(B)/hutch $(B)/libhutch.a
@@ -47,7 +48,7 @@ $(B)/%.o: %.c Makefile
 	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # unit tests: one program a file, dynamic (libcheck brings its own libraries)
-tests: $(UNIT) $(FLAT)
+tests: $(UNIT) $(FLAT) $(PEER)
 
 $(B)/tests/t_%: $(B)/tests/t_%.o $(HELP) $(B)/libhutch.a
 	@echo "  LINK $@"
@@ -58,6 +59,12 @@ $(B)/tests/kvm/%.elf: tests/kvm/%.S tests/kvm/flat.h tests/kvm/flat.ld
 	@mkdir -p $(@D)
 	@echo "  AS   $<"
 	@$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,--no-warn-rwx-segments -Wl,-T,tests/kvm/flat.ld -o $@ $<
+
+# both ends of a stream; static and alone, so that it also runs in a guest
+$(PEER): tests/tools/peer.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	@$(CC) -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) -static -o $@ $<
 
 check: all tests
 	@tests/run.sh

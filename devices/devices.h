@@ -7,6 +7,7 @@
 extern const struct dev_type *const dev_types[]; /* NULL-terminated; tests walk it */
 
 extern const struct dev_type serial_type, rtc_type, i8042_type, acpi_pm_type, pvpanic_type;
-extern const struct dev_type pci_type, blk_type, net_type, rng_type, balloon_type, console_type;
+extern const struct dev_type pci_type, blk_type, net_type, vsock_type, rng_type, balloon_type,
+	console_type;
 
 #endif

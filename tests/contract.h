@@ -49,7 +49,7 @@ struct script {
 };
 
 extern const struct script *const contract_scripts[];
-extern const struct script blk_script, net_script, rng_script, balloon_script,
+extern const struct script blk_script, net_script, vsock_script, rng_script, balloon_script,
 	console_script; /* one in each scripts_TYPE.c */
 
 /* the host's random numbers, as rng_script's host() sets them up: a pattern, the same each time */

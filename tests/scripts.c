@@ -333,6 +333,7 @@ static const struct script pci_script = {
 };
 
 const struct script *const contract_scripts[] = {
-	&serial_script, &rtc_script, &i8042_script, &acpi_script,    &pvpanic_script, &pci_script,
-	&blk_script,	&net_script, &rng_script,   &balloon_script, &console_script, NULL,
+	&serial_script,	 &rtc_script,	  &i8042_script, &acpi_script,	&pvpanic_script,
+	&pci_script,	 &blk_script,	  &net_script,	 &vsock_script, &rng_script,
+	&balloon_script, &console_script, NULL,
 };

@@ -110,9 +110,13 @@ static int name_it(struct session *s)
 	s->run_lock = rundir_make(s->name);
 	if (s->run_lock < 0)
 		return s->run_lock;
-	if (rundir_path(s->name, "ctl", path, sizeof(path)))
+	if (rundir_path(s->name, "ctl", path, sizeof(path)) || hutch_set(s->h, "ctl", path))
 		return -1;
-	return hutch_set(s->h, "ctl", path);
+	if (hutch_get(s->h, "vsock@0.path", path, sizeof(path)) || path[0])
+		return 0; /* there is none, or it has its place */
+	if (rundir_path(s->name, "vsock", path, sizeof(path)))
+		return -1;
+	return hutch_set(s->h, "vsock@0.path", path);
 }
 
 static int catch_signals(void)

@@ -10,7 +10,7 @@ static int set(const char *name, char *word)
 	void *answer = NULL;
 
 	if (!eq) {
-		complain("set: '%s' is not KEY=VALUE, as in balloon=128M or disk@0=iops=500", word);
+		complain("set: '%s' is not KEY=VALUE, as in balloon=128M or disk@0.iops=500", word);
 		return EXIT_USAGE;
 	}
 	*eq = '\0';
@@ -44,7 +44,7 @@ const struct verb verb_set = {
 	.args = "NAME KEY=VALUE...",
 	.summary = "change a running machine",
 	.text = "What can be changed is marked (live) in `hutch help boot`: balloon=SIZE, "
-		"net@N=link=no,\n"
+		"net@N.link=no,\n"
 		"console-size=COLUMNSxROWS, and limits, as in disk@N=iops=500,bw=10M (0: none any "
 		"more).\n"
 		"N counts the flags from 0.",

@@ -15,6 +15,9 @@
 
 #include "tool.h"
 
+/* what a machine may leave there */
+static const char *const files[] = { "ctl", "vsock" };
+
 static int root_path(char *buf, size_t size)
 {
 	const char *xdg = getenv("XDG_RUNTIME_DIR");
@@ -94,19 +97,22 @@ int rundir_make(const char *name)
 		close(fd);
 		return -EBUSY;
 	}
-	if (!rundir_path(name, "ctl", path, sizeof(path)))
-		unlink(path); /* of one that was killed */
+	for (unsigned i = 0; i < sizeof(files) / sizeof(*files); i++)
+		if (!rundir_path(name, files[i], path, sizeof(path)))
+			unlink(path); /* of one that was killed */
 	return fd;
 }
 
 void rundir_remove(const char *name, int fd)
 {
-	static const char *const file[] = { "ctl", "lock", "" };
 	char path[256];
 
-	for (unsigned i = 0; i < 3; i++)
-		if (!rundir_path(name, file[i], path, sizeof(path)) && unlink(path) &&
-		    errno == EISDIR)
-			rmdir(path);
+	for (unsigned i = 0; i < sizeof(files) / sizeof(*files); i++)
+		if (!rundir_path(name, files[i], path, sizeof(path)))
+			unlink(path);
+	if (!rundir_path(name, "lock", path, sizeof(path)))
+		unlink(path);
+	if (!rundir_path(name, "", path, sizeof(path)))
+		rmdir(path);
 	close(fd);
 }

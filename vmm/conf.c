@@ -145,6 +145,43 @@ int conf_set(struct conf *conf, const char *what, const char *key, const char *v
 	return field_set(conf_fields, what, key, value, conf);
 }
 
+int conf_ref(const struct conf *conf, const char *key, struct conf_ref *ret)
+{
+	size_t len = strcspn(key, "@.");
+	const char *at = key[len] == '@' ? key + len + 1 : NULL, *dot = strchr(key, '.');
+	char name[64], number[16] = "0";
+	uint64_t i = 0;
+
+	snprintf(name, sizeof(name), "%.*s", (int)MIN(len, sizeof(name) - 1), key);
+	*ret = (struct conf_ref){ .f = field_find(conf_fields, name) };
+	if (!ret->f)
+		return field_unknown(conf_fields, "", name);
+	if (ret->f->kind != FIELD_LIST)
+		return at || dot ? err(-EINVAL, "%s: %s is no list", key, name) : 0;
+	if (!at && ret->f->count > 1)
+		return err(-EINVAL, "%s: write which one, as in %s@0", key, name);
+	if (at)
+		snprintf(number, sizeof(number), "%.*s", (int)MIN(strcspn(at, "."), 15U), at);
+	if (number_parse(number, &i) || i >= *field_used(ret->f, conf))
+		return err(-EINVAL, "%s: the machine has no such device", key);
+	ret->i = (unsigned)i;
+	ret->sub = dot ? field_find(ret->f->sub, dot + 1) : NULL;
+	return dot && !ret->sub ? field_unknown(ret->f->sub, name, dot + 1) : 0;
+}
+
+int conf_change(struct conf *conf, const char *key, const char *value, struct conf_ref *ret)
+{
+	int r = conf_ref(conf, key, ret);
+
+	if (r)
+		return r;
+	if (ret->sub)
+		return field_parse(ret->sub, key, value, field_at(ret->f, conf, ret->i));
+	if (ret->f->kind == FIELD_LIST)
+		return field_change(ret->f, key, value, ret->i, conf);
+	return field_parse(ret->f, key, value, conf);
+}
+
 static bool parse_length(const char **p, uint16_t *ret)
 {
 	unsigned v = 0;
@@ -304,13 +341,19 @@ static int check_disks(const struct conf *conf)
 	return 0;
 }
 
+static int check_vsock(const struct conf *conf)
+{
+	if (conf->vsocks && !conf->vsock[0].path[0])
+		return err(-EINVAL,
+			   "vsock: a path is missing; write --vsock path=PATH, or give the machine "
+			   "a --name, which makes one in its run folder");
+	return 0;
+}
+
 int conf_check(const struct conf *conf)
 {
 	static int (*const checks[])(const struct conf *conf) = {
-		check_disks,
-		check_nets,
-		check_balloon,
-		check_console,
+		check_disks, check_nets, check_vsock, check_balloon, check_console,
 	};
 	int r = 0;
 

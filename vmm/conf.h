@@ -107,6 +107,26 @@ void conf_defaults(struct conf *conf);
  */
 int conf_set(struct conf *conf, const char *what, const char *key, const char *value) must_check;
 
+/* a key, or one within an element of a list: "memory", "disk@1", "disk@1.iops", "balloon" (there is
+ * one) */
+struct conf_ref {
+	const struct field *f;
+	unsigned i;		 /* which element of a list */
+	const struct field *sub; /* within it, or NULL */
+};
+
+int conf_ref(const struct conf *conf, const char *key,
+	     struct conf_ref *ret) must_check; /* -EINVAL */
+
+/*
+ * conf_change() - set what is there already
+ *
+ * An element of a list takes "iops=100,bw=1M", and the rest of it stays.
+ * -EINVAL, -ERANGE, -E2BIG with a message; @conf may be half changed then.
+ */
+int conf_change(struct conf *conf, const char *key, const char *value,
+		struct conf_ref *ret) must_check;
+
 /*
  * conf_load() - merge a YAML (or JSON) file over @conf
  *

@@ -153,7 +153,7 @@ static int read_key(struct reader *in, const struct field *table, const yaml_eve
 	if (*ret)
 		return 0;
 	snprintf(what, sizeof(what), "%.400s:%zu", in->name, e->start_mark.line + 1);
-	return field_set(table, what, key, NULL, NULL); /* says which key was meant */
+	return field_unknown(table, what, key);
 }
 
 static int read_mapping(struct reader *in, const struct field *table, void *obj)

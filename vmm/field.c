@@ -190,24 +190,30 @@ int field_parse(const struct field *f, const char *what, const char *text, void 
 	}
 }
 
+int field_unknown(const struct field *table, const char *what, const char *name)
+{
+	const char *names[NAMES_MAX] = { NULL }, *near, *colon = *what ? ": " : "";
+	unsigned n = 0;
+
+	for_each_field (g, table)
+		if (n < NAMES_MAX - 1)
+			names[n++] = g->name;
+	near = nearest(name, names);
+	if (near)
+		return err(-EINVAL, "%s%sunknown key '%.64s'; did you mean '%s'?", what, colon,
+			   name, near);
+	return err(-EINVAL, "%s%sunknown key '%.64s'", what, colon, name);
+}
+
 int field_set(const struct field *table, const char *what, const char *name, const char *text,
 	      void *obj)
 {
 	const struct field *f = field_find(table, name);
-	const char *names[NAMES_MAX] = { NULL }, *near, *colon = *what ? ": " : "";
-	unsigned n = 0;
+	const char *colon = *what ? ": " : "";
 	char where[128];
 
-	if (!f) {
-		for_each_field (g, table)
-			if (n < NAMES_MAX - 1)
-				names[n++] = g->name;
-		near = nearest(name, names);
-		if (near)
-			return err(-EINVAL, "%s%sunknown key '%.64s'; did you mean '%s'?", what,
-				   colon, name, near);
-		return err(-EINVAL, "%s%sunknown key '%.64s'", what, colon, name);
-	}
+	if (!f)
+		return field_unknown(table, what, name);
 	snprintf(where, sizeof(where), "%s%s%s", what, colon, name);
 	if (text)
 		return field_parse(f, where, text, obj);

@@ -109,6 +109,9 @@ int field_set(const struct field *table, const char *what, const char *name, con
 int field_change(const struct field *f, const char *what, const char *text, unsigned i,
 		 void *obj) must_check;
 
+/* -EINVAL: @table has no @name, and which one was meant */
+int field_unknown(const struct field *table, const char *what, const char *name);
+
 /* set every field of @obj to its default (zero where the table names none) */
 void field_defaults(const struct field *table, void *obj, size_t size);
 

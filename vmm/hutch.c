@@ -50,12 +50,18 @@ const char *hutch_error(const struct hutch *h)
 
 int hutch_get(struct hutch *h, const char *key, char *buf, size_t size)
 {
-	const struct field *f = field_find(conf_fields, key);
 	char text[CONF_PATH];
+	struct conf_ref ref;
+	int r = conf_ref(&h->conf, key, &ref);
 
-	if (!f || f->kind == FIELD_LIST || f->kind == FIELD_STRUCT)
+	if (r)
+		return fail(h, r);
+	if (ref.sub)
+		field_print(ref.sub, field_at(ref.f, &h->conf, ref.i), text, sizeof(text));
+	else if (ref.f->kind != FIELD_LIST && ref.f->kind != FIELD_STRUCT)
+		field_print(ref.f, &h->conf, text, sizeof(text));
+	else
 		return fail(h, err(-EINVAL, "%s: is no key with one value", key));
-	field_print(f, &h->conf, text, sizeof(text));
 	return str_copy(buf, size, text) ? fail(h, err(-E2BIG, "%s: its value does not fit", key))
 					 : 0;
 }
@@ -303,9 +309,11 @@ static int on_loop(struct hutch *h, const char *request, void **ret)
 int hutch_set(struct hutch *h, const char *key, const char *value)
 {
 	cleanup_free char *request = NULL;
+	struct conf_ref ref;
 
 	if (!h->vm)
-		return fail(h, conf_set(&h->conf, "", key, value));
+		return fail(h, strchr(key, '@') ? conf_change(&h->conf, key, value, &ref)
+						: conf_set(&h->conf, "", key, value));
 	if (asprintf(&request, "set %s %s", key, value) < 0)
 		return fail(h, err(-ENOMEM, "%s: out of memory", key));
 	return on_loop(h, request, NULL);

@@ -29,10 +29,13 @@ struct hutch *hutch_new(void);	  /* NULL: out of memory */
 void hutch_free(struct hutch *h); /* ends the machine if it runs; NULL is fine */
 const char *hutch_error(const struct hutch *h);
 
-/* set one key (see hutch_key()), as on the command line without the dashes; a list appends.
- * Of a running machine a few can be changed: "balloon", "disk@0" with a value of "iops=100" */
+/* set one key (see hutch_key()), as on the command line without the dashes; a list appends,
+ * and "vsock@0.path" is one value of what is in it already.
+ * "disk@0.iops" is one of the first disk, "disk@0" several ("iops=100,bw=1M").  Of a running
+ * machine only some keys can be changed, those that hutch_key() calls live. */
 int hutch_set(struct hutch *h, const char *key, const char *value);
-/* the value of a key that is not a list, as text: -EINVAL, -E2BIG */
+/* the value of a key that is not a list, or of one element ("vsock@0.path"), as text: -EINVAL,
+ * -E2BIG */
 int hutch_get(struct hutch *h, const char *key, char *buf, size_t size);
 /* merge a YAML or JSON file */
 int hutch_load(struct hutch *h, const char *path);

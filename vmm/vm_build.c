@@ -28,8 +28,8 @@ _Static_assert(VIRTIO_MMIO_SIZE == VIRTIO_MMIO_WINDOW, "a device's registers fil
 
 static unsigned virtio_devices(const struct conf *conf)
 {
-	unsigned n =
-		conf->disks + conf->rng + conf->balloons + (conf->console_device == CONSOLE_VIRTIO);
+	unsigned n = conf->disks + conf->vsocks + conf->rng + conf->balloons +
+		     (conf->console_device == CONSOLE_VIRTIO);
 
 	for (unsigned i = 0; i < conf->nets; i++)
 		n += conf->net[i].mode != NET_NONE;
@@ -300,6 +300,8 @@ static int make_devices(struct vm *vm)
 	for (unsigned i = 0; !r && i < vm->conf->nets; i++)
 		if (vm->conf->net[i].mode != NET_NONE)
 			r = make_net(vm, i, pci, n++);
+	if (!r && vm->conf->vsocks)
+		r = make_virtio(vm, &vsock_type, -1, pci, n++, &vm->conf->vsock[0]);
 	if (!r && vm->conf->rng)
 		r = make_virtio(vm, &rng_type, -1, pci, n++, NULL);
 	if (!r && vm->conf->balloons)
