@@ -43,10 +43,9 @@ const struct verb verb_set = {
 	.name = "set",
 	.args = "NAME KEY=VALUE...",
 	.summary = "change a running machine",
-	.text = "What can be changed is marked (live) in `hutch help boot`: balloon=SIZE, "
-		"net@N.link=no,\n"
-		"console-size=COLUMNSxROWS, and limits, as in disk@N=iops=500,bw=10M (0: none any "
-		"more).\n"
-		"N counts the flags from 0.",
+	.text = "What can be changed is marked (live) in `hutch help boot`: balloon.size=128M,\n"
+		"net@N.link=no, console-size=100x30, and limits: disk@N.iops=500, or several at "
+		"once,\n"
+		"disk@N=iops=500,bw=10M (0: none any more). N counts the flags from 0.",
 	.run = run_set,
 };
