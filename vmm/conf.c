@@ -30,8 +30,8 @@ static const struct field disk_fields[] = {
 	F_ENUM(struct conf_disk, format, format_names, .dflt = "raw",
 	       .help = "raw, or cow: writes go to a private overlay and PATH is never touched"),
 	F_STR(struct conf_disk, overlay, .arg = "PATH",
-	      .help = "keep the overlay of format=cow in this file; without, it goes with the "
-		      "machine"),
+	      .help = "keep the overlay of format=cow (implied) in this file, made if it is not "
+		      "there; without, it goes with the machine"),
 	F_ENUM(struct conf_disk, engine, engine_names, .dflt = "auto",
 	       .help = "uring, threads, or what the host has"),
 	F_ENUM(struct conf_disk, cache, cache_names, .dflt = "writeback",
@@ -136,6 +136,12 @@ int conf_set(struct conf *conf, const char *what, const char *key, const char *v
 	return field_set(conf_fields, what, key, value, conf);
 }
 
+/* its image, that is; what is copied on write is only read */
+static bool may_write(const struct conf_disk *d)
+{
+	return !d->ro && d->format != FORMAT_COW && !d->overlay[0];
+}
+
 int conf_check(const struct conf *conf)
 {
 	if (!conf->kernel[0])
@@ -146,10 +152,10 @@ int conf_check(const struct conf *conf)
 				   i);
 		for (unsigned j = 0; j < i; j++)
 			if (!strcmp(conf->disk[i].path, conf->disk[j].path) &&
-			    !(conf->disk[i].ro && conf->disk[j].ro))
+			    (may_write(&conf->disk[i]) || may_write(&conf->disk[j])))
 				return err(-EINVAL,
 					   "disk %s: is given twice and may be written; give it "
-					   "once, or ro both times",
+					   "once, or ro or format=cow both times",
 					   conf->disk[i].path);
 	}
 	for (unsigned i = 0; i < conf->initrds; i++)
