@@ -114,6 +114,7 @@ static int make(struct cow *c, const char *path)
 
 	if (ftruncate(fd, (off_t)whole_size(c)))
 		return err(-errno, "overlay %s: %s", path, strerror(errno));
+	c->d->file[DISK_OVERLAY].bytes = whole_size(c);
 	if (c->d->file[DISK_OVERLAY].align) /* an empty file takes anything */
 		c->d->file[DISK_OVERLAY].align = disk_align(c->d->file[DISK_OVERLAY].fd);
 	if (c->kept && (pwrite(fd, &h, sizeof(h), 0) != sizeof(h) || fdatasync(fd)))
