@@ -49,8 +49,9 @@ struct script {
 };
 
 extern const struct script *const contract_scripts[];
-extern const struct script blk_script;	 /* one in each scripts_TYPE.c */
-extern struct conf_disk blk_script_disk; /* its disk, but for the path; a test may want another */
+extern const struct script blk_script; /* one in each scripts_TYPE.c */
+extern struct conf_disk
+	blk_script_disk; /* its disk, in memory if it has no path; a test may want another */
 
 /* NULL if there is no script for @type */
 const struct script *contract_script(const struct dev_type *type);

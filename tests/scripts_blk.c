@@ -1,4 +1,5 @@
 /* scripts_blk.c - a guest with a disk */
+#include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <linux/virtio_blk.h>
 #include <sys/mman.h>
@@ -26,10 +27,11 @@ static void blk_refill(struct subject *x)
 
 static void blk_host(struct subject *x)
 {
-	x->disk = memfd_create("disk", MFD_CLOEXEC);
+	x->disk_conf = blk_script_disk;
+	x->disk = x->disk_conf.path[0] ? open(x->disk_conf.path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)
+				       : memfd_create("disk", MFD_CLOEXEC);
 	require(x->disk >= 0);
 	blk_refill(x);
-	x->disk_conf = blk_script_disk;
 	snprintf(x->disk_conf.path, sizeof(x->disk_conf.path), "/proc/self/fd/%d", x->disk);
 }
 
