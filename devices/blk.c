@@ -525,8 +525,7 @@ static int blk_configure(struct dev *dev, const void *conf)
 
 	set_limit(blk, conf);
 	loop_timer_cancel(dev->m->loop, &blk->timer);
-	take_waiting(blk); /* those that still have to wait set the timer again */
-	go(blk);
+	go(blk); /* looks at queues that wait: those that still have to set the timer again */
 	return 0;
 }
 

@@ -189,6 +189,28 @@ START_TEST(segments_are_checked)
 }
 END_TEST
 
+/* a long one is cut by the driver, who was told how long it may be */
+START_TEST(long_segments)
+{
+	struct conf_disk conf = { .engine = engines[_i], .discard = true };
+	struct subject *x;
+	uint64_t most;
+
+	snprintf(conf.path, sizeof(conf.path), "%s", fake_file("disk", NULL, 3ULL << 30));
+	x = started(conf, F(DISCARD) | F(WRITE_ZEROES));
+	most = guest_config(&x->g, offsetof(struct virtio_blk_config, max_write_zeroes_sectors), 4);
+	ck_assert_uint_gt(most, 2048);
+	ck_assert_uint_eq(segment(x, VIRTIO_BLK_T_WRITE_ZEROES, 64, (uint32_t)most, 1),
+			  VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(segment(x, VIRTIO_BLK_T_WRITE_ZEROES, 64, (uint32_t)most + 1, 1),
+			  VIRTIO_BLK_S_IOERR);
+	ck_assert_uint_eq(segment(x, VIRTIO_BLK_T_DISCARD, 64, (uint32_t)most + 1, 0),
+			  VIRTIO_BLK_S_IOERR);
+	subject_free(x);
+	fake_folder_remove();
+}
+END_TEST
+
 START_TEST(discard_shrinks_the_file)
 {
 	struct conf_disk conf = { .engine = engines[_i], .discard = true };
@@ -428,6 +450,7 @@ int main(void)
 	tcase_add_test(c, what_is_offered);
 	tcase_add_loop_test(c, every_queue, 0, 2);
 	tcase_add_loop_test(c, segments_are_checked, 0, 2);
+	tcase_add_loop_test(c, long_segments, 0, 2);
 	tcase_add_loop_test(c, discard_shrinks_the_file, 0, 2);
 	tcase_add_loop_test(c, copy_on_write, 0, 2);
 	tcase_add_loop_test(c, counters, 0, 2);

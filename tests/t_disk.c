@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "disk_io.h"
 #include "disk_rig.h"
 #include "fake.h"
 #include "suite.h"
@@ -39,8 +40,10 @@ static const struct {
 	{ FORMAT_COW, ENGINE_THREADS, CACHE_WRITETHROUGH },
 	{ FORMAT_COW, ENGINE_URING, CACHE_UNSAFE },
 };
+#define LARGE 4 /* of them once more, with 4 KiB blocks: what O_DIRECT may want */
 #define KINDS ((int)ARRAY_SIZE(kinds))
 
+static const int large[LARGE] = { 2, 3, 8, 9 };
 static uint8_t model[SIZE + 512], image[SIZE + 512];
 
 static void fill_image(size_t size, uint32_t seed)
@@ -119,16 +122,23 @@ START_TEST(against_a_model)
 	/* the last cluster is not whole */
 	const size_t size = SIZE - 4096 + 512;
 	const uint64_t part = size / 512 / BATCH;
+	const int kind = _i < KINDS ? _i : large[_i - KINDS];
 	uint32_t seed = 77 + (uint32_t)_i;
 	struct conf_disk conf;
 	struct rig g;
 
 	fill_image(size, seed);
 	memcpy(model, image, size);
-	conf = conf_of(_i, fake_file("disk", image, size));
+	conf = conf_of(kind, fake_file("disk", image, size));
 	ck_assert_msg(rig_open(&g, &conf), "%s", err_last());
 	ck_assert_uint_eq(disk_sectors(g.d), size / 512);
-	ck_assert_int_eq(disk_engine(g.d), kinds[_i].engine);
+	ck_assert_int_eq(disk_engine(g.d), kinds[kind].engine);
+	for (unsigned i = 0; i < DISK_FILES; i++) {
+		ck_assert(g.d->file[i].fd < 0 ||
+			  !g.d->file[i].align == (conf.cache != CACHE_DIRECT));
+		if (_i >= KINDS)
+			g.d->file[i].align = 4096;
+	}
 	check_all(&g, size, "at first");
 	for (unsigned round = 0; round < 30; round++) {
 		for (unsigned i = 0; i < BATCH; i++) {
@@ -152,6 +162,31 @@ START_TEST(against_a_model)
 		ck_assert_mem_eq(image, model, size);
 		close(fd);
 	}
+	fake_folder_remove();
+}
+END_TEST
+
+/* more than a buffer is made for, in memory that O_DIRECT does not take */
+START_TEST(large_and_crooked)
+{
+	static uint8_t buf[SIZE + 64] __attribute__((aligned(4096)));
+	struct conf_disk conf;
+	struct rig_req q;
+	struct rig g;
+
+	fill_image(SIZE, 3);
+	memcpy(model, image, SIZE);
+	conf = conf_of(_i, fake_file("disk", image, SIZE));
+	ck_assert(rig_open(&g, &conf));
+	memset(buf, 0x33, sizeof(buf));
+	memset(model + 512, 0x33, SIZE / 2);
+	rig_add(&g, &q, DISK_WRITE, 512, buf + 8, SIZE / 2);
+	rig_finish(&g);
+	ck_assert_int_eq(g.last, 0);
+	check_all(&g, SIZE, "written");
+	ck_assert_int_eq(rig_do(&g, DISK_READ, 0, buf + 24, SIZE), 0);
+	ck_assert_mem_eq(buf + 24, model, SIZE);
+	rig_close(&g);
 	fake_folder_remove();
 }
 END_TEST
@@ -465,7 +500,8 @@ int main(void)
 	TCase *c = tcase_create("disk");
 
 	tcase_set_timeout(c, 60);
-	tcase_add_loop_test(c, against_a_model, 0, KINDS);
+	tcase_add_loop_test(c, against_a_model, 0, KINDS + LARGE);
+	tcase_add_loop_test(c, large_and_crooked, 2, 4);
 	tcase_add_loop_test(c, space_is_given_back, 0, 2);
 	tcase_add_loop_test(c, the_file_is_cut, 0, 2);
 	tcase_add_test(c, one_call_for_a_batch);
