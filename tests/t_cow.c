@@ -338,21 +338,53 @@ START_TEST(zeroes_hide_the_base)
 }
 END_TEST
 
+/* opened as after a kill: what closing would write is not there */
+static void kill_and_open(struct rig *g, struct conf_disk *conf)
+{
+	char copy[CONF_PATH + 8], command[3 * CONF_PATH];
+
+	snprintf(copy, sizeof(copy), "%s.copy", conf->overlay);
+	snprintf(command, sizeof(command), "cp --sparse=always %s %s", conf->overlay, copy);
+	ck_assert_int_eq(system(command), 0);
+	rig_close(g);
+	snprintf(conf->overlay, sizeof(conf->overlay), "%.*s", CONF_PATH - 1, copy);
+	ck_assert_msg(rig_open(g, conf), "%s", err_last());
+}
+
 START_TEST(overlay_is_small)
 {
 	struct conf_disk conf = cow_conf(ENGINE_AUTO, true);
 	struct stat st;
 	struct rig g;
-	char buf[512] = "";
+	struct stamp buf;
 
 	ck_assert_int_eq(truncate(conf.path, 1LL << 40), 0);
 	ck_assert_msg(rig_open(&g, &conf), "%s", err_last());
-	for (uint64_t i = 0; i < 64; i++)
-		ck_assert_int_eq(rig_do(&g, DISK_WRITE, i << 34, buf, 512), 0);
+	for (uint32_t i = 0; i < 64; i++) {
+		stamp(&buf, i, 9);
+		ck_assert_int_eq(rig_do(&g, DISK_WRITE, (uint64_t)i << 34, &buf, 512), 0);
+		if (i % 2) /* what is flushed one by one, and together */
+			ck_assert_int_eq(rig_do(&g, DISK_FLUSH, 0, NULL, 0), 0);
+	}
+	for (uint32_t i = 0; i < 64; i++) {
+		stamp(&buf, i, 9);
+		ck_assert_int_eq(rig_do(&g, DISK_WRITE, ((uint64_t)i << 34) + 4096 * (i + 1), &buf,
+					512),
+				 0);
+	}
 	ck_assert_int_eq(rig_do(&g, DISK_FLUSH, 0, NULL, 0), 0);
 	ck_assert_int_eq(stat(conf.overlay, &st), 0);
 	ck_assert_int_gt(st.st_size, 1LL << 40);
-	ck_assert_int_lt(st.st_blocks, 64 * 8 * 2 + 64 * 8);
+	ck_assert_int_lt(st.st_blocks, 64 * 8 * 3 + 64 * 8);
+	kill_and_open(&g, &conf);
+	for (uint32_t i = 0; i < 64; i++) {
+		for (unsigned k = 0; k < 2; k++) {
+			uint64_t at = ((uint64_t)i << 34) + 4096 * (i + 1) * k;
+
+			ck_assert_int_eq(rig_do(&g, DISK_READ, at, &buf, 512), 0);
+			ck_assert_int_eq(version_of(&buf, i), 9);
+		}
+	}
 	rig_close(&g);
 	fake_folder_remove();
 }

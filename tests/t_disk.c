@@ -191,6 +191,32 @@ START_TEST(large_and_crooked)
 }
 END_TEST
 
+/* what goes through the page cache beside O_DIRECT has nothing beside it */
+START_TEST(alone_in_the_page_cache)
+{
+	static uint8_t buf[4][4096] __attribute__((aligned(4096)));
+	static const uint64_t off[] = { 0, 4096 + 512, 8192, 12288 };
+	struct conf_disk conf;
+	struct rig_req q[4];
+	struct rig g;
+
+	fill_image(SIZE, 4);
+	conf = conf_of(_i, fake_file("disk", image, SIZE));
+	ck_assert(rig_open(&g, &conf));
+	g.d->file[DISK_BASE].align = 4096;
+	for (unsigned i = 0; i < 4; i++) {
+		rig_add(&g, &q[i], DISK_READ, off[i], buf[i], 4096);
+		ck_assert_uint_eq(g.d->busy, 1); /* the first; the others wait for the second */
+	}
+	ck_assert(!g.d->alone && g.d->held.first == &q[1].r.io);
+	rig_finish(&g);
+	for (unsigned i = 0; i < 4; i++)
+		ck_assert_mem_eq(buf[i], image + off[i], 4096);
+	rig_close(&g);
+	fake_folder_remove();
+}
+END_TEST
+
 static uint64_t blocks(const char *path)
 {
 	struct stat st;
@@ -502,6 +528,7 @@ int main(void)
 	tcase_set_timeout(c, 60);
 	tcase_add_loop_test(c, against_a_model, 0, KINDS + LARGE);
 	tcase_add_loop_test(c, large_and_crooked, 2, 4);
+	tcase_add_loop_test(c, alone_in_the_page_cache, 2, 4);
 	tcase_add_loop_test(c, space_is_given_back, 0, 2);
 	tcase_add_loop_test(c, the_file_is_cut, 0, 2);
 	tcase_add_test(c, one_call_for_a_batch);
