@@ -34,17 +34,16 @@ struct disk_req *disk_reap(struct disk *d)
 	struct disk_req *r;
 
 	/* a request may take several operations, each of which may end at once */
-	while (!d->finished) {
+	while (!(r = d->finished)) {
 		bool any = d->engine->reap(d);
 
 		if (d->finished)
-			break;
+			continue;
 		if (d->queued.first)
 			any |= d->engine->go(d);
 		if (!any)
 			return NULL;
 	}
-	r = d->finished;
 	d->finished = r->next;
 	if (!d->finished)
 		d->finished_end = &d->finished;
