@@ -1,236 +1,280 @@
 /*
- * disk.c - a raw image behind a few worker threads
+ * disk.c - opens an image, and puts format and engine together
  *
- * Workers start with the first request, so a machine that never touches its
- * disk pays for none.  A request is in exactly one place: the queue, a
- * worker's hands, or the done list that the loop empties.
- *
- * #syscalls openat fstat lseek fcntl preadv pwritev fdatasync futex clone3 close
+ * #syscalls openat fstat lseek fcntl pread64 fallocate close
  */
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "disk.h"
-#include "log.h"
+#include "disk_io.h"
 
-#define WORKERS 4
-
-struct disk {
-	int fd;
-	uint64_t sectors;
-	struct loop *loop;
-	struct loop_call completed;
-	pthread_mutex_t lock; /* guards all below */
-	pthread_cond_t work;
-	struct disk_req *queue, **queue_end;
-	struct disk_req *done, **done_end;
-	bool stop;
-	unsigned workers, idle;
-	pthread_t worker[WORKERS];
-};
-
-/* the whole request, however the kernel cuts it; the caller's iovecs are used up */
-static int transfer(int fd, struct disk_req *r)
+void disk_submit(struct disk *d, struct disk_req *r)
 {
-	struct iovec *iov = r->iov;
-	unsigned n = r->iovs;
-	uint64_t off = r->off;
-
-	while (n) {
-		ssize_t k = r->op == DISK_READ ? preadv(fd, iov, (int)n, (off_t)off)
-					       : pwritev(fd, iov, (int)n, (off_t)off);
-
-		if (k < 0 && errno == EINTR)
-			continue;
-		if (k <= 0) /* 0: the file has shrunk under us */
-			return k ? -errno : -EIO;
-		off += (uint64_t)k;
-		for (; n && (size_t)k >= iov->iov_len; iov++, n--)
-			k -= (ssize_t)iov->iov_len;
-		if (n) {
-			iov->iov_base = (char *)iov->iov_base + k;
-			iov->iov_len -= (size_t)k;
-		}
-	}
-	return 0;
+	r->result = 0;
+	d->format->start(d, r);
 }
 
-static void serve(struct disk *disk, struct disk_req *r)
+void disk_go(struct disk *d)
 {
-	if (r->op == DISK_FLUSH)
-		r->result = fdatasync(disk->fd) ? -errno : 0;
-	else
-		r->result = transfer(disk->fd, r);
+	if (d->queued.first)
+		d->engine->go(d);
 }
 
-/* with the lock */
-static void give_back(struct disk *disk, struct disk_req *r)
+void disk_finish(struct disk *d, struct disk_req *r, int result)
 {
+	r->result = result;
 	r->next = NULL;
-	*disk->done_end = r;
-	disk->done_end = &r->next;
-	loop_call(disk->loop, &disk->completed);
+	*d->finished_end = r;
+	d->finished_end = &r->next;
 }
 
-static void *run_worker(void *arg)
+struct disk_req *disk_reap(struct disk *d)
 {
-	struct disk *disk = arg;
+	struct disk_req *r;
 
-	pthread_setname_np(pthread_self(), "disk");
-	pthread_mutex_lock(&disk->lock);
-	for (;;) {
-		struct disk_req *r = disk->queue;
+	/* a request may take several operations, each of which may end at once */
+	while (!(r = d->finished)) {
+		bool any = d->engine->reap(d);
 
-		if (!r && disk->stop)
-			break;
-		if (!r) {
-			disk->idle++;
-			pthread_cond_wait(&disk->work, &disk->lock);
-			disk->idle--;
+		if (d->finished)
 			continue;
-		}
-		disk->queue = r->next;
-		if (!disk->queue)
-			disk->queue_end = &disk->queue;
-		pthread_mutex_unlock(&disk->lock);
-		serve(disk, r);
-		pthread_mutex_lock(&disk->lock);
-		give_back(disk, r);
+		if (d->queued.first)
+			any |= d->engine->go(d);
+		if (!any)
+			return NULL;
 	}
-	pthread_mutex_unlock(&disk->lock);
-	return NULL;
+	d->finished = r->next;
+	if (!d->finished)
+		d->finished_end = &d->finished;
+	return r;
 }
 
-static void on_completed(void *arg)
+uint64_t disk_sectors(const struct disk *d)
 {
-	struct disk *disk = arg;
-	struct disk_req *r, *next;
-
-	pthread_mutex_lock(&disk->lock);
-	r = disk->done;
-	disk->done = NULL;
-	disk->done_end = &disk->done;
-	pthread_mutex_unlock(&disk->lock);
-	for (; r; r = next) {
-		next = r->next;
-		r->done(r);
-	}
+	return d->sectors;
 }
 
-static void add_worker(struct disk *disk)
+enum conf_engine disk_engine(const struct disk *d)
 {
-	sigset_t all, old;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (!pthread_create(&disk->worker[disk->workers], NULL, run_worker, disk))
-		disk->workers++;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return d->engine_id;
 }
 
-void disk_submit(struct disk *disk, struct disk_req *r)
+bool disk_can_discard(const struct disk *d)
 {
-	pthread_mutex_lock(&disk->lock);
-	if (!disk->idle && disk->workers < WORKERS)
-		add_worker(disk);
-	if (disk->workers) {
-		r->next = NULL;
-		*disk->queue_end = r;
-		disk->queue_end = &r->next;
-		pthread_cond_signal(&disk->work);
-	} else { /* no thread is to be had: slow, but right */
-		serve(disk, r);
-		give_back(disk, r);
-	}
-	pthread_mutex_unlock(&disk->lock);
+	return d->can_punch;
 }
 
-uint64_t disk_sectors(const struct disk *disk)
+bool disk_is_ro(const struct disk *d)
 {
-	return disk->sectors;
+	return d->ro;
+}
+
+uint64_t disk_calls(const struct disk *d)
+{
+	return d->calls;
 }
 
 /* one writer or many readers, by all processes; block devices too */
-static int lock_file(int fd, const char *path, bool ro)
+static int lock_file(int fd, const char *what, const char *path, bool ro)
 {
 	struct flock lock = { .l_type = ro ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET };
 
 	if (!fcntl(fd, F_OFD_SETLK, &lock))
 		return 0;
 	if (errno == EAGAIN || errno == EACCES)
-		return err(-EBUSY, "disk %s: is in use by another machine%s", path,
+		return err(-EBUSY, "%s %s: is in use by another machine%s", what, path,
 			   ro ? " that may write it"
 			      : "; stop that one, or give the disk as ro to both");
 	return 0; /* a file system without locks: the user's own care */
 }
 
-static int open_image(struct disk *disk, const char *path, bool ro)
+bool disk_file_can_punch(const struct disk_file *f)
+{
+	off_t end = (off_t)align_up(f->bytes, DISK_PAGE);
+
+	/* behind the end there is nothing to lose; a device refuses that for another reason */
+	return !fallocate(f->lock, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, end, DISK_PAGE) ||
+	       (errno != EOPNOTSUPP && errno != ENOSYS);
+}
+
+static int open_first(struct disk_file *f, const char *what, const char *path, int flags)
+{
+	/* O_NONBLOCK: a FIFO is to be refused below, not waited for */
+	f->lock = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
+	if (f->lock >= 0)
+		return 0;
+	if (errno == EISDIR)
+		return err(-EISDIR, "%s %s: is a folder; a raw image or a block device is needed",
+			   what, path);
+	if ((errno == EACCES || errno == EROFS) && flags & O_RDWR)
+		return err(-errno,
+			   "%s %s: cannot be opened for writing: %s; add ,ro to only read it", what,
+			   path, strerror(errno));
+	return err(-errno, "%s %s: %s", what, path, strerror(errno));
+}
+
+/* the descriptor that data goes through: of the same file, and it may wait */
+static int open_second(struct disk *d, struct disk_file *f, const char *what, const char *path,
+		       int flags, const struct stat *st)
+{
+	struct stat again;
+
+	flags &= ~(O_CREAT | O_EXCL);
+	if (d->cache == CACHE_DIRECT)
+		flags |= O_DIRECT;
+	if (d->cache == CACHE_WRITETHROUGH)
+		flags |= O_DSYNC;
+	f->fd = open(path, flags | O_CLOEXEC | O_NOCTTY);
+	if (f->fd < 0 && errno == EINVAL && flags & O_DIRECT)
+		return err(-EINVAL,
+			   "%s %s: its file system has no O_DIRECT; use cache=writeback instead of "
+			   "cache=direct",
+			   what, path);
+	if (f->fd < 0)
+		return err(-errno, "%s %s: %s", what, path, strerror(errno));
+	if (fstat(f->fd, &again) || again.st_dev != st->st_dev || again.st_ino != st->st_ino)
+		return err(-ESTALE, "%s %s: was replaced while it was opened; try again", what,
+			   path);
+	if (flags & O_DIRECT)
+		f->align = disk_align(f->fd);
+	return 0;
+}
+
+int disk_file_open(struct disk *d, struct disk_file *f, const char *what, const char *path,
+		   int flags)
 {
 	struct stat st;
 	off_t end;
+	int r = open_first(f, what, path, flags);
 
-	/* O_NONBLOCK: a FIFO is to be refused below, not waited for */
-	disk->fd = open(path, (ro ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (disk->fd < 0 && errno == EISDIR)
-		return err(-EISDIR, "disk %s: is a folder; a raw image or a block device is needed",
-			   path);
-	if (disk->fd < 0 && (errno == EACCES || errno == EROFS) && !ro)
-		return err(-errno,
-			   "disk %s: cannot be opened for writing: %s; add ,ro to only read it",
-			   path, strerror(errno));
-	if (disk->fd < 0)
-		return err(-errno, "disk %s: %s", path, strerror(errno));
-	if (fstat(disk->fd, &st) || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)))
-		return err(-EINVAL, "disk %s: is neither a file nor a block device", path);
-	end = lseek(disk->fd, 0, SEEK_END);
-	if (end < DISK_SECTOR)
-		return err(-EINVAL, "disk %s: has %ld bytes, less than one sector of 512", path,
-			   (long)end);
-	if (end % DISK_SECTOR)
-		log_warn("disk %s: its last %ld bytes are no whole sector and are left out", path,
-			 (long)(end % DISK_SECTOR));
-	disk->sectors = (uint64_t)end / DISK_SECTOR;
-	return lock_file(disk->fd, path, ro);
+	if (r)
+		return r;
+	if (fstat(f->lock, &st) || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)))
+		return err(-EINVAL, "%s %s: is neither a file nor a block device", what, path);
+	f->blockdev = S_ISBLK(st.st_mode);
+	f->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
+	end = lseek(f->lock, 0, SEEK_END);
+	if (end < 0)
+		return err(-errno, "%s %s: %s", what, path, strerror(errno));
+	f->bytes = (uint64_t)end;
+	r = lock_file(f->lock, what, path, !(flags & O_RDWR));
+	return r ? r : open_second(d, f, what, path, flags, &st);
 }
 
-struct disk *disk_open(struct loop *loop, const char *path, bool ro)
+void disk_file_close(struct disk_file *f)
 {
-	struct disk *disk = calloc(1, sizeof(*disk));
-
-	if (!disk) {
-		err(-ENOMEM, "disk %s: out of memory", path);
-		return NULL;
-	}
-	disk->loop = loop;
-	disk->completed = (struct loop_call){ .fn = on_completed, .arg = disk };
-	disk->queue_end = &disk->queue;
-	disk->done_end = &disk->done;
-	pthread_mutex_init(&disk->lock, NULL);
-	pthread_cond_init(&disk->work, NULL);
-	if (open_image(disk, path, ro)) {
-		disk_close(disk);
-		return NULL;
-	}
-	return disk;
+	cleanup_close(&f->fd);
+	cleanup_close(&f->lock);
 }
 
-void disk_close(struct disk *disk)
+static int open_image(struct disk *d, const struct conf_disk *conf, bool ro)
 {
-	if (!disk)
+	struct disk_file *f = &d->file[DISK_BASE];
+	int r = disk_file_open(d, f, "disk", conf->path, ro ? O_RDONLY : O_RDWR);
+
+	if (r)
+		return r;
+	if (f->bytes < DISK_SECTOR)
+		return err(-EINVAL, "disk %s: has %lu bytes, less than one sector of 512",
+			   conf->path, f->bytes);
+	if (f->bytes % DISK_SECTOR)
+		log_warn("disk %s: its last %lu bytes are no whole sector and are left out",
+			 conf->path, f->bytes % DISK_SECTOR);
+	d->sectors = f->bytes / DISK_SECTOR;
+	return 0;
+}
+
+static const char *why_refused(int error)
+{
+	switch (error) {
+	case ENOSYS:
+		return "this kernel has none";
+	case EPERM:
+	case EACCES:
+		return "see sysctl kernel.io_uring_disabled, and a container's seccomp filter";
+	case ENOMEM:
+		return "raise the limit of locked memory (ulimit -l)";
+	case EMFILE:
+		return "raise the limit of open files (ulimit -n)";
+	default:
+		return "a newer kernel may help";
+	}
+}
+
+static int open_engine(struct disk *d, enum conf_engine want)
+{
+	int r;
+
+	if (want != ENGINE_THREADS) {
+		d->engine = &disk_uring;
+		d->engine_id = ENGINE_URING;
+		r = d->engine->open(d);
+		if (!r)
+			return 0;
+		if (want == ENGINE_URING)
+			return err(r,
+				   "disk %s: engine=uring: io_uring is refused: %s (%s); or use "
+				   "engine=auto",
+				   d->path, strerror(-r), why_refused(-r));
+		log_info("disk %s: io_uring is refused: %s; worker threads do its work", d->path,
+			 strerror(-r));
+	}
+	d->engine = &disk_threads;
+	d->engine_id = ENGINE_THREADS;
+	r = d->engine->open(d);
+	return r ? err(r, "disk %s: %s", d->path, strerror(-r)) : 0;
+}
+
+static int open_all(struct disk *d, const struct conf_disk *conf)
+{
+	bool cow = conf->format == FORMAT_COW || conf->overlay[0];
+	int r = open_image(d, conf, d->ro || cow);
+
+	if (r)
+		return r;
+	d->format = cow ? &disk_cow : &disk_raw;
+	r = d->format->open(d, conf);
+	return r ? r : open_engine(d, conf->engine);
+}
+
+struct disk *disk_open(struct loop *loop, const struct conf_disk *conf, void (*ready)(void *arg),
+		       void *arg)
+{
+	struct disk *d = calloc(1, sizeof(*d));
+
+	if (!d) {
+		err(-ENOMEM, "disk %s: out of memory", conf->path);
+		return NULL;
+	}
+	d->loop = loop;
+	d->ready = ready;
+	d->arg = arg;
+	d->ro = conf->ro;
+	d->cache = conf->cache;
+	memcpy(d->path, conf->path, sizeof(d->path));
+	io_list_init(&d->queued);
+	io_list_init(&d->held);
+	d->finished_end = &d->finished;
+	for (unsigned i = 0; i < DISK_FILES; i++)
+		d->file[i].fd = d->file[i].lock = -1;
+	if (open_all(d, conf)) {
+		disk_close(d);
+		return NULL;
+	}
+	return d;
+}
+
+void disk_close(struct disk *d)
+{
+	if (!d)
 		return;
-	pthread_mutex_lock(&disk->lock);
-	BUG_ON(disk->queue || disk->done);
-	disk->stop = true;
-	pthread_cond_broadcast(&disk->work);
-	pthread_mutex_unlock(&disk->lock);
-	for (unsigned i = 0; i < disk->workers; i++)
-		pthread_join(disk->worker[i], NULL);
-	loop_call_cancel(disk->loop, &disk->completed);
-	cleanup_close(&disk->fd);
-	pthread_cond_destroy(&disk->work);
-	pthread_mutex_destroy(&disk->lock);
-	free(disk);
+	BUG_ON(d->busy || d->held.first || d->finished);
+	if (d->host)
+		d->engine->close(d);
+	if (d->format)
+		d->format->close(d);
+	for (unsigned i = 0; i < DISK_FILES; i++)
+		disk_file_close(&d->file[i]);
+	free(d);
 }

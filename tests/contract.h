@@ -61,6 +61,8 @@ struct fake_pool {
 	size_t asked; /* in the last call */
 };
 extern struct fake_pool fake_pool;
+extern struct conf_disk
+	blk_script_disk; /* its disk, in memory if it has no path; a test may want another */
 
 /* NULL if there is no script for @type */
 const struct script *contract_script(const struct dev_type *type);

@@ -1,4 +1,5 @@
 /* scripts_blk.c - a guest with a disk */
+#include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <linux/virtio_blk.h>
 #include <sys/mman.h>
@@ -6,6 +7,14 @@
 
 #include "contract.h"
 #include "devices.h"
+
+/* a ring's workers stay for seconds when it is gone, so threads; t_blk has both engines */
+struct conf_disk blk_script_disk = {
+	.serial = "SERIAL0",
+	.engine = ENGINE_THREADS,
+	.queues = 2,
+	.discard = true,
+};
 
 static void blk_refill(struct subject *x)
 {
@@ -18,11 +27,12 @@ static void blk_refill(struct subject *x)
 
 static void blk_host(struct subject *x)
 {
-	x->disk = memfd_create("disk", MFD_CLOEXEC);
+	x->disk_conf = blk_script_disk;
+	x->disk = x->disk_conf.path[0] ? open(x->disk_conf.path, O_RDWR | O_CREAT | O_CLOEXEC, 0600)
+				       : memfd_create("disk", MFD_CLOEXEC);
 	require(x->disk >= 0);
 	blk_refill(x);
 	snprintf(x->disk_conf.path, sizeof(x->disk_conf.path), "/proc/self/fd/%d", x->disk);
-	strcpy(x->disk_conf.serial, "SERIAL0");
 }
 
 static const void *blk_conf(struct subject *x)
@@ -47,6 +57,26 @@ static void blk_indirect(struct subject *x)
 	guest_blk_header(&x->g, GUEST_HDR, VIRTIO_BLK_T_IN, 9);
 	guest_add_indirect(&x->g, 0, buf, ARRAY_SIZE(buf));
 	guest_kick(&x->g, 0);
+}
+
+/* on queue 1: two segments, whose second overlaps nothing */
+static void blk_segments(struct subject *x, uint32_t type, uint32_t flags)
+{
+	const struct virtio_blk_discard_write_zeroes seg[] = { { 30, 3, flags }, { 40, 8, flags } };
+	const struct guest_buf buf[] = { { GUEST_HDR, 16, false },
+					 { GUEST_DATA, sizeof(seg), false },
+					 { GUEST_STATUS, 1, true } };
+	struct guest_used u;
+
+	guest_blk_header(&x->g, GUEST_HDR, type, 0);
+	fake_poke(x->f, GUEST_DATA, seg, sizeof(seg));
+	fake_fill(x->f, GUEST_STATUS, 0xff, 1);
+	guest_add(&x->g, 1, buf, ARRAY_SIZE(buf));
+	guest_kick(&x->g, 1);
+	fake_settle(x->f);
+	while (guest_used(&x->g, 1, &u))
+		subject_note(x, u.id | (uint64_t)u.len << 32);
+	subject_note(x, guest_blk_status(&x->g, 0));
 }
 
 static void blk_look(struct subject *x)
@@ -80,11 +110,11 @@ static void blk_step(struct subject *x, unsigned k)
 {
 	const uint64_t rings = GUEST_VERSION_1 | GUEST_EVENT_IDX | GUEST_INDIRECT_F;
 
-	if (k > 0 && k < 10)
+	if (k > 0 && k < 14)
 		fake_fill(x->f, GUEST_DATA, (uint8_t)(0x80 + k), 2048);
 	switch (k) {
 	case 0:
-		require(guest_start(&x->g, rings, 1, 8));
+		require(guest_start(&x->g, rings | 1ULL << VIRTIO_BLK_F_MQ, 2, 8));
 		break;
 	case 1:
 		blk_request(x, VIRTIO_BLK_T_OUT, 5, GUEST_DATA, 1024);
@@ -120,32 +150,44 @@ static void blk_step(struct subject *x, unsigned k)
 		blk_mask(x, false);
 		blk_request(x, VIRTIO_BLK_T_IN, 5, GUEST_DATA, 1024);
 		break;
-	case 10: /* an index out of thin air */
+	case 10: /* the other queue */
+		blk_segments(x, VIRTIO_BLK_T_WRITE_ZEROES, 0);
+		break;
+	case 11:
+		blk_segments(x, VIRTIO_BLK_T_DISCARD, 0);
+		break;
+	case 12:
+		blk_segments(x, VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP);
+		break;
+	case 13:
+		blk_request(x, VIRTIO_BLK_T_IN, 29, GUEST_DATA, 1024);
+		break;
+	case 14: /* an index out of thin air */
 		fake_poke16(x->f, x->g.q[0].avail + 2, (uint16_t)(x->g.q[0].next + 100));
 		guest_kick(&x->g, 0);
 		break;
-	case 11:
+	case 15:
 		blk_look(x);
 		guest_reset(&x->g);
 		require(guest_negotiate(&x->g, GUEST_VERSION_1));
 		break;
-	case 12: /* half way through the set-up */
+	case 16: /* half way through the set-up */
 		require(guest_queue(&x->g, 0, 16));
 		break;
-	case 13:
+	case 17:
 		blk_pin(x);
 		guest_driver_ok(&x->g);
 		blk_request(x, VIRTIO_BLK_T_OUT, 6, GUEST_DATA, 512);
 		break;
-	case 14:
+	case 18:
 		blk_request(x, VIRTIO_BLK_T_IN, 5, GUEST_DATA + 2048, 1024);
 		break;
-	case 15:
+	case 19:
 		guest_reset(&x->g);
 		break;
 	}
 	fake_settle(x->f);
-	if (k != 11 && k != 13) /* an interrupt is left waiting */
+	if (k != 15 && k != 17) /* an interrupt is left waiting */
 		blk_look(x);
 }
 
@@ -154,6 +196,6 @@ const struct script blk_script = {
 	.host = blk_host,
 	.refill = blk_refill,
 	.conf = blk_conf,
-	.steps = 16,
+	.steps = 20,
 	.step = blk_step,
 };

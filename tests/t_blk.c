@@ -1,9 +1,12 @@
 /*
  * t_blk - virtio-blk: what it answers, what it does when the host fails it, and hostile rings
  *
- * The worker threads' system calls are taken over below, so that a test can
- * hold them back or make them fail.
+ * All of it with both engines.  Their system calls are taken over below, so
+ * that a test can hold them back (a ring that takes nothing for now, a worker
+ * that waits) or make a worker's fail.
  */
+#include <dlfcn.h>
+#include <stdarg.h>
 #include <fcntl.h>
 #include <linux/virtio_blk.h>
 #include <linux/virtio_pci.h>
@@ -22,7 +25,12 @@
 #define RINGS	  GUEST_VERSION_1 | GUEST_INDIRECT_F
 #define HOSTILE_N 200000
 
-static const struct contract_case wires[] = { { &blk_type, WIRE_MMIO }, { &blk_type, WIRE_PCI } };
+static const struct contract_case wires[] = { { &blk_type, WIRE_MMIO },
+					      { &blk_type, WIRE_PCI },
+					      { &blk_type, WIRE_MMIO },
+					      { &blk_type, WIRE_PCI } };
+static const enum conf_engine engines[] = { ENGINE_THREADS, ENGINE_THREADS, ENGINE_URING,
+					    ENGINE_URING };
 
 /* --- the host's disk --- */
 
@@ -69,14 +77,53 @@ ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
 	return pass_gate() ? -1 : syscall(SYS_pwritev, fd, iov, n, off, 0);
 }
 
+/* the loop's own try, which never waits */
+ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	bool closed;
+
+	pthread_mutex_lock(&gate.lock);
+	closed = gate.closed || gate.fail;
+	pthread_mutex_unlock(&gate.lock);
+	errno = EAGAIN;
+	return closed ? -1 : syscall(SYS_preadv2, fd, iov, n, off, 0, flags);
+}
+
+long syscall(long nr, ...)
+{
+	long (*next)(long, ...) = (long (*)(long, ...))dlsym(RTLD_NEXT, "syscall");
+	long a[6];
+	va_list ap;
+
+	va_start(ap, nr);
+	for (unsigned i = 0; i < 6; i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	if (nr == SYS_io_uring_enter) {
+		pthread_mutex_lock(&gate.lock);
+		gate.calls++;
+		errno = EBUSY;
+		nr = gate.closed ? -1 : nr;
+		pthread_mutex_unlock(&gate.lock);
+	}
+	return nr < 0 ? -1 : next(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
 int fdatasync(int fd)
 {
 	return pass_gate() ? -1 : (int)syscall(SYS_fdatasync, fd);
 }
 
+static struct subject *new_subject(int i)
+{
+	blk_script_disk.engine = engines[i];
+	blk_script_disk.queues = 1;
+	return subject_new(&wires[i]);
+}
+
 static struct subject *new_disk(int i)
 {
-	struct subject *x = subject_new(&wires[i]);
+	struct subject *x = new_subject(i);
 
 	ck_assert(guest_start(&x->g, RINGS, 1, 256));
 	return x;
@@ -248,7 +295,7 @@ END_TEST
 
 START_TEST(read_only)
 {
-	struct subject *x = subject_new(&wires[_i]);
+	struct subject *x = new_subject(_i);
 	struct fake *f = fake_new();
 	struct conf_disk conf = x->disk_conf;
 	struct vdev_place place = { .base = GUEST_MMIO, .gsi = 5, .conf = &conf };
@@ -516,12 +563,25 @@ END_TEST
 
 /* --- files --- */
 
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+static struct disk *open_disk(struct fake *f, const char *path, bool ro)
+{
+	struct conf_disk conf = { .ro = ro };
+
+	snprintf(conf.path, sizeof(conf.path), "%s", path);
+	return disk_open(f->m.loop, &conf, nothing, NULL);
+}
+
 static struct disk *try_open(struct fake *f, const char *path, bool ro, const char *says)
 {
 	struct disk *d;
 
 	err_clear();
-	d = disk_open(f->m.loop, path, ro);
+	d = open_disk(f, path, ro);
 	if (says) {
 		ck_assert_msg(!d, "%s is taken", path);
 		ck_assert_msg(strstr(err_last(), says) != NULL, "%s: %s", path, err_last());
@@ -681,7 +741,7 @@ static int wild_ring(struct guest *g, uint32_t *seed)
 
 START_TEST(hostile_rings)
 {
-	struct subject *x = subject_new(&wires[_i]);
+	struct subject *x = new_subject(_i);
 	struct guest *g = &x->g;
 	unsigned served = 0, broken = 0;
 	bool going_on = false;
@@ -731,7 +791,7 @@ int main(void)
 	tcase_add_loop_test(t, short_header, 0, n);
 	tcase_add_loop_test(t, read_only, 0, n);
 	tcase_add_loop_test(t, the_file_shrinks, 0, n);
-	tcase_add_loop_test(t, errors_of_the_host, 0, n);
+	tcase_add_loop_test(t, errors_of_the_host, 0, 2); /* of workers */
 	tcase_add_loop_test(t, reset_waits, 0, n);
 	tcase_add_loop_test(t, drain_waits, 0, n);
 	tcase_add_loop_test(t, broken_in_flight, 0, n);

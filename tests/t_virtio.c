@@ -395,6 +395,7 @@ int main(void)
 	Suite *s = suite_create("virtio");
 	TCase *t = tcase_create("virtio");
 
+	blk_script_disk.queues = 1;
 	tcase_set_timeout(t, 60);
 	tcase_add_loop_test(t, status_one_step_at_a_time, 0, n);
 	tcase_add_loop_test(t, features_are_agreed_upon_once, 0, n);

@@ -32,8 +32,8 @@ static const struct field disk_fields[] = {
 	F_ENUM(struct conf_disk, format, format_names, .arg = "raw|cow", .dflt = "raw",
 	       .help = "raw, or cow: writes go to a private overlay and PATH is never touched"),
 	F_STR(struct conf_disk, overlay, .arg = "PATH",
-	      .help = "keep the overlay of format=cow in this file; without, it goes with the "
-		      "machine"),
+	      .help = "keep the overlay of format=cow (implied) in this file, made if it is not "
+		      "there; without, it goes with the machine"),
 	F_ENUM(struct conf_disk, engine, engine_names, .arg = "HOW", .dflt = "auto",
 	       .help = "uring, threads, or what the host has"),
 	F_ENUM(struct conf_disk, cache, cache_names, .arg = "HOW", .dflt = "writeback",
