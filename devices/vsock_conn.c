@@ -446,12 +446,9 @@ static void response(struct vsock_conn *c)
 		return;
 	}
 	opened(c);
-	if (host_welcome(c)) {
+	if (host_welcome(c))
 		conn_reset(c);
-		return;
-	}
-	/* the program may have sent something behind its first line */
-	c->readable = true;
+	/* it is readable since its first line: something may stand behind that */
 }
 
 static void reset(struct vsock_conn *c)
