@@ -36,6 +36,32 @@ static void refused(const char *text, unsigned line, const char *what)
 
 /* --- what is taken --- */
 
+START_TEST(elements_have_names)
+{
+	const struct field *f;
+	void *obj;
+
+	conf_defaults(&conf);
+	ck_assert_ptr_null(conf_find(&conf, "vsock@0.path", &obj));
+	ck_assert_int_eq(conf_set(&conf, "", "kernel", "k"), 0);
+	ck_assert_int_eq(conf_set(&conf, "", "vsock", "cid=5"), 0);
+	ck_assert_int_eq(conf_check(&conf), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err_last(), "--vsock path=PATH"));
+	f = conf_find(&conf, "vsock@0.path", &obj);
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(field_parse(f, "", "/a,b", obj), 0);
+	ck_assert_str_eq(conf.vsock[0].path, "/a,b");
+	ck_assert_int_eq(conf_check(&conf), 0);
+	ck_assert_ptr_nonnull(conf_find(&conf, "memory", &obj));
+	ck_assert_ptr_null(conf_find(&conf, "vsock@1.path", &obj));
+	ck_assert_ptr_null(conf_find(&conf, "vsock@0", &obj));
+	ck_assert_ptr_null(conf_find(&conf, "vsock@0.nothing", &obj));
+	ck_assert_ptr_null(conf_find(&conf, "vsock@x.path", &obj));
+	ck_assert_ptr_null(conf_find(&conf, "vsock@.path", &obj));
+	ck_assert_ptr_null(conf_find(&conf, "memory@0.path", &obj));
+}
+END_TEST
+
 START_TEST(a_whole_file)
 {
 	ck_assert_msg(!load("# a machine\n"
@@ -364,6 +390,7 @@ int main(void)
 
 	tcase_set_timeout(t, 20);
 	tcase_add_checked_fixture(t, set_up, NULL);
+	tcase_add_test(t, elements_have_names);
 	tcase_add_test(t, a_whole_file);
 	tcase_add_test(t, json_is_yaml);
 	tcase_add_test(t, nothing_at_all);
