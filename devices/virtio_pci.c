@@ -431,9 +431,10 @@ static const struct vtransport_ops vpci_transport = {
 
 static uint32_t class_of(uint32_t virtio_id)
 {
-	return virtio_id == 1	? 0x020000 /* network */
-	       : virtio_id == 2 ? 0x010000 /* SCSI: storage */
-				: 0xff0000;
+	return virtio_id == 1	 ? 0x020000 /* network */
+	       : virtio_id == 2	 ? 0x010000 /* SCSI: storage */
+	       : virtio_id == 19 ? 0x078000 /* communication */
+				 : 0xff0000;
 }
 
 int virtio_pci_create(struct vdev *v, const struct vdev_place *place)
