@@ -431,10 +431,16 @@ static const struct vtransport_ops vpci_transport = {
 
 static uint32_t class_of(uint32_t virtio_id)
 {
-	return virtio_id == 1	? 0x020000 /* network */
-	       : virtio_id == 2 ? 0x010000 /* SCSI: storage */
-	       : virtio_id == 3 ? 0x078000 /* communication, other */
-				: 0xff0000;
+	switch (virtio_id) {
+	case 1:
+		return 0x020000; /* network */
+	case 2:
+		return 0x010000; /* storage */
+	case 3:
+	case 19:
+		return 0x078000; /* communication */
+	}
+	return 0xff0000;
 }
 
 int virtio_pci_create(struct vdev *v, const struct vdev_place *place)

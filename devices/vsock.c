@@ -1,4 +1,8 @@
-/* vsock.c - virtio-vsock: its queues, and the guest that was restored */
+/*
+ * vsock.c - virtio-vsock: its queues, and the guest that was restored
+ *
+ * #syscalls prlimit64
+ */
 #include <endian.h>
 #include <sys/resource.h>
 
@@ -7,6 +11,7 @@
 #include "vsock.h"
 
 #define PUMP_MOST   512 /* packets before everything else has its turn */
+#define TAKE_MOST   64	/* packets of the guest, up to 64 KiB each, likewise */
 #define SHARE	    4	/* packets of one connection while others wait */
 #define FILES_LEFT  64	/* for the rest of the process */
 #define QUIET_AGAIN 100000000
@@ -240,7 +245,7 @@ static void from_guest(struct vsock *vs)
 {
 	struct vq_buf *b = &vs->batch[0];
 	struct virtio_vsock_hdr h;
-	unsigned budget = VQ_MAX;
+	unsigned budget = TAKE_MOST;
 
 	vs->tx_stalled = false;
 	for (; budget; budget--) {

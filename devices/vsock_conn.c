@@ -412,15 +412,18 @@ static void opened(struct vsock_conn *c)
 static bool call(struct vsock_conn *c)
 {
 	int r = host_call(c);
+	uint64_t now;
 
 	if (!r) {
 		opened(c);
 		want(c, WANT_RESPONSE);
 		return true;
 	}
-	if (r != -EAGAIN || now_ns() >= c->give_up)
+	now = now_ns();
+	if (r != -EAGAIN || now >= c->give_up)
 		return false;
-	open_deadline(c, now_ns() + CALL_AGAIN);
+	/* less often the longer it lasts: a guest may have hundreds of these */
+	open_deadline(c, now + CALL_AGAIN + (now + CALL_NS - c->give_up) / 4);
 	return true;
 }
 
@@ -446,12 +449,9 @@ static void response(struct vsock_conn *c)
 		return;
 	}
 	opened(c);
-	if (host_welcome(c)) {
+	if (host_welcome(c))
 		conn_reset(c);
-		return;
-	}
-	/* the program may have sent something behind its first line */
-	c->readable = true;
+	/* it is readable since its first line: something may stand behind that */
 }
 
 static void reset(struct vsock_conn *c)

@@ -2,7 +2,7 @@
  * vsock_host.c - the Unix sockets behind virtio-vsock
  *
  * #syscalls socket bind listen accept4 connect recvfrom readv sendmsg sendto shutdown close
- * #syscalls newfstatat unlink fchmod epoll_ctl prlimit64
+ * #syscalls newfstatat unlink fchmod epoll_ctl
  */
 #include <sys/epoll.h>
 #include <sys/socket.h>

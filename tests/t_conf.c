@@ -36,6 +36,49 @@ static void refused(const char *text, unsigned line, const char *what)
 
 /* --- what is taken --- */
 
+START_TEST(elements_have_names)
+{
+	static const char *const no[] = { "vsock@1.path",
+					  "vsock@x.path",
+					  "vsock@.path",
+					  "vsock@0.nothing",
+					  "vsock.nothing",
+					  "memory@0.path",
+					  "memory.path",
+					  "nothing@0.path",
+					  "disk@0.path",
+					  "disk.path",
+					  "vsock@",
+					  "@0.path",
+					  "" };
+	struct conf_ref ref;
+
+	conf_defaults(&conf);
+	ck_assert_int_eq(conf_ref(&conf, "vsock@0.path", &ref), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err_last(), "no such device"));
+	ck_assert_int_eq(conf_set(&conf, "", "kernel", "k"), 0);
+	ck_assert_int_eq(conf_set(&conf, "", "vsock", "cid=5"), 0);
+	ck_assert_int_eq(conf_check(&conf), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err_last(), "--vsock path=PATH"));
+	ck_assert_int_eq(conf_change(&conf, "vsock@0.path", "/a,b", &ref), 0);
+	ck_assert_str_eq(conf.vsock[0].path, "/a,b");
+	ck_assert_int_eq(conf_check(&conf), 0);
+	ck_assert_int_eq(conf_change(&conf, "vsock.cid", "6", &ref), 0); /* the only one */
+	ck_assert_int_eq(conf_change(&conf, "memory", "1G", &ref), 0);
+	ck_assert(conf.vsock[0].cid == 6 && conf.memory == 1024 * MiB);
+	for (unsigned i = 0; i < ARRAY_SIZE(no); i++)
+		ck_assert_msg(conf_ref(&conf, no[i], &ref) == -EINVAL, "'%s'", no[i]);
+	/* several at once, and the rest stays */
+	ck_assert_int_eq(conf_set(&conf, "", "disk", "a,bw=1M"), 0);
+	ck_assert_int_eq(conf_set(&conf, "", "disk", "b,ro"), 0);
+	ck_assert_int_eq(conf_change(&conf, "disk@1", "iops=7,bw-burst=2M", &ref), 0);
+	ck_assert(ref.i == 1 && conf.disk[1].iops == 7 && conf.disk[1].bw_burst == 2 * MiB &&
+		  conf.disk[1].ro && conf.disk[0].bw == MiB && !conf.disk[0].iops);
+	ck_assert_int_eq(conf_change(&conf, "disk@1.iopps", "7", &ref), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err_last(), "did you mean 'iops'?"));
+}
+END_TEST
+
 START_TEST(a_whole_file)
 {
 	ck_assert_msg(!load("# a machine\n"
@@ -364,6 +407,7 @@ int main(void)
 
 	tcase_set_timeout(t, 20);
 	tcase_add_checked_fixture(t, set_up, NULL);
+	tcase_add_test(t, elements_have_names);
 	tcase_add_test(t, a_whole_file);
 	tcase_add_test(t, json_is_yaml);
 	tcase_add_test(t, nothing_at_all);

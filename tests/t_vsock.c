@@ -407,8 +407,9 @@ START_TEST(largest_packet)
 	struct subject *x = new_vsock(_i);
 	int fd = vg_open_from_guest(x, 10, 70);
 	struct virtio_vsock_hdr h = vg_header(10, 70, OP(RW));
-	struct guest_buf buf[9] = { { VG_TX, VG_HEADER, false } };
+	struct guest_buf buf[10] = { { VG_TX, VG_HEADER, false } };
 	static uint8_t got[VSOCK_PACKET + 1], data[0x2000];
+	struct vg_packet p;
 	size_t n = 0;
 
 	h.len = VSOCK_PACKET;
@@ -425,6 +426,13 @@ START_TEST(largest_packet)
 	ck_assert_uint_eq(n, VSOCK_PACKET);
 	for (unsigned i = 0; i < 8; i++)
 		ck_assert(vg_is_pattern(got + i * 0x2000, 0, 0x2000));
+	/* and a byte more */
+	h.len++;
+	fake_poke(x->f, VG_TX, &h, VG_HEADER);
+	buf[9] = (struct guest_buf){ VG_DATA, 1, false };
+	guest_add_indirect(&x->g, VG_Q_TX, buf, 10);
+	guest_kick(&x->g, VG_Q_TX);
+	vg_expect(&x->g, OP(RST), &p);
 	close(fd);
 	subject_free(x);
 }
@@ -590,8 +598,18 @@ START_TEST(program_that_does_not_read)
 	vg_guest_sends(x, 11, 71, 0, 1000);
 	ck_assert_uint_eq(vg_host_gets(other, 0), 1000);
 	ck_assert(vg_is_silent(x));
-	/* it wakes up */
+	/* it takes some: the ring goes round */
 	at += more;
+	for (unsigned i = 0; i < 60; i++) {
+		got += (uint32_t)vg_host_gets_some(fd, got, 10000);
+		fake_settle(x->f);
+		more = VSOCK_BUF - (c->got - c->taken);
+		vg_guest_sends(x, 10, 70, at, more);
+		at += more;
+		while (vg_recv(&x->g, &p))
+			ck_assert_uint_eq(p.h.op, OP(CREDIT_UPDATE));
+	}
+	ck_assert_uint_gt(at, 3 * VSOCK_BUF);
 	while (got < at) {
 		got += (uint32_t)vg_host_gets(fd, got);
 		fake_settle(x->f);
@@ -622,6 +640,105 @@ START_TEST(more_than_was_granted)
 	vg_guest_sends(x, 10, 70, 0, 1);
 	vg_expect(&x->g, OP(RST), &p);
 	ck_assert_ptr_null(find(x, 10, 70));
+	close(fd);
+	subject_free(x);
+}
+END_TEST
+
+/* an end takes no room */
+START_TEST(end_without_room)
+{
+	struct subject *x = new_vsock(_i);
+	struct virtio_vsock_hdr h = vg_header(9, 0, OP(RESPONSE));
+	struct vg_packet p;
+	int fd = vg_connect(x, "CONNECT 9\n");
+
+	vg_expect(&x->g, OP(REQUEST), &p);
+	h.dst_port = p.h.src_port;
+	h.buf_alloc = 0;
+	vg_send(&x->g, &h, 0);
+	shutdown(fd, SHUT_WR);
+	fake_settle(x->f);
+	do
+		ck_assert(vg_recv(&x->g, &p));
+	while (p.h.op == OP(CREDIT_REQUEST));
+	ck_assert_uint_eq(p.h.op, OP(SHUTDOWN));
+	ck_assert_uint_eq(p.h.flags, SEND);
+	close(fd);
+	subject_free(x);
+}
+END_TEST
+
+/* the header in one page, the data in others: all are marked */
+START_TEST(pages_of_a_packet)
+{
+	struct subject *x = new_vsock(_i);
+	const struct guest_buf buf[] = { { VG_RX, 20, true },
+					 { VG_DATA, 24 + 10, true },
+					 { FAKE_HIGH + FAKE_HIGH_SLOT - 100, 4300, true } };
+	int fd;
+
+	vg_start_with(&x->g, RINGS, 1, VG_RX_BYTES);
+	fd = vg_open_from_guest(x, 10, 70);
+	x->g.q[VG_Q_RX].free_d = 4;
+	guest_add(&x->g, VG_Q_RX, buf, 3);
+	guest_add(&x->g, VG_Q_RX, buf, 3);
+	guest_kick(&x->g, VG_Q_RX);
+	/* the one that lies there */
+	ck_assert_uint_eq(vg_host_sends(fd, 0, VG_RX_BYTES - VG_HEADER), VG_RX_BYTES - VG_HEADER);
+	fake_settle(x->f);
+	fake_mark(x->f);
+	ck_assert_uint_eq(vg_host_sends(fd, 7, 4310), 4310);
+	fake_settle(x->f);
+	/* the used ring, and one, one and three pages of it */
+	ck_assert_uint_eq(fake_check_dirty(x->f), 5);
+	ck_assert_uint_eq(vs_of(x)->count.to_guest_bytes, VG_RX_BYTES - VG_HEADER + 4310);
+	close(fd);
+	subject_free(x);
+}
+END_TEST
+
+/* a machine that stands still is not late */
+START_TEST(time_stands_still)
+{
+	struct subject *x = new_vsock(_i);
+	int fd = vg_connect(x, "CONNECT 9\n");
+	struct vg_packet p;
+
+	vg_expect(&x->g, OP(REQUEST), &p);
+	dev_drain(x->dev);
+	for (unsigned i = 0; i < 10; i++)
+		pass_time(x, 60 * SECOND);
+	fake_resume(x->f);
+	fake_settle(x->f);
+	vg_say(&x->g, 9, p.h.src_port, OP(RESPONSE), 0, 0);
+	ck_assert(vg_says(fd, "OK 1073741825\n"));
+	close(fd);
+	subject_free(x);
+}
+END_TEST
+
+/* what a round trip costs: one read, one write, no changes of what is watched */
+START_TEST(cost_of_a_round_trip)
+{
+	struct subject *x = new_vsock(_i);
+	struct vg_packet p;
+	uint32_t port;
+	int fd = vg_open_from_host(x, 9, &port);
+
+	memset(&calls, 0, sizeof(calls));
+	for (unsigned i = 0; i < 100; i++) {
+		ck_assert_uint_eq(vg_host_sends(fd, i * 64, 64), 64);
+		vg_expect(&x->g, OP(RW), &p);
+		ck_assert(p.len == 64 && vg_is_pattern(p.data, i * 64, 64));
+		vg_guest_sends(x, 9, port, i * 64, 64);
+		ck_assert_uint_eq(vg_host_gets(fd, i * 64), 64);
+	}
+	printf("round trip: %.2f readv, %.2f sendmsg, %.2f epoll_ctl\n", calls.readv / 100.0,
+	       calls.sendmsg / 100.0, calls.epoll_ctl / 100.0);
+	ck_assert_uint_eq(calls.readv, 100);
+	ck_assert_uint_eq(calls.sendmsg, 100);
+	ck_assert_uint_eq(calls.epoll_ctl, 0);
 	close(fd);
 	subject_free(x);
 }
@@ -686,6 +803,10 @@ int main(void)
 	tcase_add_loop_test(t, program_that_does_not_read, 0, 2);
 	tcase_add_loop_test(t, more_than_was_granted, 0, 2);
 	tcase_add_loop_test(t, blocked_is_quiet, 0, 2);
+	tcase_add_loop_test(t, end_without_room, 0, 2);
+	tcase_add_loop_test(t, pages_of_a_packet, 0, 2);
+	tcase_add_loop_test(t, time_stands_still, 0, 2);
+	tcase_add_loop_test(t, cost_of_a_round_trip, 0, 2);
 	suite_add_tcase(s, t);
 	return suite_run(s);
 }

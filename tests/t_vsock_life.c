@@ -650,7 +650,7 @@ END_TEST
 /* saved again before the guest has answered, or without a place for the event */
 START_TEST(restored_twice)
 {
-	struct subject *x = new_vsock(_i), *y, *z;
+	struct subject *x = new_vsock(_i), *y, *z, *w;
 	int n = fake_save(x->f, tree, sizeof(tree)), fd;
 	struct vg_packet p;
 
@@ -666,6 +666,10 @@ START_TEST(restored_twice)
 	vg_expect(&z->g, OP(REQUEST), &p);
 	close(fd);
 	/* a driver that starts anew has nothing to hear */
+	w = subject_clone(y, tree, (size_t)n);
+	vg_start(&w->g, RINGS);
+	ck_assert_uint_eq(vg_events(&w->g), 0);
+	subject_free(w);
 	vg_start(&y->g, RINGS);
 	ck_assert_uint_eq(vg_events(&y->g), 0);
 	fd = vg_connect(y, "CONNECT 9\n");
@@ -768,6 +772,12 @@ START_TEST(file_of_the_socket)
 	snprintf(other, sizeof(other), "%s/f", vg_host_of(x)->folder);
 	fd = open(other, O_CREAT | O_WRONLY, 0600);
 	close(fd);
+	/* so busy that it takes nobody is alive, too */
+	snprintf(conf.path, sizeof(conf.path), "%s_6", path);
+	fd = vg_listen(x, 6, 0);
+	vg_say(&x->g, 1, 6, OP(REQUEST), 0, 0);
+	expect_refusal(&conf, "another process listens there");
+	close(fd);
 	strcpy(conf.path, other);
 	expect_refusal(&conf, "is no socket");
 	ck_assert(!lstat(other, &st));
@@ -836,6 +846,7 @@ START_TEST(out_of_descriptors)
 	ck_assert_int_eq(send(waiting, "CONNECT 5\n", 10, 0), 10);
 	fake_settle(x->f);
 	ck_assert_uint_ne(vs_of(x)->accept_at, 0);
+	ck_assert_uint_eq(vs_of(x)->listener.events, 0);
 	vg_say(&x->g, 4, 4, OP(REQUEST), 0, 0); /* no socket for that either */
 	vg_expect(&x->g, OP(RST), &p);
 	setrlimit(RLIMIT_NOFILE, &old);

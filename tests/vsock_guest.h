@@ -71,6 +71,7 @@ bool vg_is_pattern(const uint8_t *buf, uint64_t at, size_t n);
 /* the guest sends, a program has got (checked), a program sends as far as its socket takes it */
 void vg_guest_sends(struct subject *x, uint32_t gp, uint32_t hp, uint64_t at, uint32_t n);
 size_t vg_host_gets(int fd, uint64_t at);
+size_t vg_host_gets_some(int fd, uint64_t at, size_t most);
 size_t vg_host_sends(int fd, uint64_t at, size_t n);
 
 /* --- programs of the host; sockets do not block --- */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -16,6 +17,7 @@
 #define EXIT_PANIC	  3
 #define EXIT_TRIPLE_FAULT 4
 #define ESCAPE		  1 /* Ctrl-A */
+#define FILES		  4096
 
 enum { FLAG_TIMING, FLAGS };
 
@@ -117,6 +119,17 @@ static int name_it(struct session *s)
 	if (rundir_path(s->name, "vsock", path, sizeof(path)))
 		return -1;
 	return hutch_set(s->h, "vsock@0.path", path);
+}
+
+/* each connection of a guest takes a descriptor; 1024 in all is what most shells allow at first */
+static void allow_files(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur >= FILES)
+		return;
+	files.rlim_cur = files.rlim_max < FILES ? files.rlim_max : FILES;
+	setrlimit(RLIMIT_NOFILE, &files);
 }
 
 static int catch_signals(void)
@@ -263,6 +276,7 @@ static int boot(struct session *s, bool timing)
 	if (r)
 		return r == -EINVAL ? EXIT_USAGE : EXIT_FAIL;
 	s->signals = catch_signals();
+	allow_files();
 	r = hutch_start(s->h);
 	if (r) {
 		complain("%s", hutch_error(s->h));

@@ -75,7 +75,9 @@ static const struct field net_fields[] = {
 
 static const struct field vsock_fields[] = {
 	F_STR(struct conf_vsock, path, .arg = "PATH",
-	      .help = "Unix socket the host connects to; PATH_PORT is where the guest connects to"),
+	      .help = "Unix socket through which programs reach the guest, after a first line "
+		      "\"CONNECT PORT\"; PATH_PORT is where the guest reaches port PORT of the "
+		      "host"),
 	F_RANGE(struct conf_vsock, cid, 3, 0xfffffffe, .arg = "N", .dflt = "3",
 		.help = "the guest's address"),
 	F_END,

@@ -156,7 +156,34 @@ both_ways() { # BUS NAME V FLAGS...
 	grep -hE 'MB/s|rr 300|many 100' "$o" $h.* | sed "s/^/    $bus: /" >&2
 }
 
+# a killed machine leaves its socket; the next of that name takes its place, and leaves nothing
+left_behind() {
+	v=$XDG_RUNTIME_DIR/hutch/left/vsock
+	for signal in KILL TERM; do
+		"$hutch" boot --kernel "$B/tests/kvm/ends.elf" --append h --memory 32M --name left --vsock \
+			</dev/null >"$tmp/out" 2>"$tmp/err" &
+		machine=$!
+		wait_for_machine left || { bad "a socket left behind" "no machine before SIG$signal"; return; }
+		[ -S "$v" ] || { bad "a socket left behind" "no socket before SIG$signal"; return; }
+		kill -$signal $machine
+		wait $machine
+		[ $signal = KILL ] && [ ! -S "$v" ] && bad "a socket left behind" "it is not"
+	done 2>/dev/null
+	if [ -e "$XDG_RUNTIME_DIR/hutch/left" ]; then bad "a socket left behind" "the run folder is still there"
+	else echo "ok a socket left behind is replaced"; fi
+}
+
+wait_for_machine() {
+	i=0
+	until "$hutch" inspect "$1" >/dev/null 2>&1; do
+		i=$((i + 1))
+		[ $i -lt 200 ] || return 1
+		sleep 0.1
+	done
+}
+
 mmio() {
+	left_behind
 	both_ways mmio "$tmp/v" --name mmio --vsock "path=$tmp/v"
 }
 
