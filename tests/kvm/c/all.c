@@ -3,6 +3,7 @@
  *
  * One line a device, "NAME: ok" or what went wrong and where; then "done" and
  * off.  All of it also goes out through a virtio console, if there is one.
+ * With the argument P it panics instead, on the virtio console.
  * The host listens on vsock port 1234 or does not: both are an answer.
  */
 #include "virtio.h"
@@ -214,11 +215,27 @@ static const struct {
 	{ ID_CONSOLE, "console", use_console },
 };
 
+/* as a kernel that dies: its last words on the console, then pvpanic */
+static int panic(void)
+{
+	static const char text[] = "Kernel panic - not syncing: by virtio\n";
+	struct dev d;
+
+	if (!find(&d, ID_CONSOLE, 0) || !start(&d, 0, 2))
+		return 0;
+	add(&d, 1, &(struct piece){ text, sizeof(text) - 1, false }, 1);
+	used(&d, 1, ANSWER_MS);
+	outb(0x505, 1);
+	return 0;
+}
+
 int main(uint64_t info)
 {
 	struct dev d;
 
 	(void)info;
+	if (ARGUMENTS[0] == 'P')
+		return panic();
 	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		for (unsigned n = 0; find(&d, kinds[i].id, n); n++) {
 			int line = kinds[i].use(&d);
@@ -236,7 +253,7 @@ int main(uint64_t info)
 	}
 	print("done\n");
 	if (find(&d, ID_CONSOLE, 0) && start(&d, 0, 2)) {
-		add(&d, 1, &(struct piece){ said, said_len, false }, 1);
+		add(&d, 1, &(struct piece){ SAID, said_len, false }, 1);
 		used(&d, 1, ANSWER_MS);
 	}
 	return 0;

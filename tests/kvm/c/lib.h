@@ -3,8 +3,9 @@
  *
  * Plain integer code in long mode, memory mapped one to one up to 4 GiB, one
  * CPU, interrupts off: this runs on any /dev/kvm, also where KVM emulates
- * supervisor code instruction by instruction.  So no SSE, no locked cmpxchg, and
- * whoever waits polls.  What is printed is kept as well, in said[].
+ * supervisor code instruction by instruction.  So no SSE, no locked cmpxchg, and whoever
+ * waits polls.  What is printed is kept in low memory as well, with a NUL, for a
+ * guest whose serial port leads nowhere.
  */
 #ifndef HUTCH_FLAT_LIB_H
 #define HUTCH_FLAT_LIB_H
@@ -18,8 +19,9 @@
 #define PM_HZ	  3579545
 #define ARGUMENTS ((const char *)0x20000)
 #define PAGE	  4096
+#define SAID	  ((char *)0x80000) /* BUFFER of flat.h */
+#define SAID_MAX  8192U
 
-static char said[8192];
 static unsigned said_len;
 
 static inline void outb(uint16_t port, uint8_t v)
@@ -65,9 +67,10 @@ static void print(const char *text)
 {
 	for (; *text; text++) {
 		outb(COM1, (uint8_t)*text);
-		if (said_len < sizeof(said))
-			said[said_len++] = *text;
+		if (said_len < SAID_MAX - 1)
+			SAID[said_len++] = *text;
 	}
+	SAID[said_len] = '\0';
 }
 
 static inline void print_number(uint64_t v)
