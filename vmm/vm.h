@@ -54,7 +54,7 @@ struct vm {
 	struct gmem mem;
 	struct bus bus;
 	struct loop *loop;
-	struct stream *console; /* of the guest's console, whichever device that is */
+	struct stream *console;	   /* of the guest's console, whichever device that is */
 	struct stream *no_console; /* of the serial port, when it is not the console */
 	struct boot *boot;
 	struct board board;
