@@ -1,6 +1,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <libfdt.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -159,6 +160,20 @@ void fake_dev_free(struct fake *f, struct dev *dev)
 	f->devs--;
 	dev_drain(dev);
 	dev_free(dev);
+}
+
+static bool never(void *arg)
+{
+	(void)arg;
+	return false;
+}
+
+void fake_dev_gone(struct fake *f, struct dev *dev, unsigned ms)
+{
+	mallopt(M_PERTURB, 0x5a);
+	fake_dev_free(f, dev);
+	require(loop_until(f->m.loop, never, NULL, ms * 1000000ULL) == -ETIMEDOUT);
+	mallopt(M_PERTURB, 0);
 }
 
 bool fake_is_virtio(const struct dev *dev)
