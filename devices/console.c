@@ -8,7 +8,9 @@
  * 2. Input stays in the host's pipe or terminal until the guest has buffers
  *    for it, so none is lost while it has none, is paused, or is saved.  How
  *    much room there is, is asked of the ring each time and not remembered.
- * 3. The size of the terminal is state: what the guest was told last.
+ * 3. The size of the terminal is state: what the guest was told last.  Linux
+ *    without multiport looks at it only after a configuration interrupt, and not
+ *    before its console is registered; so it gets one with its first output.
  */
 #include <endian.h>
 #include <linux/virtio_console.h>
@@ -27,11 +29,15 @@
 
 struct console_state {
 	uint16_t cols, rows;
+	uint16_t told; /* this driver has had its first interrupt for them */
+	uint16_t zero;
 };
 
 static const struct field console_fields[] = {
 	F_UINT(struct console_state, cols),
 	F_UINT(struct console_state, rows),
+	F_RANGE(struct console_state, told, 0, 1),
+	F_RANGE(struct console_state, zero, 0, 0),
 	F_END,
 };
 
@@ -75,6 +81,14 @@ static uint32_t send(struct console *c, const struct vq_buf *b)
 	return done;
 }
 
+static void tell_size(struct console *c)
+{
+	if (c->s.told || !c->s.cols || !vdev_has(&c->v, VIRTIO_CONSOLE_F_SIZE))
+		return;
+	c->s.told = 1;
+	vdev_config_changed(&c->v);
+}
+
 static void send_all(struct console *c)
 {
 	unsigned bytes = 0, n = 0;
@@ -84,6 +98,7 @@ static void send_all(struct console *c)
 		bytes += send(c, &b);
 		n++;
 		vq_push(&c->v, TX, &b, 0);
+		tell_size(c);
 	}
 	if (bytes >= KICK_BYTES || n == KICK_MOST)
 		vdev_notify(&c->v, TX); /* the rest after a look at everything else */
@@ -163,10 +178,16 @@ static size_t config(struct vdev *v, const void **ret)
 	return offsetof(struct virtio_console_config, emerg_wr);
 }
 
+static void reset(struct vdev *v)
+{
+	container_of(v, struct console, v)->s.told = 0;
+}
+
 static const struct vdev_type console_vtype = {
 	.id = 3,
 	.features = 1ULL << VIRTIO_CONSOLE_F_SIZE,
 	.kick = kick,
+	.reset = reset,
 	.config = config,
 };
 
@@ -174,7 +195,7 @@ static const struct vdev_type console_vtype = {
 static int console_configure(struct dev *dev, const void *conf)
 {
 	struct console *c = container_of(to_vdev(dev), struct console, v);
-	struct console_state s = { 0, 0 };
+	struct console_state s = c->s;
 	int r = conf_console_size(conf, &s.cols, &s.rows);
 
 	if (r || (s.cols == c->s.cols && s.rows == c->s.rows))

@@ -425,6 +425,32 @@ START_TEST(the_size)
 }
 END_TEST
 
+/* Linux looks only when it is told, and not before it prints; each driver once */
+START_TEST(the_size_is_told)
+{
+	struct subject *x = new_console(_i);
+
+	for (unsigned round = 0; round < 2; round++) {
+		offer(x, GUEST_DATA + 64, 8);
+		ck_assert_uint_eq(guest_ack(&x->g) & 2, 0);
+		say(x, (struct guest_buf[]){ { GUEST_DATA, 5, false } }, 1);
+		ck_assert_uint_eq(guest_ack(&x->g) & 2, 2);
+		say(x, (struct guest_buf[]){ { GUEST_DATA, 5, false } }, 1);
+		ck_assert_uint_eq(guest_ack(&x->g) & 2, 0);
+		ck_assert(guest_start(&x->g, RINGS, 2, 16));
+	}
+	/* one that did not ask for it, or a size that is not known */
+	ck_assert(guest_start(&x->g, GUEST_VERSION_1, 2, 16));
+	say(x, (struct guest_buf[]){ { GUEST_DATA, 5, false } }, 1);
+	ck_assert_uint_eq(guest_ack(&x->g) & 2, 0);
+	ck_assert_int_eq(dev_configure(x->dev, ""), 0);
+	ck_assert(guest_start(&x->g, RINGS, 2, 16));
+	say(x, (struct guest_buf[]){ { GUEST_DATA, 5, false } }, 1);
+	ck_assert_uint_eq(guest_ack(&x->g) & 2, 0);
+	subject_free(x);
+}
+END_TEST
+
 START_TEST(what_it_says_it_is)
 {
 	struct subject *x = new_console(_i);
@@ -459,6 +485,7 @@ int main(void)
 	tcase_add_loop_test(t, a_fast_guest, 0, n);
 	tcase_add_loop_test(t, no_room, 0, n);
 	tcase_add_loop_test(t, the_size, 0, n);
+	tcase_add_loop_test(t, the_size_is_told, 0, n);
 	tcase_add_loop_test(t, what_it_says_it_is, 0, n);
 	suite_add_tcase(s, t);
 	return suite_run(s);

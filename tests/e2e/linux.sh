@@ -245,7 +245,46 @@ inspect() {
 	fi
 }
 
-groups="protocols memory disks root_disk ends inspect"
+# the console on virtio, with a size; random numbers; a balloon that is filled and tells of the guest's memory
+devices() {
+	for bus in mmio pci; do
+		script=$(base64 -w0 <<-EOT
+			sleep 0.5
+			echo console \$(cat /sys/class/tty/console/active) \$(stty size)
+			echo rng \$(cat /sys/class/misc/hw_random/rng_current) \$(head -c 100 /dev/hwrng | wc -c)
+			i=0
+			while [ \$i -lt 40 ] && [ \$(awk '/^MemTotal/ { print \$2 }' /proc/meminfo) -gt 150000 ]; do sleep 0.25; i=\$((i + 1)); done
+			grep MemTotal /proc/meminfo
+			sleep 2
+			echo typed \$(head -n 1)
+		EOT
+		)
+		(
+			i=0
+			until $hutch inspect --json e2e-devices >"$tmp/tree.json" 2>/dev/null && grep -q '"readings":[1-9]' "$tmp/tree.json"; do
+				i=$((i + 1))
+				[ $i -lt 200 ] || break
+				sleep 0.5
+			done
+			echo hello
+			sleep 5
+		) | timeout 250 $hutch boot $cloud --memory 256M --transport $bus --name e2e-devices --console-device virtio \
+			--console-size 91x37 --balloon 96M,deflate_on_oom=no,stats=1 --append "console=auto quiet hutch.sh=$script" \
+			>"$tmp/raw" 2>"$tmp/err"
+		status=$?
+		tr -d '\r' <"$tmp/raw" >"$tmp/out"
+		if [ $status != 0 ]; then
+			bad "devices over $bus" "exit status $status"
+			continue
+		fi
+		has "virtio console, rng and balloon over $bus" '^console hvc0 37 91$' '^rng virtio_rng.0 100$' \
+			'^MemTotal: +1[0-4][0-9][0-9][0-9][0-9] kB$' '^typed hello$' 'hutch-exit=0'
+		if grep -q '"total":[1-9]' "$tmp/tree.json"; then echo "ok statistics of the guest's memory over $bus"
+		else bad "statistics over $bus" "none are counted: $(grep -o '"counters".*' "$tmp/tree.json")"; fi
+	done
+}
+
+groups="protocols memory disks root_disk ends inspect devices"
 if [ $# -gt 0 ]; then
 	groups=$*
 fi
