@@ -112,6 +112,7 @@ $(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz_%.o $(FUZZHELP) $(LIBSRC:%.c=$(B)/fuzz/%.
 bench: all tests
 	@tests/bench/start.sh
 	@tests/bench/boot.sh
+	@tests/bench/idle.sh
 
 install: all
 	install -D -m 755 $(B)/hutch $(DESTDIR)$(PREFIX)/bin/hutch

@@ -252,22 +252,29 @@ devices() {
 			sleep 0.5
 			echo console \$(cat /sys/class/tty/console/active) \$(stty size)
 			echo rng \$(cat /sys/class/misc/hw_random/rng_current) \$(head -c 100 /dev/hwrng | wc -c)
-			i=0
-			while [ \$i -lt 40 ] && [ \$(awk '/^MemTotal/ { print \$2 }' /proc/meminfo) -gt 150000 ]; do sleep 0.25; i=\$((i + 1)); done
-			grep MemTotal /proc/meminfo
-			sleep 2
+			total() { awk '/^MemTotal/ { print \$2 }' /proc/meminfo; }
+			try() { i=0; while [ \$i -lt 60 ] && ! "\$@"; do sleep 0.25; i=\$((i + 1)); done; "\$@" && echo ok: "\$@"; }
+			less() { [ \$(total) -lt 150000 ]; }
+			more() { [ \$(total) -gt 200000 ]; }
+			size() { [ "\$(stty size)" = "\$*" ]; }
+			try less
 			echo typed \$(head -n 1)
+			try more
+			try size 30 100
 		EOT
 		)
 		(
 			i=0
-			until $hutch inspect --json e2e-devices >"$tmp/tree.json" 2>/dev/null && grep -q '"readings":[1-9]' "$tmp/tree.json"; do
+			until $hutch inspect --json e2e-devices >"$tmp/tree.json" 2>/dev/null && grep -q '"readings":[1-9]' "$tmp/tree.json" &&
+				grep -q '"reported":[1-9]' "$tmp/tree.json"; do
 				i=$((i + 1))
-				[ $i -lt 200 ] || break
+				[ $i -lt 60 ] || break
 				sleep 0.5
 			done
+			$hutch set e2e-devices balloon=0M
+			$hutch set e2e-devices console-size=100x30
 			echo hello
-			sleep 5
+			while $hutch inspect e2e-devices >/dev/null 2>&1; do sleep 1; done
 		) | timeout 250 $hutch boot $cloud --memory 256M --transport $bus --name e2e-devices --console-device virtio \
 			--console-size 91x37 --balloon 96M,deflate_on_oom=no,stats=1 --append "console=auto quiet hutch.sh=$script" \
 			>"$tmp/raw" 2>"$tmp/err"
@@ -278,9 +285,11 @@ devices() {
 			continue
 		fi
 		has "virtio console, rng and balloon over $bus" '^console hvc0 37 91$' '^rng virtio_rng.0 100$' \
-			'^MemTotal: +1[0-4][0-9][0-9][0-9][0-9] kB$' '^typed hello$' 'hutch-exit=0'
-		if grep -q '"total":[1-9]' "$tmp/tree.json"; then echo "ok statistics of the guest's memory over $bus"
-		else bad "statistics over $bus" "none are counted: $(grep -o '"counters".*' "$tmp/tree.json")"; fi
+			'^ok: less$' '^typed hello$' '^ok: more$' '^ok: size 30 100$' 'hutch-exit=0'
+		for count in total inflated reported; do
+			if grep -q "\"$count\":[1-9]" "$tmp/tree.json"; then echo "ok balloon over $bus counts $count"
+			else bad "balloon over $bus counts $count" "$(grep -o '"counters".*' "$tmp/tree.json")"; fi
+		done
 	done
 }
 
