@@ -28,8 +28,9 @@ LIBOBJ	:= $(LIBSRC:%.c=$(B)/%.o)
 TOOLOBJ	:= $(TOOLSRC:%.c=$(B)/%.o)
 UNIT	:= $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/t_*.c))
 FUZZ	:= $(patsubst tests/%.c,%,$(wildcard tests/fuzz_*.c))
-FLAT	:= $(patsubst tests/kvm/%.S,$(B)/tests/kvm/%.elf,$(wildcard tests/kvm/*.S))
 PEER	:= $(B)/tests/peer
+FLAT	:= $(patsubst tests/kvm/%.S,$(B)/tests/kvm/%.elf,$(wildcard tests/kvm/*.S)) \
+	   $(patsubst tests/kvm/c/%.c,$(B)/tests/kvm/%.elf,$(wildcard tests/kvm/c/*.c))
 HELP	:= $(patsubst tests/%.c,$(B)/tests/%.o,$(filter-out tests/t_% tests/fuzz_%,$(wildcard tests/*.c)))
 
 all: $(B)/hutch $(B)/libhutch.a
@@ -65,6 +66,15 @@ $(PEER): tests/tools/peer.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
 	@$(CC) -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) -static -o $@ $<
+# the same in C: integer instructions only, because that is all an emulating KVM knows
+FLATFLAGS = -std=gnu11 -m64 -ffreestanding -fno-builtin -mgeneral-regs-only -O1 -fno-stack-protector \
+	-fno-pic -mno-red-zone -fcf-protection=none -fno-jump-tables -fno-asynchronous-unwind-tables $(WARN)
+$(B)/tests/kvm/%.elf: tests/kvm/c/%.c tests/kvm/c/start.S tests/kvm/c/lib.h tests/kvm/c/virtio.h \
+		tests/kvm/flat.h tests/kvm/flat.ld
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	@$(CC) $(FLATFLAGS) -nostdlib -static -no-pie -Wl,--build-id=none,--no-warn-rwx-segments \
+		-Wl,-T,tests/kvm/flat.ld -o $@ tests/kvm/c/start.S $<
 
 check: all tests
 	@tests/run.sh
@@ -108,6 +118,7 @@ $(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz_%.o $(FUZZHELP) $(LIBSRC:%.c=$(B)/fuzz/%.
 bench: all tests
 	@tests/bench/start.sh
 	@tests/bench/boot.sh
+	@tests/bench/idle.sh
 
 install: all
 	install -D -m 755 $(B)/hutch $(DESTDIR)$(PREFIX)/bin/hutch

@@ -27,7 +27,7 @@
 #define PAGE	     (1U << VIRTIO_BALLOON_PFN_SHIFT)
 #define QUEUES_FIRST 2 /* that every driver has */
 #define KICK_PFNS    1024
-#define KICK_BYTES   (64ULL * MiB) /* of reported memory */
+#define KICK_BYTES   (16ULL * MiB) /* of reported memory */
 #define KICK_MOST    64		   /* buffers */
 #define PFNS_READ    256
 #define STATS_MOST   256
@@ -186,7 +186,11 @@ static uint64_t report(struct balloon *b, const struct vq_buf *buf, uint64_t at,
 			continue;
 		}
 		gpa = gmem_gpa(b->v.dev.m->mem, iov[i].iov_base) + skip;
-		n = MIN(iov[i].iov_len - skip, *left);
+		n = iov[i].iov_len - skip;
+		if (n > *left) { /* cut between pages, so that none falls through */
+			end = (gpa + *left) & ~(uint64_t)(PAGE - 1);
+			n = *left = end > gpa ? end - gpa : 0;
+		}
 		skip = 0;
 		at += n;
 		*left -= n;

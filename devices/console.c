@@ -83,7 +83,7 @@ static uint32_t send(struct console *c, const struct vq_buf *b)
 
 static void tell_size(struct console *c)
 {
-	if (c->s.kicks == TELL_LAST || !c->s.cols)
+	if (c->s.kicks == TELL_LAST || !c->s.cols || !vdev_has(&c->v, VIRTIO_CONSOLE_F_SIZE))
 		return;
 	c->s.kicks++;
 	if (is_pow2(c->s.kicks))

@@ -161,6 +161,23 @@ void fake_dev_free(struct fake *f, struct dev *dev)
 	dev_free(dev);
 }
 
+static bool never(void *arg)
+{
+	(void)arg;
+	return false;
+}
+
+void fake_dev_gone(struct fake *f, struct dev *dev, unsigned ms)
+{
+	size_t size = dev->type->size;
+	void *p;
+
+	fake_dev_free(f, dev);
+	p = calloc(1, size); /* where it was, with luck: a timer is due then, and leads nowhere */
+	require(p && loop_until(f->m.loop, never, NULL, ms * 1000000ULL) == -ETIMEDOUT);
+	free(p);
+}
+
 bool fake_is_virtio(const struct dev *dev)
 {
 	return dev->type->resume == vdev_resume;

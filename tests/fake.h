@@ -77,6 +77,10 @@ bool fake_is_virtio(const struct dev *dev);
 /* one of its counters, which has to be there */
 uint64_t fake_counter(const struct dev *dev, const char *name);
 
+/* free @dev, and run the loop for @ms more: what it left behind there would run, on memory that is
+ * gone and zeroed */
+void fake_dev_gone(struct fake *f, struct dev *dev, unsigned ms);
+
 /* run the loop until no device has anything to do */
 void fake_settle(struct fake *f);
 /* one look at everything that is ready */

@@ -264,6 +264,11 @@ START_TEST(command_line)
 		{ "-- panic=1", "panic=-1 -- panic=1" },
 		{ "panic=1 -- b", "panic=1 -- b" },
 		{ "caf\xc3\xa9", "caf\xc3\xa9 panic=-1" },
+		{ "console=auto", "console=ttyS0 panic=-1" },
+		{ "panic=1 console=auto -- b", "panic=1 console=ttyS0 -- b" },
+		{ "console=auto quiet console=auto", "console=ttyS0 quiet console=auto panic=-1" },
+		{ "console=autom xconsole=auto", "console=autom xconsole=auto panic=-1" },
+		{ "quiet -- console=auto", "quiet panic=-1 -- console=auto" },
 	};
 	struct rig *rig cleanup_rig = elf_rig(64 * MiB, 0);
 
@@ -272,6 +277,26 @@ START_TEST(command_line)
 		ck_assert_msg(!rig_boot(rig), "%s", err_last());
 		expect_text(rig, CMDLINE_ADDR, cases[i].want);
 	}
+	rig->conf.console_device = CONSOLE_VIRTIO;
+	ck_assert_int_eq(str_copy(rig->conf.append, CONF_APPEND, "a console=auto b"), 0);
+	ck_assert_int_eq(rig_boot(rig), 0);
+	expect_text(rig, CMDLINE_ADDR, "a console=hvc0 b panic=-1");
+}
+END_TEST
+
+/* the longest there is, and its console's name grows */
+START_TEST(command_line_of_words)
+{
+	struct rig *rig cleanup_rig = elf_rig(64 * MiB, NOTE_PVH);
+	char want[CONF_APPEND + 32];
+
+	rig->conf.append[0] = '\0';
+	while (strlen(rig->conf.append) + 13 < CONF_APPEND)
+		strcat(rig->conf.append, "console=auto ");
+	ck_assert_int_eq(rig_boot(rig), 0);
+	snprintf(want, sizeof(want), "console=ttyS0%s", rig->conf.append + 12);
+	strcat(want, "panic=-1");
+	expect_text(rig, CMDLINE_ADDR, want);
 }
 END_TEST
 
@@ -330,6 +355,7 @@ int main(void)
 	tcase_add_test(t, zero_page_of_long_header);
 	tcase_add_test(t, pvh);
 	tcase_add_test(t, command_line);
+	tcase_add_test(t, command_line_of_words);
 	tcase_add_test(t, command_line_control);
 	tcase_add_loop_test(t, command_line_length, 0, 3);
 	suite_add_tcase(s, t);

@@ -332,6 +332,19 @@ START_TEST(what_makes_no_machine)
 	ck_assert_int_eq(conf_check(&conf), -EINVAL);
 	ck_assert_int_eq(load("disk: null\ninitrd: ['']\n"), 0);
 	ck_assert_int_eq(conf_check(&conf), -EINVAL);
+	ck_assert_int_eq(load("initrd: null\nmemory: 64M\nballoon: [64M]\n"), 0);
+	ck_assert_int_eq(conf_check(&conf), 0);
+	ck_assert_int_eq(load("balloon: [65540K]\n"), 0);
+	ck_assert_int_eq(conf_check(&conf), -EINVAL);
+	ck_assert_str_eq(err_last(), "balloon: 65540K is more than the machine's memory of 64M");
+	ck_assert_int_eq(load("balloon: null\nconsole-size: 80x25\n"), 0);
+	ck_assert_int_eq(conf_check(&conf), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err_last(), "--console-device virtio"));
+	ck_assert_int_eq(load("console-device: virtio\n"), 0);
+	ck_assert_int_eq(conf_check(&conf), 0);
+	ck_assert_int_eq(load("console-size: 80\n"), 0);
+	ck_assert_int_eq(conf_check(&conf), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err_last(), "'80'"));
 }
 END_TEST
 

@@ -146,8 +146,7 @@ START_TEST(gone_while_waiting)
 
 	fake_pool.fail = EAGAIN;
 	ask(x, (struct guest_buf[]){ { GUEST_DATA, 16, true } }, 1);
-	guest_reset(&x->g);
-	fake_settle(x->f);
+	fake_dev_gone(x->f, x->dev, 150);
 	subject_free(x);
 }
 END_TEST

@@ -78,6 +78,10 @@ bad_values() {
 	refuses "bad choice" 2 "boot: 'uefi' is not one of: auto, bzimage, elf, pvh" $k --boot uefi
 	refuses "bad switch" 2 "pit: 'maybe' is neither yes nor no" $k --pit=maybe
 	refuses "bad name" 2 "--name: 'a/b' is not a name" $k --name a/b
+	refuses "balloon above memory" 2 "balloon: 65M is more than the machine's memory of 64M" $k --memory 64M --balloon 65M
+	refuses "balloon twice" 2 "balloon: more than 1 are given" $k --balloon 1M --balloon 1M
+	refuses "bad console size" 2 "console_size: '80' is no size; write COLUMNSxROWS" $k --console-size 80
+	refuses "console size of a serial port" 2 "console_size: a serial port has no size" $k --console-size 80x25
 	refuses "long command line" 2 "append: 5000 bytes are too long" $k --append "$(printf %5000s | tr ' ' x)"
 	refuses "console of no descriptor" 1 "console fd:99:98: no such file descriptor" $k --console fd:99:98
 }
@@ -216,6 +220,76 @@ many() {
 	check "no process is left" wait_for sh -c "! ps -e -o args= | grep -q '[h]utch boot .*--name m[0-9]'"
 }
 
+# the guest's terminal is as large as ours, and stays so
+window() {
+	cat >"$tmp/session" <<-EOT
+		stty cols 90 rows 33
+		readlink /proc/self/fd/0 >$tmp/tty
+		$hutch boot --kernel $flat/idle.elf --memory 32M --console-device virtio --name window
+	EOT
+	size() { "$hutch" inspect --json window | grep -q "\"cols\":$1,\"rows\":$2"; }
+	rm -f "$tmp/sized" "$tmp/resized"
+	{
+		wait_for size 90 33 && touch "$tmp/sized"
+		stty cols 101 rows 44 <"$(cat "$tmp/tty")"
+		wait_for size 101 44 && touch "$tmp/resized"
+		printf '\001x'
+		sleep 0.5
+	} | timeout 40 script -qec "bash $tmp/session" /dev/null >"$tmp/screen" 2>&1
+	check "a virtio console has the size of its terminal" test -e "$tmp/sized"
+	check "and is told when that changes" test -e "$tmp/resized"
+}
+
+# live NAME WANT-STATUS PATTERN KEY=VALUE: set something of the machine "live"
+live() {
+	name=$1 want=$2 pattern=$3
+	shift 3
+	"$hutch" set live "$@" >"$tmp/out" 2>&1
+	status=$?
+	if [ $status = "$want" ] && { [ -z "$pattern" ] || grep -qE -- "$pattern" "$tmp/out"; }; then echo "ok $name"
+	else echo "not ok $name: status $status: $(cat "$tmp/out")"; fi
+}
+
+# what can be changed while a machine runs
+changes() {
+	"$hutch" boot --kernel "$flat/idle.elf" --memory 32M --name live --console-device virtio --balloon 1M \
+		</dev/null >/dev/null 2>&1 &
+	pid=$!
+	has() { "$hutch" inspect --json live | grep -q "$1"; }
+	wait_for has '"cols":0,"rows":0'
+	live "balloon set" 0 '' balloon=8M
+	check "the guest is told the new target" has '"target":2048'
+	live "balloon above memory refused" 1 "balloon: 33M is more than the machine's memory of 32M" balloon=33M
+	live "reporting is no live key" 1 "reporting cannot be changed" balloon=reporting=no
+	live "console size set" 0 '' console-size=132x50
+	check "the guest is told the new size" has '"cols":132,"rows":50'
+	live "bad console size refused" 1 "console_size: '132' is no size" console-size=132
+	check "and nothing has changed" has '"cols":132,"rows":50'
+	kill $pid
+	wait $pid
+}
+
+# machines with every device at once: each uses all of its own
+many_devices() {
+	pids=
+	before=$(ls /proc/$$/fd | wc -l)
+	for i in $(seq 64); do
+		truncate -s 1M "$tmp/disk.$i"
+		timeout 60 "$hutch" boot --kernel "$flat/all.elf" --memory 32M --disk "$tmp/disk.$i" --balloon 1M,stats=1 \
+			--console-device virtio --name "d$i" --console "$tmp/devices.$i" </dev/null 2>"$tmp/devices.err.$i" &
+		pids="$pids $!"
+	done
+	failed=0
+	for p in $pids; do wait "$p" || failed=$((failed + 1)); done
+	check "64 machines with all devices end well" test $failed = 0
+	check "each used all of its devices" test "$(cat "$tmp"/devices.[0-9]* | grep -cE '^(blk|rng|balloon|console): ok$')" = 256
+	check "and none failed" test -z "$(grep -h failed "$tmp"/devices.[0-9]*)"
+	check "no run folder of theirs is left" test -z "$(ls "$XDG_RUNTIME_DIR/hutch" 2>/dev/null)"
+	check "no process of theirs is left" wait_for sh -c "! ps -e -o args= | grep -q '[h]utch boot .*--name d[0-9]'"
+	check "no descriptor is left" test "$(ls /proc/$$/fd | wc -l)" = "$before"
+	rm -f "$tmp"/disk.[0-9]*
+}
+
 # a console that takes nothing does not hold the guest up, and what is lost is told
 lost_output() {
 	timeout 20 "$hutch" boot --kernel "$flat/hello.elf" </dev/null >/dev/full 2>"$tmp/err"
@@ -251,4 +325,7 @@ names
 terminal
 lost_output
 many
+many_devices
+changes
+window
 memory

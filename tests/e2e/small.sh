@@ -96,4 +96,52 @@ console() {
 	done
 }
 
-run_groups "rng balloon console" "$@"
+# the console on virtio, with a size; random numbers; a balloon that is filled and tells of the guest's memory
+live() {
+	for bus in mmio pci; do
+		script=$(base64 -w0 <<-EOT
+			sleep 0.5
+			echo console \$(cat /sys/class/tty/console/active) \$(stty size)
+			echo rng \$(cat /sys/class/misc/hw_random/rng_current) \$(head -c 100 /dev/hwrng | wc -c)
+			total() { awk '/^MemTotal/ { print \$2 }' /proc/meminfo; }
+			try() { i=0; while [ \$i -lt 60 ] && ! "\$@"; do sleep 0.25; i=\$((i + 1)); done; "\$@" && echo ok: "\$@"; }
+			less() { [ \$(total) -lt 150000 ]; }
+			more() { [ \$(total) -gt 200000 ]; }
+			size() { [ "\$(stty size)" = "\$*" ]; }
+			try less
+			echo typed \$(head -n 1)
+			try more
+			try size 30 100
+		EOT
+		)
+		(
+			i=0
+			until $hutch inspect --json e2e-devices >"$tmp/tree.json" 2>/dev/null && grep -q '"readings":[1-9]' "$tmp/tree.json" &&
+				grep -q '"reported":[1-9]' "$tmp/tree.json"; do
+				i=$((i + 1))
+				[ $i -lt 60 ] || break
+				sleep 0.5
+			done
+			$hutch set e2e-devices balloon=0M
+			$hutch set e2e-devices console-size=100x30
+			echo hello
+			while $hutch inspect e2e-devices >/dev/null 2>&1; do sleep 1; done
+		) | timeout 250 $hutch boot $cloud --memory 256M --transport $bus --name e2e-devices --console-device virtio \
+			--console-size 91x37 --balloon 96M,deflate_on_oom=no,stats=1 --append "console=auto quiet hutch.sh=$script" \
+			>"$tmp/raw" 2>"$tmp/err"
+		status=$?
+		tr -d '\r' <"$tmp/raw" >"$tmp/out"
+		if [ $status != 0 ]; then
+			bad "devices over $bus" "exit status $status"
+			continue
+		fi
+		has "virtio console, rng and balloon over $bus" '^console hvc0 37 91$' '^rng virtio_rng.0 100$' \
+			'^ok: less$' '^typed hello$' '^ok: more$' '^ok: size 30 100$' 'hutch-exit=0'
+		for count in total inflated reported; do
+			if grep -q "\"$count\":[1-9]" "$tmp/tree.json"; then echo "ok balloon over $bus counts $count"
+			else bad "balloon over $bus counts $count" "$(grep -o '"counters".*' "$tmp/tree.json")"; fi
+		done
+	done
+}
+
+run_groups "rng balloon console live" "$@"

@@ -1,0 +1,226 @@
+/*
+ * virtio.h - the smallest driver of virtio-mmio: split rings of 8, polled
+ *
+ * Rings and descriptors are open to whoever includes this: a hostile guest lays
+ * them out by hand.
+ */
+#ifndef HUTCH_FLAT_VIRTIO_H
+#define HUTCH_FLAT_VIRTIO_H
+
+#include "lib.h"
+
+#define MMIO_BASE      0xfeb00000ULL /* boot/layout_x86.h */
+#define MMIO_SIZE      0x1000
+#define MMIO_SLOTS     17
+
+#define ID_NET	       1
+#define ID_BLK	       2
+#define ID_CONSOLE     3
+#define ID_RNG	       4
+#define ID_BALLOON     5
+#define ID_VSOCK       19
+
+#define R_MAGIC	       0x00
+#define R_VERSION      0x04
+#define R_ID	       0x08
+#define R_FEATURES     0x10
+#define R_FEATURES_SEL 0x14
+#define R_DRIVER       0x20
+#define R_DRIVER_SEL   0x24
+#define R_Q_SEL	       0x30
+#define R_Q_MAX	       0x34
+#define R_Q_SIZE       0x38
+#define R_Q_READY      0x44
+#define R_NOTIFY       0x50
+#define R_ISR	       0x60
+#define R_ACK	       0x64
+#define R_STATUS       0x70
+#define R_Q_DESC       0x80
+#define R_Q_AVAIL      0x90
+#define R_Q_USED       0xa0
+#define R_CONFIG       0x100
+
+#define S_OK	       0xf
+#define S_NEEDS_RESET  0x40
+
+#define F_INDIRECT     (1ULL << 28)
+#define F_VERSION_1    (1ULL << 32)
+
+#define D_NEXT	       1
+#define D_WRITE	       2
+#define D_INDIRECT     4
+
+#define Q_SIZE	       8
+#define QUEUES	       4
+
+struct desc {
+	uint64_t addr;
+	uint32_t len;
+	uint16_t flags, next;
+};
+
+struct ring {
+	struct desc desc[Q_SIZE];
+	struct {
+		uint16_t flags, idx, ring[Q_SIZE], event;
+	} avail;
+	struct {
+		_Alignas(4) uint16_t flags;
+		uint16_t idx;
+		struct {
+			uint32_t id, len;
+		} ring[Q_SIZE];
+		uint16_t event;
+	} used;
+};
+
+_Static_assert(sizeof(struct ring) % 16 == 0, "each ring is aligned");
+
+/* one device at a time: the next one has the same rings */
+struct dev {
+	uint64_t base;
+	uint32_t id;
+	unsigned queues;
+	uint64_t features;
+	uint16_t seen[QUEUES]; /* used elements looked at */
+	uint16_t free[QUEUES]; /* the next descriptor */
+};
+
+/* one piece of a buffer */
+struct piece {
+	const volatile void *at;
+	uint32_t len;
+	bool in;
+};
+
+static _Alignas(PAGE) volatile struct ring rings[QUEUES];
+
+static inline uint32_t get(const struct dev *d, uint32_t reg)
+{
+	return *(volatile uint32_t *)(d->base + reg);
+}
+
+static inline void put(const struct dev *d, uint32_t reg, uint32_t v)
+{
+	*(volatile uint32_t *)(d->base + reg) = v;
+}
+
+/* the @n-th device of this kind: false if there is none */
+static inline bool find(struct dev *d, uint32_t id, unsigned n)
+{
+	for (unsigned i = 0; i < MMIO_SLOTS; i++) {
+		*d = (struct dev){ .base = MMIO_BASE + i * MMIO_SIZE };
+		if (get(d, R_MAGIC) != 0x74726976 || get(d, R_VERSION) != 2 || get(d, R_ID) != id ||
+		    n--)
+			continue;
+		d->id = id;
+		return true;
+	}
+	return false;
+}
+
+static inline void reset(struct dev *d)
+{
+	put(d, R_STATUS, 0);
+	while (get(d, R_STATUS))
+		;
+}
+
+static inline void set_queue(struct dev *d, unsigned q)
+{
+	volatile struct ring *r = &rings[q];
+
+	memset((void *)(uintptr_t)r, 0, sizeof(*r));
+	d->seen[q] = d->free[q] = 0;
+	put(d, R_Q_SEL, q);
+	put(d, R_Q_SIZE, Q_SIZE);
+	put(d, R_Q_DESC, (uint32_t)(uintptr_t)r->desc);
+	put(d, R_Q_DESC + 4, 0);
+	put(d, R_Q_AVAIL, (uint32_t)(uintptr_t)&r->avail);
+	put(d, R_Q_AVAIL + 4, 0);
+	put(d, R_Q_USED, (uint32_t)(uintptr_t)&r->used);
+	put(d, R_Q_USED + 4, 0);
+	put(d, R_Q_READY, 1);
+}
+
+/* reset, and all of a driver's start: of @wanted what is offered */
+static inline bool start(struct dev *d, uint64_t wanted, unsigned queues)
+{
+	uint64_t offered;
+
+	reset(d);
+	put(d, R_STATUS, 1);
+	put(d, R_STATUS, 3);
+	put(d, R_FEATURES_SEL, 1);
+	offered = (uint64_t)get(d, R_FEATURES) << 32;
+	put(d, R_FEATURES_SEL, 0);
+	offered |= get(d, R_FEATURES);
+	d->features = offered & (wanted | F_VERSION_1);
+	put(d, R_DRIVER_SEL, 1);
+	put(d, R_DRIVER, (uint32_t)(d->features >> 32));
+	put(d, R_DRIVER_SEL, 0);
+	put(d, R_DRIVER, (uint32_t)d->features);
+	put(d, R_STATUS, 0xb);
+	if (get(d, R_STATUS) != 0xb)
+		return false;
+	d->queues = queues;
+	for (unsigned q = 0; q < queues; q++)
+		set_queue(d, q);
+	put(d, R_STATUS, S_OK);
+	return get(d, R_STATUS) == S_OK;
+}
+
+static inline void publish(struct dev *d, unsigned q, uint16_t head)
+{
+	volatile struct ring *r = &rings[q];
+
+	(void)d;
+	r->avail.ring[r->avail.idx % Q_SIZE] = head;
+	fence();
+	r->avail.idx++;
+	fence();
+}
+
+static inline void kick(struct dev *d, unsigned q)
+{
+	put(d, R_NOTIFY, q);
+}
+
+static inline void add(struct dev *d, unsigned q, const struct piece *p, unsigned n)
+{
+	uint16_t head = d->free[q];
+
+	for (unsigned i = 0; i < n; i++) {
+		unsigned at = (head + i) % Q_SIZE;
+
+		rings[q].desc[at] = (struct desc){ (uintptr_t)p[i].at, p[i].len,
+						   (uint16_t)((p[i].in ? D_WRITE : 0) |
+							      (i + 1 < n ? D_NEXT : 0)),
+						   (uint16_t)((at + 1) % Q_SIZE) };
+	}
+	d->free[q] = (uint16_t)((head + n) % Q_SIZE);
+	publish(d, q, head);
+	kick(d, q);
+}
+
+/* the next used buffer, within @ms: its length, or -1 */
+static inline int64_t used(struct dev *d, unsigned q, uint32_t ms)
+{
+	struct wait w = wait_ms(ms);
+	uint32_t len;
+
+	while (rings[q].used.idx == d->seen[q])
+		if (wait_over(&w))
+			return -1;
+	fence();
+	len = rings[q].used.ring[d->seen[q] % Q_SIZE].len;
+	d->seen[q]++;
+	return len;
+}
+
+static inline bool broken(struct dev *d)
+{
+	return get(d, R_STATUS) & S_NEEDS_RESET;
+}
+
+#endif
