@@ -560,7 +560,7 @@ START_TEST(a_passt_of_our_own)
 	start(LARGE);
 	ck_assert(!loop_until(t.f->m.loop, link_is_down, t.n, 10000000000ULL));
 	ck_assert_uint_eq(guest_config(&t.g, 6, 2), 0);
-	ck_assert_uint_eq(fake_log_lines("passt said: No external routable interface"), 1);
+	ck_assert_uint_eq(fake_log_lines("No external routable interface"), 1);
 	fake_dev_free(t.f, t.dev);
 	ck_assert(!is_child_left());
 	ck_assert_uint_eq(fake_fds(), fds);
