@@ -68,15 +68,37 @@ void net_peer_send(struct subject *x, const void *frame, uint32_t len)
 	net_peer_put(x, frame, len);
 }
 
+/* all @len bytes, of which some may still have to be sent; false if there are none */
+static bool get(struct subject *x, void *to, uint32_t len)
+{
+	uint32_t at = 0;
+
+	for (unsigned bound = 0; at < len; bound++) {
+		ssize_t n = recv(net_peer_fd(x), (uint8_t *)to + at, len - at, 0);
+
+		if (n <= 0 && !at)
+			return false;
+		require(bound < 1000);
+		if (n > 0)
+			at += (uint32_t)n;
+		else
+			fake_settle(x->f);
+	}
+	return true;
+}
+
 int net_peer_recv(struct subject *x, void *frame, uint32_t size)
 {
 	uint32_t len;
 
-	if (recv(net_peer_fd(x), &len, sizeof(len), 0) != sizeof(len))
+	if (!get(x, &len, sizeof(len)))
 		return -1;
 	len = be32toh(len);
 	require(len <= size);
-	require(recv(net_peer_fd(x), frame, len, 0) == (ssize_t)len);
+	for (unsigned bound = 0; !get(x, frame, len); bound++) {
+		require(bound < 10);
+		fake_settle(x->f);
+	}
 	return (int)len;
 }
 
