@@ -627,7 +627,7 @@ START_TEST(what_passt_is_given)
 				     "ls -l /proc/$$/fd >fds\n"
 				     "echo first >&2; echo second\n";
 	const struct conf_net conf = { .mode = NET_USER, .link = true, .mtu = 1300 };
-	char path[256];
+	char path[8192];
 	int leak = memfd_create("leak", 0);
 
 	snprintf(path, sizeof(path), "%s:%s", fake_folder(), getenv("PATH"));
