@@ -1,5 +1,6 @@
 /* scripts_net.c - a guest with a network card, whose other end is a socket of the test's */
 #include <endian.h>
+#include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -17,21 +18,22 @@
 
 void net_peer_host(struct subject *x)
 {
-	static unsigned count;
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	struct net_peer *p = calloc(1, sizeof(*p));
 
 	require(p);
 	x->own = p;
-	snprintf(p->path, sizeof(p->path), "/tmp/hutch-net.%d.%u", getpid(), count++);
-	strcpy(addr.sun_path, p->path);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/tmp/hutch-net.%d", getpid());
 	p->fd = -1;
 	p->listen = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	unlink(p->path);
+	unlink(addr.sun_path);
 	require(p->listen >= 0 && !bind(p->listen, (struct sockaddr *)&addr, sizeof(addr)) &&
 		!listen(p->listen, 8));
+	/* without a name, so that nothing can be left behind */
+	p->place = open(addr.sun_path, O_PATH | O_CLOEXEC);
+	require(p->place >= 0 && !unlink(addr.sun_path));
 	p->conf = (struct conf_net){ .mode = NET_USER, .mtu = 1400, .link = true, .offload = true };
-	strcpy(p->conf.socket, p->path);
+	snprintf(p->conf.socket, sizeof(p->conf.socket), "/proc/self/fd/%d", p->place);
 	strcpy(p->conf.mac, PEER_MAC);
 }
 
@@ -41,7 +43,7 @@ void net_peer_unhost(struct subject *x)
 
 	cleanup_close(&p->fd);
 	close(p->listen);
-	unlink(p->path);
+	close(p->place);
 	free(p);
 }
 

@@ -451,6 +451,44 @@ START_TEST(flood)
 }
 END_TEST
 
+/* buffers in so many pieces that a row of them has to be moved in the middle of a turn */
+START_TEST(buffers_of_many_pieces)
+{
+	enum { CHAINS = 12, PIECES = 80, PIECE = 8, LEN = PIECES * PIECE - NET_HDR };
+	const gpa_t tables = FAKE_HIGH, data = 0x4800;
+
+	if (!new_tap(LARGE | GUEST_INDIRECT_F, true, false))
+		return;
+	for (unsigned i = 0; i < CHAINS; i++) {
+		const gpa_t table = tables + i * PIECES * sizeof(struct vring_desc);
+
+		make_frame(frame, LEN, i);
+		ck_assert_int_eq(send(t.packets, frame, LEN, 0), LEN);
+		for (unsigned k = 0; k < PIECES; k++)
+			guest_desc(&t.g, table, k,
+				   (struct vring_desc){ data + (i * PIECES + k) * PIECE, PIECE,
+							VRING_DESC_F_WRITE | VRING_DESC_F_NEXT,
+							(uint16_t)(k + 1) });
+		guest_desc(&t.g, table, PIECES - 1,
+			   (struct vring_desc){ data + (i * PIECES + PIECES - 1) * PIECE, PIECE,
+						VRING_DESC_F_WRITE, 0 });
+		guest_desc(&t.g, GUEST_DESC, i,
+			   (struct vring_desc){ table, PIECES * sizeof(struct vring_desc),
+						VRING_DESC_F_INDIRECT, 0 });
+		guest_publish(&t.g, NET_RX, (uint16_t)i);
+	}
+	guest_kick(&t.g, NET_RX);
+	fake_settle(t.f);
+	ck_assert_uint_eq(t.n->count.rx_packets, CHAINS);
+	for (unsigned i = 0; i < CHAINS; i++) {
+		make_frame(frame, LEN, i);
+		fake_peek(t.f, data + i * PIECES * PIECE + NET_HDR, got, LEN);
+		ck_assert(!memcmp(frame, got, LEN));
+	}
+	end_tap();
+}
+END_TEST
+
 /* a full ring of large frames is more than one turn may send */
 START_TEST(flood_out)
 {
@@ -625,6 +663,7 @@ START_TEST(what_passt_is_given)
 				     "cd ${0%/*}\n"
 				     "echo \"$@\" >args\n"
 				     "ls -l /proc/$$/fd >fds\n"
+				     "cat /proc/$$/fdinfo/3 >info\n"
 				     "echo first >&2; echo second\n";
 	const struct conf_net conf = { .mode = NET_USER, .link = true, .mtu = 1300 };
 	char path[8192];
@@ -644,6 +683,7 @@ START_TEST(what_passt_is_given)
 			   "--no-map-gw --tcp-ports none --udp-ports none --fd 3 --mtu 1300\n"));
 	ck_assert(contains("fds", " 3 -> socket:"));
 	ck_assert(!contains("fds", "leak"));
+	ck_assert(contains("info", "flags:\t02\n")); /* passt wants it to block */
 	ck_assert_uint_eq(fake_log_lines("passt said: first;second"), 1);
 	ck_assert(!is_child_left());
 	fake_free(t.f);
@@ -711,6 +751,7 @@ int main(void)
 	tcase_add_loop_test(c, interface_down_and_gone, 0, 2);
 	tcase_add_test(c, flood);
 	tcase_add_test(c, flood_out);
+	tcase_add_test(c, buffers_of_many_pieces);
 	tcase_add_test(c, refused_interfaces);
 	tcase_add_test(c, no_rights);
 	tcase_add_test(c, a_passt_of_our_own);
