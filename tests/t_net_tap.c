@@ -454,7 +454,8 @@ END_TEST
 /* buffers in so many pieces that a row of them has to be moved in the middle of a turn */
 START_TEST(buffers_of_many_pieces)
 {
-	enum { CHAINS = 12, PIECES = 80, PIECE = 8, LEN = PIECES * PIECE - NET_HDR };
+	/* a frame takes one chain and a half */
+	enum { CHAINS = 12, PIECES = 100, PIECE = 8, LEN = 150 * PIECE - NET_HDR };
 	const gpa_t tables = FAKE_HIGH, data = 0x4800;
 
 	if (!new_tap(LARGE | GUEST_INDIRECT_F, true, false))
@@ -462,8 +463,9 @@ START_TEST(buffers_of_many_pieces)
 	for (unsigned i = 0; i < CHAINS; i++) {
 		const gpa_t table = tables + i * PIECES * sizeof(struct vring_desc);
 
-		make_frame(frame, LEN, i);
-		ck_assert_int_eq(send(t.packets, frame, LEN, 0), LEN);
+		make_frame(frame, LEN, i / 2);
+		if (i % 2)
+			ck_assert_int_eq(send(t.packets, frame, LEN, 0), LEN);
 		for (unsigned k = 0; k < PIECES; k++)
 			guest_desc(&t.g, table, k,
 				   (struct vring_desc){ data + (i * PIECES + k) * PIECE, PIECE,
@@ -479,10 +481,10 @@ START_TEST(buffers_of_many_pieces)
 	}
 	guest_kick(&t.g, NET_RX);
 	fake_settle(t.f);
-	ck_assert_uint_eq(t.n->count.rx_packets, CHAINS);
-	for (unsigned i = 0; i < CHAINS; i++) {
+	ck_assert_uint_eq(t.n->count.rx_packets, CHAINS / 2);
+	for (unsigned i = 0; i < CHAINS / 2; i++) {
 		make_frame(frame, LEN, i);
-		fake_peek(t.f, data + i * PIECES * PIECE + NET_HDR, got, LEN);
+		fake_peek(t.f, data + 2 * i * PIECES * PIECE + NET_HDR, got, LEN);
 		ck_assert(!memcmp(frame, got, LEN));
 	}
 	end_tap();
