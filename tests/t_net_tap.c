@@ -224,7 +224,7 @@ static void make_tcp(uint8_t *p, uint32_t len, struct virtio_net_hdr_v1 *h)
 }
 
 /* all RAM that no ring lies in, as buffers of 1 KiB: their order is the frame's */
-static gpa_t large_place[80];
+static gpa_t large_place[96];
 
 static unsigned add_large(void)
 {
@@ -484,6 +484,7 @@ START_TEST(buffers_of_many_pieces)
 	ck_assert_uint_eq(t.n->count.rx_packets, CHAINS / 2);
 	for (unsigned i = 0; i < CHAINS / 2; i++) {
 		make_frame(frame, LEN, i);
+		ck_assert_uint_eq(fake_peek16(t.f, data + 2 * i * PIECES * PIECE + 10), 2);
 		fake_peek(t.f, data + 2 * i * PIECES * PIECE + NET_HDR, got, LEN);
 		ck_assert(!memcmp(frame, got, LEN));
 	}
