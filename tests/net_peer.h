@@ -10,8 +10,8 @@
 
 /* x->own of a card's subject */
 struct net_peer {
-	char path[108];
-	int listen, fd; /* fd -1: not accepted yet, or closed */
+	int listen, place; /* the socket, and where it can be reached */
+	int fd;		   /* -1: not accepted yet, or closed */
 	struct conf_net conf;
 };
 

@@ -1,5 +1,6 @@
 /* scripts_net.c - a guest with a network card, whose other end is a socket of the test's */
 #include <endian.h>
+#include <fcntl.h>
 #include <linux/pci_regs.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -17,21 +18,22 @@
 
 void net_peer_host(struct subject *x)
 {
-	static unsigned count;
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	struct net_peer *p = calloc(1, sizeof(*p));
 
 	require(p);
 	x->own = p;
-	snprintf(p->path, sizeof(p->path), "/tmp/hutch-net.%d.%u", getpid(), count++);
-	strcpy(addr.sun_path, p->path);
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/tmp/hutch-net.%d", getpid());
 	p->fd = -1;
 	p->listen = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	unlink(p->path);
+	unlink(addr.sun_path);
 	require(p->listen >= 0 && !bind(p->listen, (struct sockaddr *)&addr, sizeof(addr)) &&
 		!listen(p->listen, 8));
+	/* without a name, so that nothing can be left behind */
+	p->place = open(addr.sun_path, O_PATH | O_CLOEXEC);
+	require(p->place >= 0 && !unlink(addr.sun_path));
 	p->conf = (struct conf_net){ .mode = NET_USER, .mtu = 1400, .link = true, .offload = true };
-	strcpy(p->conf.socket, p->path);
+	snprintf(p->conf.socket, sizeof(p->conf.socket), "/proc/self/fd/%d", p->place);
 	strcpy(p->conf.mac, PEER_MAC);
 }
 
@@ -41,7 +43,7 @@ void net_peer_unhost(struct subject *x)
 
 	cleanup_close(&p->fd);
 	close(p->listen);
-	unlink(p->path);
+	close(p->place);
 	free(p);
 }
 
@@ -68,15 +70,37 @@ void net_peer_send(struct subject *x, const void *frame, uint32_t len)
 	net_peer_put(x, frame, len);
 }
 
+/* all @len bytes, of which some may still have to be sent; false if there are none */
+static bool get(struct subject *x, void *to, uint32_t len)
+{
+	uint32_t at = 0;
+
+	for (unsigned bound = 0; at < len; bound++) {
+		ssize_t n = recv(net_peer_fd(x), (uint8_t *)to + at, len - at, 0);
+
+		if (n <= 0 && !at)
+			return false;
+		require(bound < 1000);
+		if (n > 0)
+			at += (uint32_t)n;
+		else
+			fake_settle(x->f);
+	}
+	return true;
+}
+
 int net_peer_recv(struct subject *x, void *frame, uint32_t size)
 {
 	uint32_t len;
 
-	if (recv(net_peer_fd(x), &len, sizeof(len), 0) != sizeof(len))
+	if (!get(x, &len, sizeof(len)))
 		return -1;
 	len = be32toh(len);
 	require(len <= size);
-	require(recv(net_peer_fd(x), frame, len, 0) == (ssize_t)len);
+	for (unsigned bound = 0; !get(x, frame, len); bound++) {
+		require(bound < 10);
+		fake_settle(x->f);
+	}
 	return (int)len;
 }
 

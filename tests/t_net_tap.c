@@ -15,8 +15,10 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -222,7 +224,7 @@ static void make_tcp(uint8_t *p, uint32_t len, struct virtio_net_hdr_v1 *h)
 }
 
 /* all RAM that no ring lies in, as buffers of 1 KiB: their order is the frame's */
-static gpa_t large_place[80];
+static gpa_t large_place[96];
 
 static unsigned add_large(void)
 {
@@ -449,6 +451,83 @@ START_TEST(flood)
 }
 END_TEST
 
+/* buffers in so many pieces that a row of them has to be moved in the middle of a turn */
+START_TEST(buffers_of_many_pieces)
+{
+	/* a frame takes one chain and a half */
+	enum { CHAINS = 12, PIECES = 100, PIECE = 8, LEN = 150 * PIECE - NET_HDR };
+	const gpa_t tables = FAKE_HIGH, data = 0x4800;
+
+	if (!new_tap(LARGE | GUEST_INDIRECT_F, true, false))
+		return;
+	for (unsigned i = 0; i < CHAINS; i++) {
+		const gpa_t table = tables + i * PIECES * sizeof(struct vring_desc);
+
+		make_frame(frame, LEN, i / 2);
+		if (i % 2)
+			ck_assert_int_eq(send(t.packets, frame, LEN, 0), LEN);
+		for (unsigned k = 0; k < PIECES; k++)
+			guest_desc(&t.g, table, k,
+				   (struct vring_desc){ data + (i * PIECES + k) * PIECE, PIECE,
+							VRING_DESC_F_WRITE | VRING_DESC_F_NEXT,
+							(uint16_t)(k + 1) });
+		guest_desc(&t.g, table, PIECES - 1,
+			   (struct vring_desc){ data + (i * PIECES + PIECES - 1) * PIECE, PIECE,
+						VRING_DESC_F_WRITE, 0 });
+		guest_desc(&t.g, GUEST_DESC, i,
+			   (struct vring_desc){ table, PIECES * sizeof(struct vring_desc),
+						VRING_DESC_F_INDIRECT, 0 });
+		guest_publish(&t.g, NET_RX, (uint16_t)i);
+	}
+	guest_kick(&t.g, NET_RX);
+	fake_settle(t.f);
+	ck_assert_uint_eq(t.n->count.rx_packets, CHAINS / 2);
+	for (unsigned i = 0; i < CHAINS / 2; i++) {
+		make_frame(frame, LEN, i);
+		ck_assert_uint_eq(fake_peek16(t.f, data + 2 * i * PIECES * PIECE + 10), 2);
+		fake_peek(t.f, data + 2 * i * PIECES * PIECE + NET_HDR, got, LEN);
+		ck_assert(!memcmp(frame, got, LEN));
+	}
+	end_tap();
+}
+END_TEST
+
+/* a full ring of large frames is more than one turn may send */
+START_TEST(flood_out)
+{
+	const gpa_t desc = 0x4800, avail = 0x5800, used = 0x6000;
+	struct guest_queue *q = &t.g.q[NET_TX];
+
+	if (!new_tap(LARGE, true, false))
+		return;
+	guest_reset(&t.g);
+	ck_assert(guest_negotiate(&t.g, LARGE));
+	*q = (struct guest_queue){ .size = 256, .desc = desc, .avail = avail, .used = used };
+	fake_fill(t.f, desc, 0, 0x2000);
+	guest_write(&t.g, REG_Q_SEL, NET_TX);
+	guest_write(&t.g, REG_Q_SIZE, 256);
+	guest_write(&t.g, REG_DESC_LOW, (uint32_t)desc);
+	guest_write(&t.g, REG_AVAIL_LOW, (uint32_t)avail);
+	guest_write(&t.g, REG_USED_LOW, (uint32_t)used);
+	guest_write(&t.g, REG_Q_READY, 1);
+	fake_fill(t.f, FAKE_HIGH, 0, 12);
+	for (unsigned i = 0; i < 256; i++) {
+		const struct guest_buf b = { FAKE_HIGH, 9000, false };
+
+		guest_add(&t.g, NET_TX, &b, 1);
+	}
+	guest_driver_ok(&t.g);
+	fake_turn(t.f);
+	ck_assert_uint_ge(t.n->count.tx_packets, 100);
+	ck_assert_uint_lt(t.n->count.tx_packets, 200);
+	for (unsigned i = 0; i < 3; i++)
+		fake_settle(t.f);
+	ck_assert_uint_eq(t.n->count.tx_packets, 256);
+	ck_assert_uint_eq(guest_used_idx(&t.g, NET_TX), 256);
+	end_tap();
+}
+END_TEST
+
 /* --- interfaces that are not to be had --- */
 
 static void check_refused(const char *tap, bool offload, const char *why)
@@ -560,11 +639,59 @@ START_TEST(a_passt_of_our_own)
 	start(LARGE);
 	ck_assert(!loop_until(t.f->m.loop, link_is_down, t.n, 10000000000ULL));
 	ck_assert_uint_eq(guest_config(&t.g, 6, 2), 0);
-	ck_assert_uint_eq(fake_log_lines("passt said: No external routable interface"), 1);
+	ck_assert_uint_eq(fake_log_lines("No external routable interface"), 1);
 	fake_dev_free(t.f, t.dev);
 	ck_assert(!is_child_left());
 	ck_assert_uint_eq(fake_fds(), fds);
 	fake_free(t.f);
+}
+END_TEST
+
+static bool contains(const char *name, const char *text)
+{
+	char path[128], buf[4096] = "";
+	cleanup_fd int fd = -1;
+
+	snprintf(path, sizeof(path), "%s/%s", fake_folder(), name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_gt(read(fd, buf, sizeof(buf) - 1), 0);
+	return strstr(buf, text);
+}
+
+/* a script in its place tells what it was given: one socket, and nothing of ours by mistake */
+START_TEST(what_passt_is_given)
+{
+	static const char script[] = "#!/bin/sh\n"
+				     "cd ${0%/*}\n"
+				     "echo \"$@\" >args\n"
+				     "ls -l /proc/$$/fd >fds\n"
+				     "cat /proc/$$/fdinfo/3 >info\n"
+				     "echo first >&2; echo second\n";
+	const struct conf_net conf = { .mode = NET_USER, .link = true, .mtu = 1300 };
+	char path[8192];
+	int leak = memfd_create("leak", 0);
+
+	snprintf(path, sizeof(path), "%s:%s", fake_folder(), getenv("PATH"));
+	setenv("PATH", path, 1);
+	ck_assert(!chmod(fake_file("passt", script, strlen(script)), 0700));
+	t.f = fake_new();
+	fake_log_clear();
+	t.dev = make_card(t.f, 0, &conf);
+	ck_assert_msg(t.dev != NULL, "%s", err_last());
+	t.n = container_of(to_vdev(t.dev), struct net, v);
+	ck_assert(!loop_until(t.f->m.loop, link_is_down, t.n, 10000000000ULL));
+	ck_assert(contains("args", "--foreground"));
+	ck_assert(contains("args",
+			   "--no-map-gw --tcp-ports none --udp-ports none --fd 3 --mtu 1300\n"));
+	ck_assert(contains("fds", " 3 -> socket:"));
+	ck_assert(!contains("fds", "leak"));
+	ck_assert(contains("info", "flags:\t02\n")); /* passt wants it to block */
+	ck_assert_uint_eq(fake_log_lines("passt said: first;second"), 1);
+	ck_assert(!is_child_left());
+	fake_free(t.f);
+	close(leak);
+	fake_folder_remove();
 }
 END_TEST
 
@@ -626,9 +753,12 @@ int main(void)
 	tcase_add_test(c, a_large_frame_out);
 	tcase_add_loop_test(c, interface_down_and_gone, 0, 2);
 	tcase_add_test(c, flood);
+	tcase_add_test(c, flood_out);
+	tcase_add_test(c, buffers_of_many_pieces);
 	tcase_add_test(c, refused_interfaces);
 	tcase_add_test(c, no_rights);
 	tcase_add_test(c, a_passt_of_our_own);
+	tcase_add_test(c, what_passt_is_given);
 	tcase_add_test(c, no_passt);
 	tcase_add_test(c, killed);
 	suite_add_tcase(s, c);
