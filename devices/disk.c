@@ -89,13 +89,19 @@ static int lock_file(int fd, const char *what, const char *path, bool ro)
 	return 0; /* a file system without locks: the user's own care */
 }
 
-bool disk_file_can_punch(const struct disk_file *f)
+void disk_look_for_holes(struct disk *d, const struct disk_file *f, const struct conf_disk *conf)
 {
 	off_t end = (off_t)align_up(f->bytes, DISK_PAGE);
 
+	if (!conf->discard || d->ro)
+		return;
 	/* behind the end there is nothing to lose; a device refuses that for another reason */
-	return !fallocate(f->lock, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, end, DISK_PAGE) ||
-	       (errno != EOPNOTSUPP && errno != ENOSYS);
+	d->can_punch =
+		!fallocate(f->lock, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, end, DISK_PAGE) ||
+		(errno != EOPNOTSUPP && errno != ENOSYS);
+	if (!d->can_punch)
+		log_warn("disk %s: its file system cannot give space back; discard is left out",
+			 conf->path);
 }
 
 static int open_first(struct disk_file *f, const char *what, const char *path, int flags)

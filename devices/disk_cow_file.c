@@ -239,8 +239,8 @@ int cow_file_open(struct disk *d, const struct conf_disk *conf)
 		r = conf->overlay[0] ? open_named(c, conf->overlay) : open_nameless(c);
 	if (r)
 		c->lost = true; /* it is not ours to write to */
-	else if (conf->discard && !d->ro)
-		d->can_punch = disk_file_can_punch(&d->file[DISK_OVERLAY]);
+	else
+		disk_look_for_holes(d, &d->file[DISK_OVERLAY], conf);
 	return r;
 }
 

@@ -92,8 +92,8 @@ struct disk {
 int disk_file_open(struct disk *d, struct disk_file *f, const char *what, const char *path,
 		   int flags) must_check;
 void disk_file_close(struct disk_file *f);
-/* can holes be punched in @f? */
-bool disk_file_can_punch(const struct disk_file *f);
+/* d->can_punch: discard is asked for, and holes can be punched in @f */
+void disk_look_for_holes(struct disk *d, const struct disk_file *f, const struct conf_disk *conf);
 /* what O_DIRECT wants of @fd, which has it: a power of two */
 uint32_t disk_align(int fd);
 

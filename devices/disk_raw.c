@@ -8,12 +8,7 @@ static const enum io_op ops[] = {
 
 static int raw_open(struct disk *d, const struct conf_disk *conf)
 {
-	if (!conf->discard || d->ro)
-		return 0;
-	d->can_punch = disk_file_can_punch(&d->file[DISK_BASE]);
-	if (!d->can_punch)
-		log_warn("disk %s: its file system cannot give space back; discard is left out",
-			 d->path);
+	disk_look_for_holes(d, &d->file[DISK_BASE], conf);
 	return 0;
 }
 

@@ -69,8 +69,9 @@ static struct vring_desc desc(struct input *in)
 
 static void request(struct subject *x, struct input *in)
 {
-	static const uint32_t types[] = { VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_FLUSH,
-					  VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_DISCARD };
+	static const uint32_t types[] = { VIRTIO_BLK_T_IN,	VIRTIO_BLK_T_OUT,
+					  VIRTIO_BLK_T_FLUSH,	VIRTIO_BLK_T_GET_ID,
+					  VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES };
 	uint32_t type = types[byte(in) % ARRAY_SIZE(types)];
 	uint64_t sector = number(in);
 	uint32_t len = (uint32_t)number(in);
