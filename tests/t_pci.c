@@ -627,6 +627,7 @@ int main(void)
 	Suite *s = suite_create("pci");
 	TCase *t = tcase_create("pci");
 
+	blk_script_disk.queues = 1;
 	tcase_set_timeout(t, 30);
 	tcase_add_test(t, identity);
 	tcase_add_test(t, what_is_not_there_reads_as_ones);
