@@ -6,36 +6,14 @@
 # goes to stderr. Needs busybox, iproute2 and passt.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-hutch=build/hutch
-tmp=${TMPDIR:-/tmp}/hutch-net-e2e.$$
+. tests/e2e/lib.sh.inc
+limit=200 around="unshare -n"
+[ "$(id -u)" = 0 ] || around="unshare -rn"
 
 prepare() {
-	firmware/guest.sh build/guest || { echo "not ok prepare guest"; exit 1; }
 	for tool in ip busybox passt; do
 		command -v $tool >/dev/null || { echo "skip net: $tool is not installed"; exit 0; }
 	done
-	if grep -qE ' (vmx|svm)' /proc/cpuinfo && [ -w /dev/kvm ]; then
-		export HUTCH_E2E=inside
-		[ "$(id -u)" = 0 ] && exec unshare -n "$0" "$@"
-		exec unshare -rn "$0" "$@"
-	fi
-	if ! command -v qemu-system-x86_64 >/dev/null; then
-		echo "skip net: neither hardware virtualization nor qemu-system-x86 for the testbed"
-		exit 0
-	fi
-	for group; do in_testbed "$group"; done
-	exit 0
-}
-
-# As in linux.sh: what outlives its time is run again, and only that.
-in_testbed() {
-	for try in 1 2 3; do
-		out=$(HUTCH_E2E=inside tests/testbed --timeout 200 -- unshare -n "$0" "$1")
-		[ $? = 124 ] || break
-		echo "--- the testbed stalled at $1, try $try" >&2
-		out="not ok $1: the testbed stalled"
-	done
-	echo "$out"
 }
 
 bad() { # NAME WHY
@@ -49,7 +27,7 @@ guest() {
 	shift 2
 	script=$(base64 -w0)
 	: >"$tmp/raw"
-	timeout 150 $hutch boot --kernel build/guest/vmlinuz --initrd build/guest/initrd --name "e2e-net.$$" \
+	timeout 150 $hutch boot $cloud --name "e2e-net.$$" \
 		--append "console=ttyS0 quiet ip=$ip hutch.sh=$script" "$@" >"$tmp/raw" 2>"$tmp/err" </dev/null &
 	pid=$!
 }
@@ -216,9 +194,8 @@ user() {
 	[ -z "$(ours passt)" ] && echo "ok $name" || echo "not ok $name"
 }
 
-[ $# -gt 0 ] || set -- tap user
-[ "${HUTCH_E2E:-}" = inside ] || prepare "$@"
-mkdir -p "$tmp"
-# shellcheck disable=SC2154 # set before it is used
-trap 'for p in $(ours busybox) $(ours hutch); do kill "$p" 2>/dev/null; done; rm -rf "$tmp"' EXIT
-for group; do $group; done
+leave() {
+	for p in $(ours busybox) $(ours hutch); do kill "$p" 2>/dev/null; done
+}
+
+run_groups "tap user" "$@"

@@ -4,8 +4,6 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 
-prepare() { :; }
-
 rng() {
 	for bus in mmio pci; do
 		boot "rng over $bus" 0 $cloud --transport $bus <<-EOT || continue

@@ -5,33 +5,10 @@
 # "not ok NAME"; what a failed guest said goes to stderr.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-B=${B:-build}
-hutch=$PWD/$B/hutch
-peer=$PWD/$B/tests/peer
-tmp=${TMPDIR:-/tmp}/hutch-vsock.$$
+. tests/e2e/lib.sh.inc
+peer=build/tests/peer
+limit=150
 BYTES=${HUTCH_VSOCK_BYTES:-16M}
-
-prepare() {
-	firmware/guest.sh --kernel cloud build/guest || { echo "not ok prepare the guest"; exit 1; }
-	if grep -qE ' (vmx|svm)' /proc/cpuinfo && [ -w /dev/kvm ]; then return; fi
-	if ! command -v qemu-system-x86_64 >/dev/null; then
-		echo "skip vsock: neither hardware virtualization nor qemu-system-x86 for the testbed"
-		exit 0
-	fi
-	for group in $groups; do in_testbed "$group"; done
-	exit 0
-}
-
-# the emulator stalls now and then, the whole emulated host with it: what outlives its time is run again
-in_testbed() {
-	for try in 1 2 3; do
-		out=$(HUTCH_E2E=inside tests/testbed --timeout 150 -- "$0" "$1")
-		[ $? = 124 ] || break
-		echo "--- the testbed stalled at $1, try $try" >&2
-		out="not ok $1: the testbed stalled"
-	done
-	echo "$out"
-}
 
 bad() { # NAME WHY
 	echo "not ok $1: $2"
@@ -97,30 +74,30 @@ wait_for() {
 
 host_side() {
 	v=$1 started=
-	start guest-many "$peer" echo "unix-listen:${v}_2000" 100
-	start guest-send "$peer" sink "unix-listen:${v}_2001"
-	start guest-sink "$peer" send "unix-listen:${v}_2002" $BYTES
-	start guest-rr "$peer" echo "unix-listen:${v}_2003" 1
-	start guest-cut "$peer" echo "unix-listen:${v}_2004" 10
-	start host-many "$peer" -w 60 many "fc:$v:1000" 100 20000
-	start host-send "$peer" -w 60 send "fc:$v:1002" $BYTES
-	start host-sink "$peer" -w 60 sink "fc:$v:1003"
+	start guest-many $peer echo "unix-listen:${v}_2000" 100
+	start guest-send $peer sink "unix-listen:${v}_2001"
+	start guest-sink $peer send "unix-listen:${v}_2002" $BYTES
+	start guest-rr $peer echo "unix-listen:${v}_2003" 1
+	start guest-cut $peer echo "unix-listen:${v}_2004" 10
+	start host-many $peer -w 60 many "fc:$v:1000" 100 20000
+	start host-send $peer -w 60 send "fc:$v:1002" $BYTES
+	start host-sink $peer -w 60 sink "fc:$v:1003"
 	for i in 1 2 3 4 5 6 7 8 9 10; do
-		"$peer" -w 60 rr "fc:$v:1004" 1000000 60000 >/dev/null 2>&1 &
+		$peer -w 60 rr "fc:$v:1004" 1000000 60000 >/dev/null 2>&1 &
 		eval "cut$i=$!"
 	done
 	wait_for "$tmp/raw" guest-rr:
-	"$peer" rr "fc:$v:1001" 300 64 >"$tmp/host.host-rr" 2>&1
-	"$peer" many "fc:$v:1999" 1 >"$tmp/host.host-refused" 2>&1
+	$peer rr "fc:$v:1001" 300 64 >"$tmp/host.host-rr" 2>&1
+	$peer many "fc:$v:1999" 1 >"$tmp/host.host-refused" 2>&1
 	for i in 1 2 3 4 5 6 7 8 9 10; do eval "kill -9 \$cut$i"; done 2>/dev/null
 	wait_for "$tmp/raw" cut-done
-	"$peer" -w 60 many "fc:$v:1005" 1 200000 >"$tmp/host.last" 2>&1
+	$peer -w 60 many "fc:$v:1005" 1 200000 >"$tmp/host.last" 2>&1
 }
 
 both_ways() { # BUS NAME V FLAGS...
 	bus=$1 v=$2
 	shift 2
-	"$hutch" boot --kernel build/guest/vmlinuz --initrd build/guest/initrd --initrd "$tmp/peer.cpio" --transport "$bus" \
+	$hutch boot $cloud --initrd "$tmp/peer.cpio" --transport "$bus" \
 		--append "console=ttyS0 quiet hutch.sh=$(guest_script | base64 -w0)" "$@" \
 		>"$tmp/raw" 2>"$tmp/err" </dev/null &
 	machine=$!
@@ -128,7 +105,7 @@ both_ways() { # BUS NAME V FLAGS...
 	until [ -S "$v" ] || [ $i = 100 ]; do i=$((i + 1)); sleep 0.1; done
 	host_side "$v"
 	sleep 0.5
-	"$hutch" inspect "$bus" --json >"$tmp/tree" 2>&1
+	$hutch inspect "$bus" --json >"$tmp/tree" 2>&1
 	wait $machine
 	status=$?
 	# shellcheck disable=SC2086 # one word each
@@ -149,7 +126,7 @@ both_ways() { # BUS NAME V FLAGS...
 	expect "programs of the host that die over $bus" $o 'host-cut: echoed 10 connections'
 	expect "programs of the guest that die over $bus" $h.guest-cut 'echoed 10 connections'
 	expect "a connection after all that over $bus" $h.last '^many 1 connections'
-	expect "no connection is left over $bus" "$tmp/tree" '"vsock@0":\{"kicks":[0-9]{3,}.*"connections":0,"opened":2[0-9]{2}'
+	expect "no connection is left over $bus" "$tmp/tree" '"vsock":\{"kicks":[0-9]{3,}.*"connections":0,"opened":2[0-9]{2}'
 	if grep -q '^complaint' "$o"; then bad "the guest is fine over $bus" "its kernel complains"
 	else expect "the guest is fine over $bus" $o '^device$' '^guest-killed$' '^guest-fine$' 'hutch-exit=0'; fi
 	if [ -e "$v" ]; then bad "the socket is removed over $bus" "it is there"; else echo "ok the socket is removed over $bus"; fi
@@ -160,7 +137,7 @@ both_ways() { # BUS NAME V FLAGS...
 left_behind() {
 	v=$XDG_RUNTIME_DIR/hutch/left/vsock
 	for signal in KILL TERM; do
-		"$hutch" boot --kernel "$B/tests/kvm/ends.elf" --append h --memory 32M --name left --vsock \
+		$hutch boot --kernel build/tests/kvm/ends.elf --append h --memory 32M --name left --vsock \
 			</dev/null >"$tmp/out" 2>"$tmp/err" &
 		machine=$!
 		wait_for_machine left || { bad "a socket left behind" "no machine before SIG$signal"; return; }
@@ -175,30 +152,29 @@ left_behind() {
 
 wait_for_machine() {
 	i=0
-	until "$hutch" inspect "$1" >/dev/null 2>&1; do
+	until $hutch inspect "$1" >/dev/null 2>&1; do
 		i=$((i + 1))
 		[ $i -lt 200 ] || return 1
 		sleep 0.1
 	done
 }
 
+set_up() {
+	export XDG_RUNTIME_DIR="$tmp"
+	mkdir -p "$tmp/tree.d"
+	cp "$peer" "$tmp/tree.d/peer"
+	(cd "$tmp/tree.d" && echo peer | cpio -o -H newc --quiet) >"$tmp/peer.cpio"
+}
+
 mmio() {
+	set_up
 	left_behind
 	both_ways mmio "$tmp/v" --name mmio --vsock "path=$tmp/v"
 }
 
 pci() {
+	set_up
 	both_ways pci "$XDG_RUNTIME_DIR/hutch/pci/vsock" --name pci --vsock cid=77 --cpus 2
 }
 
-groups="mmio pci"
-if [ $# -gt 0 ]; then
-	groups=$*
-fi
-[ "${HUTCH_E2E:-}" = inside ] || prepare
-mkdir -p "$tmp/tree.d"
-trap 'rm -rf "$tmp"' EXIT
-export XDG_RUNTIME_DIR="$tmp"
-cp "$peer" "$tmp/tree.d/peer"
-(cd "$tmp/tree.d" && echo peer | cpio -o -H newc --quiet) >"$tmp/peer.cpio"
-for group in $groups; do $group; done
+run_groups "mmio pci" "$@"
