@@ -4,6 +4,9 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kvm_rig.h"
@@ -23,6 +26,65 @@ static void remove_disk(void)
 {
 	unlink(disk);
 	strcpy(disk + strlen(disk) - 6, "XXXXXX");
+}
+
+/* --- what the guest talks to: programs that send back what comes, a network of frames and a port
+ * --- */
+
+static char peer[256], host_dir[] = "/tmp/t_kvm_virtio_dir.XXXXXX", net[128], vsock[128];
+static pid_t echo[2];
+
+static pid_t start_echo(const char *socket)
+{
+	char address[160];
+	pid_t pid;
+
+	snprintf(address, sizeof(address), "unix-listen:%s", socket);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (!pid) {
+		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(null, STDOUT_FILENO);
+		execl(peer, peer, "echo", address, "1000", NULL);
+		_exit(127);
+	}
+	for (unsigned i = 0; i < 500 && access(socket, F_OK); i++)
+		sleep_ms(10);
+	ck_assert_msg(!access(socket, F_OK), "%s does not listen at %s", peer, socket);
+	return pid;
+}
+
+static void make_host(void)
+{
+	char path[64];
+
+	make_disk();
+	ck_assert_ptr_nonnull(mkdtemp(host_dir));
+	snprintf(path, sizeof(path), "%s/net", host_dir);
+	echo[0] = start_echo(path);
+	snprintf(net, sizeof(net), "user,socket=%s", path);
+	snprintf(path, sizeof(path), "%s/v_1234", host_dir);
+	echo[1] = start_echo(path);
+	snprintf(vsock, sizeof(vsock), "path=%s/v", host_dir);
+}
+
+static void remove_host(void)
+{
+	char path[64];
+
+	for (unsigned i = 0; i < 2; i++) {
+		kill(echo[i], SIGKILL);
+		waitpid(echo[i], NULL, 0);
+	}
+	snprintf(path, sizeof(path), "%s/net", host_dir);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/v_1234", host_dir);
+	unlink(path);
+	ck_assert_msg(!rmdir(host_dir), "something is left in %s", host_dir);
+	strcpy(host_dir + strlen(host_dir) - 6, "XXXXXX");
+	remove_disk();
 }
 
 static void expect_end(struct flat *f, enum vm_end want)
@@ -199,22 +261,28 @@ static unsigned long wakes(void)
 	return sum;
 }
 
-START_TEST(test_idle)
+static void expect_idle(struct flat *f, const char *devices)
 {
-	struct flat *f cleanup_flat = flat_new("idle", "disk", disk, "balloon", "0M,stats=1",
-					       "console-device", "virtio", NULL);
 	unsigned long before, after;
 
-	ck_assert_msg(f != NULL, "%s", err_last());
 	ck_assert_int_eq(flat_start(f), 0);
 	for (unsigned i = 0; i < 100 && !strstr(said(f), "devices\n"); i++)
 		sleep_ms(20);
-	ck_assert_str_eq(said(f), "idle: 4 devices\n");
+	ck_assert_str_eq(said(f), devices);
 	sleep_ms(200);
 	before = wakes();
 	sleep_ms(2000);
 	after = wakes();
 	ck_assert_msg(after - before < 20, "%lu wake-ups in 2 s", after - before);
+}
+
+START_TEST(test_idle)
+{
+	struct flat *f cleanup_flat = flat_new("idle", "disk", disk, "balloon", "0M,stats=1",
+					       "console-device", "virtio", NULL);
+
+	ck_assert_msg(f != NULL, "%s", err_last());
+	expect_idle(f, "idle: 4 devices\n");
 }
 END_TEST
 
@@ -223,9 +291,46 @@ START_TEST(test_nothing)
 }
 END_TEST
 
+/* all that there is, on one machine */
+START_TEST(test_everything)
+{
+	struct flat *f cleanup_flat = flat_new("all", "disk", disk, "net", net, "vsock", vsock,
+					       "balloon", "1M", "console-device", "virtio", NULL);
+
+	ck_assert_msg(f != NULL, "%s", err_last());
+	expect_end(f, VM_POWEROFF);
+	ck_assert_str_eq(f->text,
+			 "a line on the virtio console\n"
+			 "blk: ok\nnet: ok\nvsock: ok\nrng: ok\nballoon: ok\nconsole: ok\ndone\n");
+}
+END_TEST
+
+START_TEST(test_everything_hostile)
+{
+	struct flat *f cleanup_flat =
+		flat_new("hostile", "disk", disk, "net", net, "vsock", vsock, NULL);
+
+	ck_assert_msg(f != NULL, "%s", err_last());
+	expect_end(f, VM_POWEROFF);
+	ck_assert_str_eq(said(f),
+			 "blk: 50 rings\nrng: 50 rings\nnet: 100 rings\nvsock: 150 rings\ndone\n");
+}
+END_TEST
+
+START_TEST(test_everything_idle)
+{
+	struct flat *f cleanup_flat =
+		flat_new("idle", "disk", disk, "net", net, "vsock", vsock, "balloon", "0M,stats=1",
+			 "console-device", "virtio", NULL);
+
+	ck_assert_msg(f != NULL, "%s", err_last());
+	expect_idle(f, "idle: 6 devices\n");
+}
+END_TEST
+
 static void add_tests(TCase *tc)
 {
-	tcase_add_checked_fixture(tc, make_disk, remove_disk);
+	tcase_add_checked_fixture(tc, make_host, remove_host);
 	tcase_add_test(tc, test_all);
 	tcase_add_test(tc, test_all_without);
 	tcase_add_test(tc, test_all_console);
@@ -234,6 +339,9 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, test_balloon);
 	tcase_add_loop_test(tc, test_refused, 0, ARRAY_SIZE(refused));
 	tcase_add_test(tc, test_idle);
+	tcase_add_test(tc, test_everything);
+	tcase_add_test(tc, test_everything_hostile);
+	tcase_add_test(tc, test_everything_idle);
 }
 
 int main(int argc, char **argv)
@@ -243,6 +351,8 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	flat_setup(argv[0]);
+	snprintf(peer, sizeof(peer), "%.*speer", (int)(strrchr(argv[0], '/') - argv[0] + 1),
+		 argv[0]);
 	tcase_set_timeout(tc, 60);
 	if (flat_possible())
 		add_tests(tc);

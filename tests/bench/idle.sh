@@ -8,13 +8,17 @@ B=${B:-build}
 seconds=${1:-5}
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/hutch-idle.XXXXXX")
 pid=
-trap '[ -z "$pid" ] || kill "$pid"; rm -rf "$tmp"' EXIT
+"$B/tests/peer" echo "unix-listen:$tmp/net" 1 >/dev/null & # a network that sends frames back
+echo=$!
+trap '[ -z "$pid" ] || kill "$pid"; kill $echo 2>/dev/null; rm -rf "$tmp"' EXIT
+until [ -S "$tmp/net" ]; do sleep 0.05; done
 
 wakes() { cat "/proc/$pid"/task/*/status | awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }'; }
 ticks() { awk '{ sub(/.*\) /, ""); print $12 + $13 }' "/proc/$pid/stat"; }
 
 truncate -s 1M "$tmp/disk"
-"$B/hutch" boot --kernel "$B/tests/kvm/idle.elf" --memory 64M --disk "$tmp/disk" --balloon 1M,stats=1 --vsock "$tmp/vsock" \
+"$B/hutch" boot --kernel "$B/tests/kvm/idle.elf" --memory 64M --disk "$tmp/disk" --balloon 1M,stats=1 \
+	--vsock "$tmp/vsock" --net "user,socket=$tmp/net" \
 	</dev/null >"$tmp/console" 2>"$tmp/err" &
 pid=$!
 i=0

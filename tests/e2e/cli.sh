@@ -272,18 +272,24 @@ changes() {
 # machines with every device at once: each uses all of its own
 many_devices() {
 	pids=
+	"$flat/../peer" echo "unix-listen:$tmp/net" 64 >/dev/null & # a network that sends frames back
+	echo=$!
+	wait_for test -S "$tmp/net"
 	before=$(ls /proc/$$/fd | wc -l)
 	for i in $(seq 64); do
 		truncate -s 1M "$tmp/disk.$i"
 		timeout 60 "$hutch" boot --kernel "$flat/all.elf" --memory 32M --disk "$tmp/disk.$i" --balloon 1M,stats=1 \
+			--net "user,socket=$tmp/net" --vsock \
 			--console-device virtio --name "d$i" --console "$tmp/devices.$i" </dev/null 2>"$tmp/devices.err.$i" &
 		pids="$pids $!"
 	done
 	failed=0
 	for p in $pids; do wait "$p" || failed=$((failed + 1)); done
 	check "64 machines with all devices end well" test $failed = 0
-	check "each used all of its devices" test "$(cat "$tmp"/devices.[0-9]* | grep -cE '^(blk|rng|balloon|console): ok$')" = 256
+	check "each used all of its devices" test "$(cat "$tmp"/devices.[0-9]* | grep -cE '^(blk|net|vsock|rng|balloon|console): ok$')" = 384
 	check "and none failed" test -z "$(grep -h failed "$tmp"/devices.[0-9]*)"
+	wait $echo
+	check "the network served all of them" test $? = 0
 	check "no run folder of theirs is left" test -z "$(ls "$XDG_RUNTIME_DIR/hutch" 2>/dev/null)"
 	check "no process of theirs is left" wait_for sh -c "! ps -e -o args= | grep -q '[h]utch boot .*--name d[0-9]'"
 	check "no descriptor is left" test "$(ls /proc/$$/fd | wc -l)" = "$before"
