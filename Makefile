@@ -99,11 +99,12 @@ asan:
 	@$(MAKE) --no-print-directory $(ASAN) all tests
 	@B=$(B)/asan tests/run.sh unit
 
-# fuzz: every fuzzer for FUZZ_SECONDS each
+# fuzz: every fuzzer for FUZZ_SECONDS each, and until each device has seen FUZZ_RINGS chains
 FUZZ_SECONDS = 60
+FUZZ_RINGS = 1000000
 fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
 fuzz: fuzz-build
-	@FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh $(FUZZ)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_RINGS=$(FUZZ_RINGS) tests/fuzz.sh $(FUZZ)
 
 FUZZFLAGS = -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -pthread -O1 -g \
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all

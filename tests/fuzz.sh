@@ -1,22 +1,39 @@
 #!/bin/sh
 # tests/fuzz.sh FUZZER...: each for FUZZ_SECONDS (60), two at a time, from its corpus in tests/corpus.
 #
-# What is found grows build/fuzz/corpus; a crash leaves its input in build/fuzz/crash-NAME-* and fails.
+# The fuzzers of devices go on in rounds of that time until each device has seen FUZZ_RINGS chains (0), taken or
+# refused. What is found grows build/fuzz/corpus; a crash leaves its input in build/fuzz/crash-NAME-* and fails.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-seconds=${FUZZ_SECONDS:-60}
+seconds=${FUZZ_SECONDS:-60} rings=${FUZZ_RINGS:-0}
 B=${B:-build}/fuzz
+
+# enough NAME: has each device seen what it should? The sums of all rounds stand in NAME.rings.
+enough() {
+	sed -n 's/^rings: //p' "$B/$1.log" >>"$B/$1.all"
+	awk '{ n[$1] += $2 } END { for (d in n) print d, n[d] }' "$B/$1.all" >"$B/$1.rings"
+	! awk '{ print $2 }' "$B/$1.rings" | awk -v least="$rings" '$1 < least { exit 1 }' && return 1
+	return 0
+}
 
 one() {
 	mkdir -p "$B/corpus/$1"
-	if ASAN_OPTIONS=detect_leaks=1 "$B/$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
-		-print_final_stats=1 -verbosity=0 -artifact_prefix="$B/crash-$1-" \
-		"$B/corpus/$1" "tests/corpus/$1" >"$B/$1.log" 2>&1; then
-		echo "ok $1: $(sed -n 's/^stat::number_of_executed_units: *//p' "$B/$1.log") inputs in $seconds s"
-	else
-		echo "not ok $1: see $B/$1.log"
-		tail -n 30 "$B/$1.log"
-	fi
+	rm -f "$B/$1.all"
+	inputs=0
+	# what cannot get there in an hour never does
+	for round in $(seq $((3600 / seconds + 1))); do
+		if ! ASAN_OPTIONS=detect_leaks=1 "$B/$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \
+			-max_len=2048 -len_control=0 -print_final_stats=1 -verbosity=0 -artifact_prefix="$B/crash-$1-" \
+			"$B/corpus/$1" "tests/corpus/$1" >"$B/$1.log" 2>&1; then
+			echo "not ok $1: see $B/$1.log"
+			tail -n 30 "$B/$1.log"
+			return
+		fi
+		inputs=$((inputs + $(sed -n 's/^stat::number_of_executed_units: *//p' "$B/$1.log")))
+		if enough "$1"; then break; fi
+	done
+	echo "ok $1: $inputs inputs in $((round * seconds)) s$(
+		sed 's/\(.*\) \(.*\)/, \2 rings of \1/' "$B/$1.rings" | tr -d '\n')"
 }
 
 while [ $# -gt 0 ]; do

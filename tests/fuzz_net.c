@@ -13,45 +13,11 @@
 #include <unistd.h>
 
 #include "devices.h"
+#include "fuzz_input.h"
 #include "net.h"
 #include "net_peer.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-	bool frames; /* some were sent */
-	bool raw;    /* so were bytes that may be half of one */
-};
-
-static uint8_t byte(struct input *in)
-{
-	if (!in->left)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
-
-static uint32_t word(struct input *in)
-{
-	uint32_t v = byte(in);
-
-	return v | (uint32_t)byte(in) << 8;
-}
-
-/* small, or one of fake_odd()'s, or any */
-static uint64_t number(struct input *in)
-{
-	uint8_t how = byte(in);
-	uint32_t seed = how | 0x100;
-
-	if (how < 64)
-		return how;
-	if (how < 192)
-		return fake_odd(&seed);
-	return (uint64_t)word(in) << 16 | word(in);
-}
+static bool frames_sent, raw_sent; /* in this case: whole ones, bytes that may be half of one */
 
 static gpa_t address(struct input *in)
 {
@@ -119,11 +85,11 @@ static void peer_frame(struct subject *x, struct input *in)
 	uint32_t len = lengths[byte(in) % ARRAY_SIZE(lengths)], be = htobe32(len);
 
 	memcpy(zero, &be, sizeof(be));
-	in->frames = true;
+	frames_sent = true;
 	if (net_peer(x)->fd < 0)
 		return;
 	if (send(net_peer(x)->fd, zero, len + 4, MSG_NOSIGNAL) != (ssize_t)len + 4)
-		in->raw = true;
+		raw_sent = true;
 }
 
 static void peer_bytes(struct subject *x, struct input *in)
@@ -133,7 +99,7 @@ static void peer_bytes(struct subject *x, struct input *in)
 
 	for (unsigned i = 0; i < n; i++)
 		buf[i] = byte(in);
-	in->raw = true;
+	raw_sent = true;
 	if (n && net_peer(x)->fd >= 0 && send(net_peer(x)->fd, buf, n, MSG_NOSIGNAL) < 0)
 		return;
 }
@@ -304,7 +270,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 						      { &net_type, WIRE_PCI } };
 	static struct subject *subjects[2];
 	static uint8_t zero[FAKE_RAM];
-	struct input in = { data, size, false, false };
+	struct input in = { data, size };
 	unsigned wire = byte(&in) & 1;
 	struct subject *x;
 
@@ -313,6 +279,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		net_peer_fd(subjects[wire]);
 	}
 	x = subjects[wire];
+	frames_sent = raw_sent = false;
 	set_up_rings(&x->g);
 	fake_ram_set(x->f, zero);
 	fake_mark(x->f);
@@ -321,11 +288,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fake_settle(x->f);
 	fake_check_dirty(x->f);
 	require(!to_vdev(x->dev)->inflight);
-	if (!container_of(to_vdev(x->dev), struct net, v)->back || in.raw) {
+	fuzz_rings(x->dev);
+	if (!container_of(to_vdev(x->dev), struct net, v)->back || raw_sent) {
 		subject_free(x);
 		subjects[wire] = NULL;
 	} else {
-		check_mended(x, in.frames);
+		check_mended(x, frames_sent);
 	}
 	fake_log_clear();
 	return 0;

@@ -10,41 +10,7 @@
 
 #include "contract.h"
 #include "devices.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
-static uint8_t byte(struct input *in)
-{
-	if (!in->left)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
-
-static uint32_t word(struct input *in)
-{
-	uint32_t v = byte(in);
-
-	return v | (uint32_t)byte(in) << 8;
-}
-
-/* small, or one of fake_odd()'s, or any */
-static uint64_t number(struct input *in)
-{
-	uint8_t how = byte(in);
-	uint32_t seed = how | 0x100;
-
-	if (how < 64)
-		return how;
-	if (how < 192)
-		return fake_odd(&seed);
-	return (uint64_t)word(in) << 16 | word(in);
-}
+#include "fuzz_input.h"
 
 static gpa_t address(struct input *in)
 {
@@ -261,6 +227,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fake_settle(x->f);
 	fake_check_dirty(x->f);
 	check_mended(x);
+	fuzz_rings(x->dev);
 	fake_log_clear();
 	return 0;
 }

@@ -11,41 +11,15 @@
 #include <unistd.h>
 
 #include "devices.h"
+#include "fuzz_input.h"
 #include "vsock.h"
 #include "vsock_guest.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define PROGRAMS 8
 #define PORTS	 4 /* of the host: 70 to 73 */
 
-struct input {
-	const uint8_t *p;
-	size_t left;
-};
-
 static int program[PROGRAMS], listener[PORTS];
 static bool paused;
-
-static uint8_t byte(struct input *in)
-{
-	if (!in->left)
-		return 0;
-	in->left--;
-	return *in->p++;
-}
-
-static uint64_t number(struct input *in)
-{
-	uint8_t how = byte(in);
-	uint32_t seed = how | 0x100;
-
-	if (how < 64)
-		return how;
-	if (how < 192)
-		return fake_odd(&seed);
-	return (uint64_t)byte(in) << 24 | (uint64_t)byte(in) << 8 | byte(in);
-}
 
 static struct vsock *vs_of(struct subject *x)
 {
@@ -382,6 +356,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (unsigned i = 0; i < PORTS; i++)
 		shut(&listener[i]);
 	check_mended(x, size % 4 == 0);
+	fuzz_rings(x->dev);
 	fake_log_clear();
 	return 0;
 }
