@@ -252,8 +252,9 @@ live() {
 
 # what can be changed while a machine runs
 changes() {
+	truncate -s 1M "$tmp/live.img" "$tmp/base.img"
 	"$hutch" boot --kernel "$flat/idle.elf" --memory 32M --name live --console-device virtio --balloon 1M \
-		</dev/null >/dev/null 2>&1 &
+		--disk "$tmp/live.img" --disk "$tmp/base.img,format=cow" </dev/null >/dev/null 2>&1 &
 	pid=$!
 	has() { "$hutch" inspect --json live | grep -q "$1"; }
 	wait_for has '"cols":0,"rows":0'
@@ -261,6 +262,15 @@ changes() {
 	check "the guest is told the new target" has '"target":2048'
 	live "balloon above memory refused" 1 "balloon: 33M is more than the machine's memory of 32M" balloon=33M
 	live "reporting is no live key" 1 "reporting cannot be changed" balloon=reporting=no
+	live "disk limits set" 0 '' disk@0.iops=100 disk@1=bw=2M,iops-burst=7
+	check "the limits stand in the tree" has '"bw":0,"bw_burst":0,"iops":100'
+	check "each on its own disk" has '"bw":2097152,"bw_burst":0,"iops":0,"iops_burst":7'
+	live "a limit that is none" 1 "disk@0.iops: 'many' is not a whole number" disk@0.iops=many
+	live "a disk that is not there" 1 "disk@2.iops: the machine has no such device" disk@2.iops=5
+	live "which disk" 1 "write which one, as in disk@0" disk=iops=5
+	live "a key of the disk that is not live" 1 "disk@0.path: path cannot be changed" disk@0.path=/x
+	live "a key that is not live" 1 "memory: memory cannot be changed" memory=64M
+	live "a key that is none" 1 "unknown key 'ipos'; did you mean 'iops'" disk@0.ipos=5
 	live "console size set" 0 '' console-size=132x50
 	check "the guest is told the new size" has '"cols":132,"rows":50'
 	live "bad console size refused" 1 "console_size: '132' is no size" console-size=132
