@@ -26,7 +26,7 @@ note() { # RESULT NAME SECONDS LOG
 # a libcheck program: its summary counts
 unit() {
 	name=$(basename "$1") log=$logs/$(basename "$1").log start=$(date +%s)
-	timeout 600 "$1" >"$log" 2>&1
+	CK_DEFAULT_TIMEOUT=60 timeout 600 "$1" >"$log" 2>&1
 	status=$?
 	counts=$(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\).*/\1 \2 \3/p' "$log" |
 		awk '{ c += $1; b += $2 + $3 } END { print c + 0, b + 0 }')

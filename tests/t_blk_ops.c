@@ -3,7 +3,9 @@
  * often the host is asked
  */
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <linux/virtio_blk.h>
+#include <sys/vfs.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -301,10 +303,16 @@ START_TEST(one_interrupt_for_a_batch)
 {
 	struct conf_disk conf = { .engine = engines[_i] };
 	struct subject *x;
+	struct statfs fs;
 	uint64_t calls, interrupts;
 
 	/* not in memory: tmpfs cannot tell whether it would wait */
 	snprintf(conf.path, sizeof(conf.path), "%s", fake_file("disk", NULL, 32768));
+	if (!statfs(conf.path, &fs) && fs.f_type == TMPFS_MAGIC) {
+		printf("skip one interrupt for a batch: /tmp is in memory\n");
+		fake_folder_remove();
+		return;
+	}
 	x = started(conf, GUEST_INDIRECT_F);
 	/* once, so that the workers' part is out of the way */
 	guest_blk(&x->g, VIRTIO_BLK_T_IN, 0, GUEST_DATA, 512);
@@ -319,6 +327,7 @@ START_TEST(one_interrupt_for_a_batch)
 	ck_assert_uint_eq(counter(x, "interrupts"), interrupts + 1);
 	ck_assert_uint_eq(counter(x, "host_calls"), calls + (engines[_i] == ENGINE_URING ? 1 : 5));
 	subject_free(x);
+	fake_folder_remove();
 }
 END_TEST
 
