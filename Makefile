@@ -116,10 +116,15 @@ $(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz_%.o $(FUZZHELP) $(LIBSRC:%.c=$(B)/fuzz/%.
 	@echo "  FUZZ $@"
 	@$(CLANG) -pthread -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
 
+# against QEMU, where there is something to compare; needs qemu-system-x86, fio, iperf3, iproute2, strace
 bench: all tests
 	@tests/bench/start.sh
 	@tests/bench/boot.sh
 	@tests/bench/idle.sh
+	@tests/bench/counts.sh
+	@tests/bench/blk.sh
+	@tests/bench/net.sh
+	@tests/bench/vsock.sh
 
 install: all
 	install -D -m 755 $(B)/hutch $(DESTDIR)$(PREFIX)/bin/hutch

@@ -7,7 +7,7 @@
 #ifndef HUTCH_FUZZ_INPUT_H
 #define HUTCH_FUZZ_INPUT_H
 
-#include "fake.h"
+#include "contract.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -69,6 +69,66 @@ static inline void fuzz_rings(struct dev *dev)
 	fuzz_total[i].type = dev->type;
 	fuzz_total[i].rings += count->buffers + count->broken;
 	*count = (struct vdev_counters){ 0 };
+}
+
+static inline uint32_t fuzz_hash(const uint8_t *data, size_t size)
+{
+	uint32_t h = 2166136261;
+
+	while (size--)
+		h = (h ^ *data++) * 16777619;
+	return h;
+}
+
+static inline bool fuzz_wants_rain(const uint8_t *data, size_t size)
+{
+	return size && !(data[size - 1] & 3);
+}
+
+/*
+ * fuzz_rain() - many small chains of odd descriptors, in any of the queues
+ *
+ * Too many to be spelled out by an input; @seed is taken from it.  A device that
+ * breaks is started again.  False when that fails.
+ */
+static inline bool fuzz_rain(struct subject *x, uint64_t features, unsigned queues, uint32_t seed)
+{
+	struct guest *g = &x->g;
+
+	seed |= 1;
+	fake_settle(x->f);
+	subject_reset(x);
+	for (unsigned n = 0; n < 64; n++) {
+		unsigned q = fake_random(&seed) % queues, links = 1 + fake_random(&seed) % 3;
+
+		if (!n || guest_is_broken(g)) {
+			fake_settle(x->f); /* a reset waits for what is in flight */
+			if (!guest_start(g, features, queues, 16))
+				return false;
+		}
+		for (unsigned l = 0; l < links; l++) {
+			uint32_t r = fake_random(&seed);
+			bool odd = !(r % 8);
+
+			guest_desc(g, g->q[q].desc, l,
+				   (struct vring_desc){
+					   .addr = odd ? fake_odd(&seed) : GUEST_DATA + r % 0x2000,
+					   .len = r & 0x100 ? (uint32_t)fake_odd(&seed) : r >> 20,
+					   .flags =
+						   (uint16_t)((l + 1 < links ? VRING_DESC_F_NEXT
+									     : 0) |
+							      (r & 0x200 ? VRING_DESC_F_WRITE : 0) |
+							      (r >> 10 & 0xf
+								       ? 0
+								       : VRING_DESC_F_INDIRECT)),
+					   .next = (uint16_t)(r >> 14 & 0xf ? l + 1 : r >> 18),
+				   });
+		}
+		guest_publish(g, q, 0);
+		guest_kick(g, q);
+		fake_turn(x->f);
+	}
+	return true;
 }
 
 #endif

@@ -285,6 +285,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fake_mark(x->f);
 	for (unsigned n = 0; in.left && n < 200; n++)
 		operation(x, &in);
+	if (fuzz_wants_rain(data, size)) {
+		fuzz_rain(x, GUEST_VERSION_1 | GUEST_INDIRECT_F, 2, fuzz_hash(data, size));
+		for (unsigned n = 0; n < 8; n++) { /* what came of it goes away */
+			peer_reads(x);
+			fake_turn(x->f);
+		}
+	}
 	fake_settle(x->f);
 	fake_check_dirty(x->f);
 	require(!to_vdev(x->dev)->inflight);

@@ -166,6 +166,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fake_mark(x->f);
 	for (unsigned n = 0; in.left && n < 200; n++)
 		operation(x, &in);
+	if (fuzz_wants_rain(data, size))
+		fuzz_rain(x, GUEST_VERSION_1 | GUEST_INDIRECT_F, 2, fuzz_hash(data, size));
 	fake_settle(x->f);
 	fake_check_dirty(x->f);
 	/* whatever it was, a reset mends it */

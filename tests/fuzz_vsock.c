@@ -349,6 +349,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	if (paused)
 		fake_resume(x->f);
+	if (fuzz_wants_rain(data, size))
+		fuzz_rain(x, GUEST_VERSION_1 | GUEST_INDIRECT_F, 3, fuzz_hash(data, size));
 	fake_settle(x->f);
 	fake_check_dirty(x->f);
 	for (unsigned i = 0; i < PROGRAMS; i++)

@@ -102,6 +102,23 @@ static void fact_tun(struct hutch_fact *f)
 	f->fix = "modprobe tun";
 }
 
+static void fact_passt(struct hutch_fact *f)
+{
+	const char *path = getenv("PATH");
+	char file[4096];
+
+	for (size_t len; path && *path; path += len + (path[len] == ':')) {
+		len = strcspn(path, ":");
+		snprintf(file, sizeof(file), "%.*s/passt", (int)MIN(len, 4000U), path);
+		if (access(file, X_OK))
+			continue;
+		say(f, HUTCH_OK, "%.200s", file);
+		return;
+	}
+	say(f, HUTCH_MISSING, "not installed; --net user is not to be had");
+	f->fix = "apt-get install passt";
+}
+
 static void fact_cgroups(struct hutch_fact *f)
 {
 	struct statfs fs;
@@ -162,13 +179,10 @@ static const struct {
 	const char *name;
 	void (*find)(struct hutch_fact *f);
 } facts[] = {
-	{ "kvm", fact_kvm },
-	{ "virtualization", fact_virtualization },
-	{ "userfaultfd", fact_uffd },
-	{ "io_uring", fact_io_uring },
-	{ "tun", fact_tun },
-	{ "cgroups", fact_cgroups },
-	{ "namespaces", fact_namespaces },
+	{ "kvm", fact_kvm },	       { "virtualization", fact_virtualization },
+	{ "userfaultfd", fact_uffd },  { "io_uring", fact_io_uring },
+	{ "tun", fact_tun },	       { "passt", fact_passt },
+	{ "cgroups", fact_cgroups },   { "namespaces", fact_namespaces },
 	{ "firmware", fact_firmware },
 };
 
