@@ -86,6 +86,7 @@ struct blk {
 	unsigned pool_used, pool_size;
 	unsigned queues;
 	uint32_t waiting; /* queues that hold buffers for which there was no request, or no leave */
+	unsigned turn;	  /* which of them is looked at first */
 	uint32_t touched; /* queues to interrupt */
 	struct limiter limit;
 	struct loop_timer timer;
@@ -176,6 +177,8 @@ static bool start_segment(struct blk_req *r, enum disk_op op)
 			.len = (uint64_t)sectors * DISK_SECTOR,
 			.unmap = le32toh(s->flags) & VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
 		};
+		if (op == DISK_ZERO) /* where the host cannot zero, it writes */
+			limiter_charge_bytes(&r->blk->limit, r->disk.len, now_ns());
 		disk_submit(r->blk->disk, &r->disk);
 		return true;
 	}
@@ -269,6 +272,13 @@ static void serve(struct blk_req *r)
 	finish(r, VIRTIO_BLK_S_UNSUPP, 0);
 }
 
+/* the host may lose what the driver takes as safe, because it does not know of flushes */
+static bool wants_flush(const struct blk_req *r, enum disk_op op)
+{
+	return op != DISK_READ && op != DISK_FLUSH && is_offered(r, VIRTIO_BLK_F_FLUSH) &&
+	       !vdev_has(&r->blk->v, VIRTIO_BLK_F_FLUSH);
+}
+
 /* one request of the disk is done */
 static void disk_done(struct blk *blk, struct disk_req *dr)
 {
@@ -284,6 +294,10 @@ static void disk_done(struct blk *blk, struct disk_req *dr)
 			  dr->off, strerror(-dr->result));
 	else if (dr->op >= DISK_DISCARD && start_segment(r, dr->op))
 		return;
+	if (!dr->result && wants_flush(r, dr->op)) {
+		start(r, DISK_FLUSH, 0, 0);
+		return;
+	}
 	finish(r, dr->result ? VIRTIO_BLK_S_IOERR : VIRTIO_BLK_S_OK, dr->result ? 0 : data);
 }
 
@@ -291,10 +305,10 @@ static void disk_done(struct blk *blk, struct disk_req *dr)
 static bool may_go(struct blk *blk, struct blk_req *r, uint64_t now)
 {
 	uint64_t at = limiter_is_on(&blk->limit) ? limiter_wait(&blk->limit, now) : 0;
-	uint32_t len = r->b.in_len + r->b.out_len;
+	uint64_t len = (uint64_t)r->b.in_len + r->b.out_len;
 
 	if (!at) {
-		len -= MIN(len, 1U + (uint32_t)sizeof(struct virtio_blk_outhdr));
+		len -= MIN(len, 1 + sizeof(struct virtio_blk_outhdr));
 		limiter_charge(&blk->limit, len, now);
 		return true;
 	}
@@ -367,13 +381,23 @@ static void go(struct blk *blk)
 			vdev_notify(&blk->v, q);
 }
 
+/* in turns: a timer comes with leave for one request or so, and no queue is to have them all */
 static void take_waiting(struct blk *blk)
 {
 	uint32_t waiting = blk->waiting;
+	unsigned first = blk->turn;
+	bool moved = false;
 
-	for (unsigned q = 0; q < blk->queues; q++)
-		if (waiting >> q & 1)
-			take_all(blk, q);
+	for (unsigned i = 0; i < blk->queues; i++) {
+		unsigned q = (first + i) % blk->queues;
+
+		if (!(waiting >> q & 1))
+			continue;
+		if (!moved)
+			blk->turn = (q + 1) % blk->queues;
+		moved = true;
+		take_all(blk, q);
+	}
 }
 
 static void kick(struct vdev *v, unsigned q)

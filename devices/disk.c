@@ -158,14 +158,18 @@ int disk_file_open(struct disk *d, struct disk_file *f, const char *what, const 
 		return r;
 	if (fstat(f->lock, &st) || (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)))
 		return err(-EINVAL, "%s %s: is neither a file nor a block device", what, path);
+	r = lock_file(f->lock, what, path, !(flags & O_RDWR));
+	if (r)
+		return r;
+	if (fstat(f->lock, &st)) /* only now: what the machine that had it before left */
+		return err(-errno, "%s %s: %s", what, path, strerror(errno));
 	f->blockdev = S_ISBLK(st.st_mode);
 	f->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
 	end = lseek(f->lock, 0, SEEK_END);
 	if (end < 0)
 		return err(-errno, "%s %s: %s", what, path, strerror(errno));
 	f->bytes = (uint64_t)end;
-	r = lock_file(f->lock, what, path, !(flags & O_RDWR));
-	return r ? r : open_second(d, f, what, path, flags, &st);
+	return open_second(d, f, what, path, flags, &st);
 }
 
 void disk_file_close(struct disk_file *f)

@@ -105,7 +105,15 @@ static struct cow_req *ended(struct disk_io *io)
 
 static void easy_done(struct disk_io *io)
 {
-	disk_finish(io->disk, container_of(io, struct disk_req, io), io->result);
+	struct disk_req *r = container_of(io, struct disk_req, io);
+	struct cow *c = io->disk->cow;
+
+	/* the data is durable; the bits that it stands under may not be yet */
+	if (!io->result && r->op == DISK_WRITE && c->d->cache == CACHE_WRITETHROUGH &&
+	    (c->any_dirty || c->flushing || c->lost))
+		cow_flush(c, r);
+	else
+		disk_finish(c->d, r, io->result);
 }
 
 static void start_easy(struct cow *c, struct disk_req *r, enum io_op op, unsigned file)

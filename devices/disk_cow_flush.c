@@ -18,6 +18,14 @@ static void end_flush(struct cow *c)
 		disk_finish(c->d, r, c->result);
 	}
 	c->flushing = NULL;
+	if (c->lost) { /* disk_cow.h, 5: those that wait fail too */
+		for (r = c->flush_next; r; r = next) {
+			next = r->next;
+			disk_finish(c->d, r, -EIO);
+		}
+		c->flush_next = NULL;
+		c->flush_next_end = &c->flush_next;
+	}
 	if (c->flush_next)
 		start_flush(c);
 }

@@ -125,7 +125,9 @@ static bool write_zeroes(struct disk *d, struct disk_io *io)
 
 void io_complete(struct disk *d, struct disk_io *io)
 {
-	bool cannot = io->op >= IO_PUNCH && io->must_zero && io->result == -EOPNOTSUPP;
+	/* a block device says EINVAL of what is no whole number of its own blocks */
+	bool cannot = io->op >= IO_PUNCH && io->must_zero &&
+		      (io->result == -EOPNOTSUPP || (io->result == -EINVAL && io->file->blockdev));
 
 	d->busy--;
 	d->alone = false;

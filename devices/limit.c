@@ -42,8 +42,13 @@ static void charge(struct limit *l, uint64_t n, uint64_t now)
 		l->free_at = MIN(MAX(l->free_at, now) + cost_ns(n, l->rate), now + MONTH);
 }
 
-void limiter_charge(struct limiter *l, uint64_t bytes, uint64_t now)
+void limiter_charge_bytes(struct limiter *l, uint64_t bytes, uint64_t now)
 {
 	charge(&l->bytes, bytes, now);
+}
+
+void limiter_charge(struct limiter *l, uint64_t bytes, uint64_t now)
+{
+	limiter_charge_bytes(l, bytes, now);
 	charge(&l->ops, 1, now);
 }

@@ -34,5 +34,7 @@ static inline bool limiter_is_on(const struct limiter *l)
 /* 0: one more may begin; else the time at which it may, to set a timer to */
 uint64_t limiter_wait(struct limiter *l, uint64_t now);
 void limiter_charge(struct limiter *l, uint64_t bytes, uint64_t now);
+/* more bytes of an operation that is charged already */
+void limiter_charge_bytes(struct limiter *l, uint64_t bytes, uint64_t now);
 
 #endif

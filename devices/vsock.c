@@ -4,6 +4,7 @@
  * #syscalls prlimit64
  */
 #include <endian.h>
+#include <limits.h>
 #include <sys/resource.h>
 
 #include "conf.h"
@@ -172,7 +173,7 @@ static int send_data(struct vsock *vs, struct vsock_conn *c)
 /* how many event buffers wait, and a kick when there are more */
 static unsigned count_events(struct vsock *vs)
 {
-	struct vq_buf *b = &vs->batch[0];
+	struct vq_buf *b = &vs->batch[1]; /* send_event() holds the first */
 	unsigned n = 0;
 
 	while (n < VQ_MAX && vq_pop(&vs->v, VSOCK_EVENT, b))
@@ -194,9 +195,10 @@ static void send_event(struct vsock *vs)
 		return;
 	}
 	vq_put(&vs->v, b, 0, &e, sizeof(e));
+	/* before the guest can see it, and give it back */
+	vs->events_left = count_events(vs);
 	vq_push(&vs->v, VSOCK_EVENT, b, sizeof(e));
 	vs->gate = GATE_EVENT_SENT;
-	vs->events_left = count_events(vs);
 	vq_notify(&vs->v, VSOCK_EVENT);
 }
 
@@ -336,6 +338,8 @@ static void on_timer(void *arg)
 	TAILQ_FOREACH(c, &vs->all, all)
 	if (c->deadline)
 		vsock_alarm(vs, c->deadline);
+	if (vs->accept_at)
+		vsock_alarm(vs, vs->accept_at);
 	vsock_pump(vs);
 	dev_unlock(&vs->v.dev);
 }
@@ -366,15 +370,19 @@ static const struct vdev_type vsock_vtype = {
 	.config = config,
 };
 
-/* files that this process may open are the other limit */
-static unsigned most_connections(void)
+/* what is left of the files that this process may open is the other limit */
+static void look_at_limits(struct vsock *vs)
 {
 	struct rlimit files;
+	rlim_t left;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur >= VSOCK_CONNS + FILES_LEFT)
-		return VSOCK_CONNS;
-	return files.rlim_cur > 2 * FILES_LEFT ? (unsigned)files.rlim_cur - FILES_LEFT
-					       : (unsigned)files.rlim_cur / 2;
+	vs->limit = VSOCK_CONNS;
+	vs->fd_limit = UINT_MAX;
+	if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur > UINT_MAX)
+		return;
+	left = files.rlim_cur > 2 * FILES_LEFT ? files.rlim_cur - FILES_LEFT : files.rlim_cur / 2;
+	vs->limit = (unsigned)MIN(left, VSOCK_CONNS);
+	vs->fd_limit = (unsigned)left;
 }
 
 static int vsock_create(struct dev *dev, const void *conf)
@@ -391,7 +399,7 @@ static int vsock_create(struct dev *dev, const void *conf)
 	vs->cid = c->cid;
 	vs->s = (struct vsock_state){ c->cid, VSOCK_PORT_FIRST };
 	vs->config.guest_cid = htole64(c->cid);
-	vs->limit = most_connections();
+	look_at_limits(vs);
 	vs->drop = (struct loop_call){ .fn = on_drop, .arg = vs };
 	vs->timer = (struct loop_timer){ .fn = on_timer, .arg = vs };
 	r = vdev_init(&vs->v, &vsock_vtype, 0, VSOCK_QUEUES, place);

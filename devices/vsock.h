@@ -74,6 +74,7 @@ struct vsock_conn {
 	bool hashed, in_ctl, in_data;
 	bool readable, at_end, asked_credit;
 	bool hup;  /* the socket said that an end, or an error, lies somewhere ahead */
+	bool cut;  /* the last read ended early, with more behind it */
 	bool gone; /* nobody is at the other end of the socket */
 	uint64_t deadline, give_up;
 	struct loop_fd h;
@@ -115,7 +116,8 @@ struct vsock {
 	unsigned events_left; /* event buffers that were there when the event was sent */
 	struct vsock_list all, ctl, data;
 	struct vsock_conn *hash[VSOCK_HASH];
-	unsigned limit; /* of connections */
+	unsigned limit;	   /* of connections */
+	unsigned fd_limit; /* descriptors from here on are for the rest of the process */
 	bool dropped, tx_stalled;
 	struct loop_call drop;
 	struct loop_timer timer;

@@ -366,7 +366,7 @@ void conn_was_read(struct vsock_conn *c, ssize_t n, size_t asked)
 	else if (n < 0) {
 		conn_reset(c);
 		return;
-	} else if ((size_t)n < asked && !c->hup) {
+	} else if ((size_t)n < asked && !c->hup && !c->cut) {
 		c->readable = false; /* all there was; more comes with an edge */
 	}
 	if (c->in_data)

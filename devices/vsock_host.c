@@ -1,7 +1,7 @@
 /*
  * vsock_host.c - the Unix sockets behind virtio-vsock
  *
- * #syscalls socket bind listen accept4 connect recvfrom readv sendmsg sendto shutdown close
+ * #syscalls socket bind listen accept4 connect recvfrom recvmsg sendmsg sendto shutdown close
  * #syscalls newfstatat unlink fchmod epoll_ctl
  */
 #include <sys/epoll.h>
@@ -164,6 +164,12 @@ int host_watch(struct vsock_conn *c, int fd)
 {
 	int r;
 
+	/* the kernel gives the lowest number that is free: so it tells what the whole process has
+	 * open */
+	if ((unsigned)fd >= c->vs->fd_limit) {
+		close(fd);
+		return -EMFILE;
+	}
 	c->h = (struct loop_fd){ fd, EDGES, on_socket, c };
 	r = loop_fd_add(c->vs->v.dev.m->loop, &c->h);
 	if (r)
@@ -225,11 +231,14 @@ int host_welcome(struct vsock_conn *c)
 
 ssize_t host_read(struct vsock_conn *c, const struct iovec *iov, unsigned n)
 {
+	struct msghdr m = { .msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = n };
 	ssize_t k;
 
 	do {
-		k = readv(c->h.fd, iov, (int)n);
+		k = recvmsg(c->h.fd, &m, MSG_DONTWAIT);
 	} while (k < 0 && errno == EINTR);
+	/* descriptors that a program sends along end a read early; more may lie behind them */
+	c->cut = k > 0 && m.msg_flags & (MSG_CTRUNC | MSG_OOB);
 	return k < 0 ? -errno : k;
 }
 

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/virtio_blk.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,15 @@
 
 static const struct contract_case wire = { &blk_type, WIRE_MMIO };
 static const enum conf_engine engines[] = { ENGINE_THREADS, ENGINE_URING };
+
+static unsigned syncs;
+
+int fdatasync(int fd)
+{
+	__atomic_add_fetch(&syncs, 1, __ATOMIC_RELAXED);
+	return (int)syscall(SYS_fdatasync, fd);
+}
+
 static _Alignas(8) char tree[CONTRACT_TREE];
 
 /* a new machine; @conf: the disk, but for its path */
@@ -450,6 +460,71 @@ START_TEST(saved_while_limited)
 }
 END_TEST
 
+/* a queue that is kept full does not take all that the limit leaves */
+START_TEST(limits_are_shared_by_queues)
+{
+	struct conf_disk conf = {
+		.engine = engines[_i], .iops = 200, .iops_burst = 1, .queues = 2
+	};
+	const struct guest_buf one[] = { { GUEST_HDR, 16, false },
+					 { GUEST_DATA, 512, true },
+					 { GUEST_STATUS, 1, true } };
+	struct subject *x = started(conf, 0);
+	struct waiting w = { x, UINT16_MAX };
+	struct guest_used u;
+
+	guest_blk_header(&x->g, GUEST_HDR, VIRTIO_BLK_T_IN, 0);
+	for (unsigned i = 0; i < 4; i++)
+		guest_add(&x->g, 0, one, 3);
+	guest_kick(&x->g, 0);
+	fake_turn(x->f);
+	guest_add(&x->g, 1, one, 3);
+	guest_kick(&x->g, 1);
+	for (unsigned i = 0; i < 200 && !guest_used_idx(&x->g, 1); i++) {
+		ck_assert_int_eq(loop_until(x->f->m.loop, has_come, &w, 1000000), -ETIMEDOUT);
+		while (guest_used(&x->g, 0, &u)) {
+			guest_add(&x->g, 0, one, 3);
+			guest_kick(&x->g, 0);
+		}
+	}
+	ck_assert_uint_eq(guest_used_idx(&x->g, 1), 1);
+	subject_free(x);
+}
+END_TEST
+
+/* zeroes count as the bytes they are, because some hosts have to write them */
+START_TEST(zeroes_count_as_bytes)
+{
+	struct conf_disk conf = { .engine = engines[_i], .bw = 64 << 10, .bw_burst = 1024 };
+	struct virtio_blk_discard_write_zeroes seg = { .num_sectors = htole32(16) };
+	struct subject *x = started(conf, 0);
+
+	ck_assert_uint_eq(segments(x, 0, VIRTIO_BLK_T_WRITE_ZEROES, &seg, sizeof(seg)),
+			  VIRTIO_BLK_S_OK);
+	ask(x, 1); /* 8 KiB are an eighth of a second */
+	ck_assert_uint_ge(counter(x, "limited"), 1);
+	subject_free(x);
+}
+END_TEST
+
+/* a driver that knows of no flush takes what is written as safe */
+START_TEST(a_driver_without_flush)
+{
+	struct conf_disk conf = { .engine = ENGINE_THREADS };
+	struct subject *x;
+
+	snprintf(conf.path, sizeof(conf.path), "%s", fake_file("disk", NULL, 32768));
+	x = started(conf, _i ? 1ULL << VIRTIO_BLK_F_FLUSH : 0);
+	syncs = 0;
+	ck_assert_uint_eq(guest_blk(&x->g, VIRTIO_BLK_T_OUT, 0, GUEST_DATA, 512), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(syncs, _i ? 0 : 1);
+	ck_assert_uint_eq(guest_blk(&x->g, VIRTIO_BLK_T_IN, 0, GUEST_DATA, 512), VIRTIO_BLK_S_OK);
+	ck_assert_uint_eq(syncs, _i ? 0 : 1);
+	subject_free(x);
+	fake_folder_remove();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("blk_ops");
@@ -465,6 +540,9 @@ int main(void)
 	tcase_add_loop_test(c, counters, 0, 2);
 	tcase_add_loop_test(c, one_interrupt_for_a_batch, 0, 2);
 	tcase_add_loop_test(c, operations_are_limited, 0, 2);
+	tcase_add_loop_test(c, limits_are_shared_by_queues, 0, 2);
+	tcase_add_loop_test(c, zeroes_count_as_bytes, 0, 2);
+	tcase_add_loop_test(c, a_driver_without_flush, 0, 2);
 	tcase_add_loop_test(c, bytes_are_limited, 0, 2);
 	tcase_add_loop_test(c, limits_are_lifted, 0, 2);
 	tcase_add_loop_test(c, saved_while_limited, 0, 2);

@@ -6,6 +6,7 @@
  * power cut could leave behind.
  */
 #include <fcntl.h>
+#include <stdarg.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -103,6 +104,9 @@ static struct {
 	unsigned n, synced; /* of written[], those before `synced` are durable */
 	struct written w[8192];
 	int fail_sync;
+	bool once;    /* and only once, as Linux tells of it */
+	int fail_map; /* writes of the bitmap */
+	void (*before_lock)(void);
 	unsigned syncs;
 } host = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -184,8 +188,13 @@ static uint64_t bytes_in(const struct iovec *iov, int n)
 
 ssize_t pwritev(int fd, const struct iovec *iov, int n, off_t off)
 {
-	ssize_t k = syscall(SYS_pwritev, fd, iov, n, off, 0);
+	ssize_t k;
 
+	if (host.fail_map && off == 4096) {
+		errno = host.fail_map;
+		return -1;
+	}
+	k = syscall(SYS_pwritev, fd, iov, n, off, 0);
 	if (k > 0) {
 		require((uint64_t)k == bytes_in(iov, n));
 		note_write((uint64_t)off, (uint64_t)k, iov, n);
@@ -216,6 +225,8 @@ int fdatasync(int fd)
 	pthread_mutex_lock(&host.lock);
 	n = host.n;
 	fail = host.fail_sync;
+	if (host.once)
+		host.fail_sync = 0;
 	host.syncs++;
 	pthread_mutex_unlock(&host.lock);
 	if (fail) {
@@ -227,6 +238,24 @@ int fdatasync(int fd)
 	host.synced = MAX(host.synced, n);
 	pthread_mutex_unlock(&host.lock);
 	return r;
+}
+
+/* what another machine does between the moment a file is opened and the moment it is locked */
+int fcntl(int fd, int cmd, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	if (cmd == F_OFD_SETLK && host.before_lock && ((struct flock *)arg)->l_type == F_WRLCK) {
+		void (*other)(void) = host.before_lock;
+
+		host.before_lock = NULL;
+		other();
+	}
+	return (int)syscall(SYS_fcntl, fd, cmd, arg);
 }
 
 static void host_clear(void)
@@ -670,6 +699,96 @@ START_TEST(sync_that_failed)
 }
 END_TEST
 
+/* two flushes at once: the kernel tells of what it lost only once, and neither may say that all is
+ * well */
+START_TEST(sync_that_failed_for_two)
+{
+	static struct rig_req q[2];
+	struct conf_disk conf = cow_conf(ENGINE_THREADS, true);
+	uint32_t want[SECTORS] = { 0 };
+	struct stamp s;
+	struct rig g;
+
+	ck_assert_msg(rig_open(&g, &conf), "%s", err_last());
+	stamp(&s, 50, 1);
+	ck_assert_int_eq(rig_do(&g, DISK_WRITE, 50 * 512, &s, 512), 0);
+	host.fail_sync = EIO;
+	host.once = true;
+	rig_add(&g, &q[0], DISK_FLUSH, 0, NULL, 0);
+	rig_add(&g, &q[1], DISK_FLUSH, 0, NULL, 0);
+	rig_finish(&g);
+	ck_assert_int_eq(q[0].r.result, -EIO);
+	ck_assert_int_eq(q[1].r.result, -EIO);
+	rig_close(&g);
+	ck_assert_msg(rig_open(&g, &conf), "%s", err_last());
+	check_versions(&g, want, want, "the last good flush");
+	rig_close(&g);
+	fake_folder_remove();
+}
+END_TEST
+
+/* cache=writethrough: a write to a cluster that is there already may stand under a bit that is not
+ * yet */
+START_TEST(writethrough_means_the_bit_too)
+{
+	struct conf_disk conf = cow_conf(ENGINE_THREADS, true);
+	uint32_t want[SECTORS] = { 0 };
+	struct stamp s;
+	struct rig g;
+
+	conf.cache = CACHE_WRITETHROUGH;
+	ck_assert_msg(rig_open(&g, &conf), "%s", err_last());
+	stamp(&s, 50, 1);
+	if (_i)
+		host.fail_sync = EIO;
+	else
+		host.fail_map = ENOSPC;
+	ck_assert_int_ne(rig_do(&g, DISK_WRITE, 50 * 512, &s, 512), 0);
+	/* and again, as a guest does */
+	ck_assert_int_ne(rig_do(&g, DISK_WRITE, 50 * 512, &s, 512), 0);
+	host.fail_sync = host.fail_map = 0;
+	if (!_i) { /* there is space again */
+		ck_assert_int_eq(rig_do(&g, DISK_WRITE, 50 * 512, &s, 512), 0);
+		want[50] = 1;
+	}
+	rig_close(&g);
+	ck_assert_msg(rig_open(&g, &conf), "%s", err_last());
+	check_versions(&g, want, want, "what was acknowledged");
+	rig_close(&g);
+	fake_folder_remove();
+}
+END_TEST
+
+static struct conf_disk same;
+
+static void another_life(void)
+{
+	struct stamp s;
+	struct rig g;
+
+	ck_assert_msg(rig_open(&g, &same), "%s", err_last());
+	stamp(&s, 50, 1);
+	ck_assert_int_eq(rig_do(&g, DISK_WRITE, 50 * 512, &s, 512), 0);
+	ck_assert_int_eq(rig_do(&g, DISK_FLUSH, 0, NULL, 0), 0);
+	rig_close(&g);
+}
+
+START_TEST(made_by_another_meanwhile)
+{
+	struct conf_disk conf = cow_conf(ENGINE_THREADS, true);
+	uint32_t want[SECTORS] = { [50] = 1 };
+	struct rig g;
+
+	same = conf;
+	host.before_lock = another_life;
+	ck_assert_msg(rig_open(&g, &conf), "%s", err_last());
+	ck_assert_ptr_null(host.before_lock);
+	check_versions(&g, want, want, "what the other one flushed");
+	rig_close(&g);
+	fake_folder_remove();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("cow");
@@ -686,6 +805,9 @@ int main(void)
 	tcase_add_test(c, wild_overlays);
 	tcase_add_loop_test(c, power_cuts, 0, 2);
 	tcase_add_test(c, sync_that_failed);
+	tcase_add_test(c, sync_that_failed_for_two);
+	tcase_add_loop_test(c, writethrough_means_the_bit_too, 0, 2);
+	tcase_add_test(c, made_by_another_meanwhile);
 	suite_add_tcase(s, c);
 	return suite_run(s);
 }

@@ -6,6 +6,7 @@
  */
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -296,6 +297,35 @@ START_TEST(the_socket_file)
 }
 END_TEST
 
+static uint64_t cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* who waits while there are no descriptors keeps nobody busy, and is served when there are */
+START_TEST(out_of_descriptors)
+{
+	int fd = connect_client();
+	struct rlimit old, none;
+	uint64_t cpu;
+
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){ (rlim_t)fd + 1, old.rlim_max };
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	cpu = cpu_ns();
+	run_for(200 * MS);
+	ck_assert_uint_lt(cpu_ns() - cpu, 100 * MS);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &old), 0);
+	say(fd, "stop\n", 5);
+	run_for(200 * MS);
+	ck_assert_uint_eq(vm.event, VM_STOPPED);
+	close(fd);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("ctl");
@@ -312,6 +342,7 @@ int main(void)
 	tcase_add_test(t, two_at_a_time);
 	tcase_add_test(t, pauses_nest);
 	tcase_add_test(t, the_socket_file);
+	tcase_add_test(t, out_of_descriptors);
 	suite_add_tcase(s, t);
 	return suite_run(s);
 }

@@ -860,6 +860,36 @@ START_TEST(out_of_descriptors)
 }
 END_TEST
 
+/* out of descriptors while a timer is set for something nearer: listening goes on all the same */
+START_TEST(listens_again)
+{
+	struct subject *x = new_vsock(_i);
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = vg_connect(x, NULL), waiting;
+	struct rlimit old, few;
+
+	fake_settle(x->f);
+	loop_timer_set(x->f->m.loop, &vs_of(x)->timer, now_ns() + 40000000);
+	getrlimit(RLIMIT_NOFILE, &old);
+	waiting = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	few = (struct rlimit){ (rlim_t)waiting + 1, old.rlim_max };
+	setrlimit(RLIMIT_NOFILE, &few);
+	strcpy(a.sun_path, vg_host_of(x)->path);
+	ck_assert(!connect(waiting, (struct sockaddr *)&a, sizeof(a)));
+	fake_settle(x->f);
+	ck_assert_uint_ne(vs_of(x)->accept_at, 0);
+	setrlimit(RLIMIT_NOFILE, &old);
+	close(fd);
+	for (unsigned i = 0; i < 100 && vs_of(x)->accept_at; i++) {
+		usleep(10000);
+		fake_settle(x->f);
+	}
+	ck_assert_uint_eq(vs_of(x)->accept_at, 0);
+	close(waiting);
+	subject_free(x);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("vsock_life");
@@ -891,6 +921,7 @@ int main(void)
 	tcase_add_test(t, file_of_the_socket);
 	tcase_add_test(t, file_left_behind);
 	tcase_add_loop_test(t, out_of_descriptors, 0, 2);
+	tcase_add_loop_test(t, listens_again, 0, 2);
 	suite_add_tcase(s, t);
 	return suite_run(s);
 }

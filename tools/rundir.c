@@ -15,6 +15,8 @@
 
 #include "tool.h"
 
+#define TRIES 100
+
 /* what a machine may leave there */
 static const char *const files[] = { "ctl", "vsock" };
 
@@ -68,10 +70,37 @@ static int make_root(void)
 	return S_ISDIR(st.st_mode) && st.st_uid == geteuid() ? 0 : -EPERM;
 }
 
+/* the lock file in the folder of a name, both made if need be; held. One that is removed meanwhile
+ * is not it. */
+static int lock_folder(const char *path, const char *lock)
+{
+	struct stat held, there;
+	int fd;
+
+	for (unsigned i = 0; i < TRIES; i++) {
+		if (mkdir(path, 0700) && errno != EEXIST)
+			return -errno;
+		fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (fd < 0 && errno == ENOENT)
+			continue;
+		if (fd < 0)
+			return -errno;
+		if (flock(fd, LOCK_EX | LOCK_NB)) {
+			close(fd);
+			return -EBUSY;
+		}
+		if (!fstat(fd, &held) && !stat(lock, &there) && held.st_ino == there.st_ino &&
+		    held.st_dev == there.st_dev)
+			return fd;
+		close(fd);
+	}
+	return -EAGAIN;
+}
+
 int rundir_make(const char *name)
 {
 	char path[256], lock[256];
-	int fd, r;
+	int r;
 
 	if (!good_name(name)) {
 		complain("--name: '%s' is not a name; use up to 63 letters, digits, dots, dashes, "
@@ -84,23 +113,17 @@ int rundir_make(const char *name)
 		r = rundir_path(name, "", path, sizeof(path));
 	if (!r)
 		r = rundir_path(name, "lock", lock, sizeof(lock));
-	if (!r && mkdir(path, 0700) && errno != EEXIST)
-		r = -errno;
-	fd = r ? -1 : open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0) {
-		complain("cannot make the run folder of '%s': %s", name, strerror(r ? -r : errno));
-		return -EIO;
-	}
-	if (flock(fd, LOCK_EX | LOCK_NB)) {
+	if (!r)
+		r = lock_folder(path, lock);
+	if (r == -EBUSY)
 		complain("a machine named '%s' runs already; stop it, or take another --name",
 			 name);
-		close(fd);
-		return -EBUSY;
-	}
-	for (unsigned i = 0; i < sizeof(files) / sizeof(*files); i++)
+	else if (r < 0)
+		complain("cannot make the run folder of '%s': %s", name, strerror(-r));
+	for (unsigned i = 0; r >= 0 && i < sizeof(files) / sizeof(*files); i++)
 		if (!rundir_path(name, files[i], path, sizeof(path)))
 			unlink(path); /* of one that was killed */
-	return fd;
+	return r;
 }
 
 void rundir_remove(const char *name, int fd)

@@ -15,8 +15,9 @@
 
 #include "ctl.h"
 
-#define CLIENTS	    16
-#define REQUEST_MAX 1024
+#define CLIENTS	     16
+#define REQUEST_MAX  1024
+#define ACCEPT_AGAIN (100ULL * 1000000)
 
 struct client {
 	struct ctl *ctl;
@@ -36,6 +37,7 @@ struct ctl {
 	struct sockaddr_un addr;
 	struct client client[CLIENTS];
 	bool busy; /* a request runs */
+	struct loop_timer again;
 };
 
 static int verb_inspect(struct vm *vm, char *args, void **ret)
@@ -219,12 +221,24 @@ static void on_client(void *arg, uint32_t events)
 	}
 }
 
+static void on_again(void *arg)
+{
+	struct ctl *ctl = arg;
+
+	loop_fd_events(ctl->loop, &ctl->h, EPOLLIN);
+}
+
 static void on_connect(void *arg, uint32_t events)
 {
 	struct ctl *ctl = arg;
 	int fd = accept4(ctl->h.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	(void)events;
+	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		/* out of descriptors, mostly: it stays ready, and must not keep the loop busy */
+		loop_fd_events(ctl->loop, &ctl->h, 0);
+		loop_timer_set(ctl->loop, &ctl->again, now_ns() + ACCEPT_AGAIN);
+	}
 	if (fd < 0)
 		return;
 	for (unsigned i = 0; i < CLIENTS; i++) {
@@ -279,6 +293,7 @@ struct ctl *ctl_new(struct loop *loop, const char *path, struct vm *vm)
 	ctl->loop = loop;
 	ctl->vm = vm;
 	ctl->h = (struct loop_fd){ -1, EPOLLIN, on_connect, ctl };
+	ctl->again = (struct loop_timer){ .fn = on_again, .arg = ctl };
 	if (listen_at(ctl, path)) {
 		ctl_free(ctl);
 		return NULL;
@@ -290,6 +305,7 @@ void ctl_free(struct ctl *ctl)
 {
 	if (!ctl)
 		return;
+	loop_timer_cancel(ctl->loop, &ctl->again);
 	for (unsigned i = 0; i < CLIENTS; i++)
 		if (ctl->client[i].used)
 			drop(&ctl->client[i]);

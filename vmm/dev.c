@@ -86,13 +86,16 @@ int dev_configure(struct dev *dev, const void *conf)
 
 int dev_save_counters(struct dev *dev, void *fdt)
 {
-	int r = dev->counters ? tree_node(fdt, dev->name) : 0;
+	int r;
 
+	if (!dev->counters)
+		return 0;
+	r = tree_node(fdt, dev->name);
 	dev_lock(dev);
 	for (unsigned i = 0; !r && i < dev->counters; i++)
 		r = state_save(fdt, dev->counter[i].table, dev->counter[i].obj);
 	dev_unlock(dev);
-	return r || !dev->counters ? r : tree_node_end(fdt);
+	return r ? r : tree_node_end(fdt);
 }
 
 int dev_save(struct dev *dev, void *fdt)
