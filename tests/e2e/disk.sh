@@ -5,6 +5,7 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 
 prepare() {
+	command -v fio >/dev/null || { echo "skip disk: fio is not installed"; exit 0; }
 	[ -e build/fio.cpio ] || tests/fio.sh "$PWD/build/fio.cpio" || { echo "not ok prepare fio"; exit 1; }
 }
 
