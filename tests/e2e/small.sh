@@ -3,6 +3,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
+limit=150
 
 rng() {
 	for bus in mmio pci; do
