@@ -50,7 +50,7 @@ else
 	echo "demo: this machine's KVM cannot run Linux: the same hutch runs in the testbed, an emulated one"
 fi
 
-script='echo; echo "Hello from a microVM. My disk is /dev/vda on $(ls /sys/bus/virtio/devices), and this is what I keep on it:"
+script='echo; echo "Hello from a microVM. My disk is /dev/vda on $(basename $(readlink -f /sys/block/vda/device)), and this is what I keep on it:"
 mkdir /m; mount -t ext4 /dev/vda /m && echo "written by the guest" >/m/note && cat /m/note && umount /m
 echo "Good-bye."'
 disk=build/demo.img
