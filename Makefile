@@ -61,11 +61,6 @@ $(B)/tests/kvm/%.elf: tests/kvm/%.S tests/kvm/flat.h tests/kvm/flat.ld
 	@echo "  AS   $<"
 	@$(CC) -nostdlib -static -no-pie -Wl,--build-id=none,--no-warn-rwx-segments -Wl,-T,tests/kvm/flat.ld -o $@ $<
 
-# both ends of a stream; static and alone, so that it also runs in a guest
-$(PEER): tests/tools/peer.c Makefile
-	@mkdir -p $(@D)
-	@echo "  CC   $<"
-	@$(CC) -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) -static -o $@ $<
 # the same in C: integer instructions only, because that is all an emulating KVM knows
 FLATFLAGS = -std=gnu11 -m64 -ffreestanding -fno-builtin -mgeneral-regs-only -O1 -fno-stack-protector \
 	-fno-pic -mno-red-zone -fcf-protection=none -fno-jump-tables -fno-asynchronous-unwind-tables $(WARN)
@@ -75,6 +70,12 @@ $(B)/tests/kvm/%.elf: tests/kvm/c/%.c tests/kvm/c/start.S tests/kvm/c/lib.h test
 	@echo "  CC   $<"
 	@$(CC) $(FLATFLAGS) -nostdlib -static -no-pie -Wl,--build-id=none,--no-warn-rwx-segments \
 		-Wl,-T,tests/kvm/flat.ld -o $@ tests/kvm/c/start.S $<
+
+# both ends of a stream; static and alone, so that it also runs in a guest
+$(PEER): tests/tools/peer.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	@$(CC) -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) -static -o $@ $<
 
 check: all tests
 	@tests/run.sh

@@ -21,18 +21,13 @@
 static int program[PROGRAMS], listener[PORTS];
 static bool paused;
 
-static struct vsock *vs_of(struct subject *x)
-{
-	return container_of(to_vdev(x->dev), struct vsock, v);
-}
-
 /* one that is there, so that most packets mean something */
 static struct vsock_conn *some_connection(struct subject *x, uint8_t which)
 {
-	struct vsock_conn *c = TAILQ_FIRST(&vs_of(x)->all);
+	struct vsock_conn *c = TAILQ_FIRST(&vg_vsock(x)->all);
 
 	for (; c && which % 4; which--)
-		c = TAILQ_NEXT(c, all) ? TAILQ_NEXT(c, all) : TAILQ_FIRST(&vs_of(x)->all);
+		c = TAILQ_NEXT(c, all) ? TAILQ_NEXT(c, all) : TAILQ_FIRST(&vg_vsock(x)->all);
 	return c;
 }
 
@@ -186,7 +181,7 @@ static void listen_or_not(struct subject *x, uint8_t how)
 /* the time of everything that waits has come */
 static void pass_time(struct subject *x)
 {
-	struct vsock *vs = vs_of(x);
+	struct vsock *vs = vg_vsock(x);
 	struct vsock_conn *c;
 
 	TAILQ_FOREACH(c, &vs->all, all)
@@ -295,7 +290,7 @@ static void operation(struct subject *x, struct input *in)
 /* whatever it was, a reset mends it; that a connection works then is the dearest of checks */
 static void check_mended(struct subject *x, bool all)
 {
-	struct vsock *vs = vs_of(x);
+	struct vsock *vs = vg_vsock(x);
 	uint32_t port;
 	int fd;
 
@@ -345,7 +340,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fake_mark(x->f);
 	for (unsigned n = 0; in.left && n < 200; n++) {
 		operation(x, &in);
-		require(vs_of(x)->count.connections <= vs_of(x)->limit);
+		require(vg_vsock(x)->count.connections <= vg_vsock(x)->limit);
 	}
 	if (paused)
 		fake_resume(x->f);

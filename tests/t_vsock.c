@@ -15,17 +15,12 @@
 
 #include "devices.h"
 #include "suite.h"
-#include "vsock.h"
 #include "vsock_guest.h"
 
-#define RINGS	 GUEST_VERSION_1 | GUEST_EVENT_IDX | GUEST_INDIRECT_F
 #define SECOND	 1000000000ULL
 #define OP(name) VIRTIO_VSOCK_OP_##name
 #define RCV	 VIRTIO_VSOCK_SHUTDOWN_RCV
 #define SEND	 VIRTIO_VSOCK_SHUTDOWN_SEND
-
-static const struct contract_case wires[] = { { &vsock_type, WIRE_MMIO },
-					      { &vsock_type, WIRE_PCI } };
 
 /* --- the host's kernel --- */
 
@@ -83,51 +78,33 @@ static void pass_time(struct subject *x, uint64_t ns)
 
 /* --- subjects --- */
 
-static struct vsock *vs_of(struct subject *x)
-{
-	return container_of(to_vdev(x->dev), struct vsock, v);
-}
-
-static struct subject *new_vsock(int i)
-{
-	struct subject *x = subject_new(&wires[i]);
-
-	vg_start(&x->g, RINGS);
-	return x;
-}
-
 static bool is_set(void *arg)
 {
 	return *(bool *)arg;
-}
-
-static struct vsock_conn *find(struct subject *x, uint32_t gp, uint32_t hp)
-{
-	return conn_find(vs_of(x), gp, hp);
 }
 
 /* --- opening --- */
 
 START_TEST(host_opens)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct vg_packet p;
 	uint32_t a, b;
 	int fd[2];
 
-	ck_assert_uint_eq(guest_offered(&x->g), RINGS);
+	ck_assert_uint_eq(guest_offered(&x->g), VG_RINGS);
 	ck_assert_uint_eq(guest_config(&x->g, 0, 8), VG_CID);
 	fd[0] = vg_open_from_host(x, 1024, &a);
 	fd[1] = vg_open_from_host(x, 1024, &b);
 	ck_assert_uint_gt(a, VSOCK_PORT_FIRST);
 	ck_assert_uint_eq(b, a + 1);
-	ck_assert_uint_eq(find(x, 1024, a)->peer_alloc, VG_BUF);
+	ck_assert_uint_eq(vg_conn(x, 1024, a)->peer_alloc, VG_BUF);
 	/* the guest refuses */
 	close(fd[0]);
 	vg_expect(&x->g, OP(SHUTDOWN), &p);
 	ck_assert_uint_eq(p.h.flags, RCV | SEND);
 	vg_say(&x->g, 1024, a, OP(RST), 0, 0);
-	ck_assert_ptr_null(find(x, 1024, a));
+	ck_assert_ptr_null(vg_conn(x, 1024, a));
 	fd[0] = vg_connect(x, "CONNECT 77\n");
 	vg_expect(&x->g, OP(REQUEST), &p);
 	ck_assert_uint_eq(p.h.buf_alloc, VSOCK_BUF);
@@ -135,9 +112,9 @@ START_TEST(host_opens)
 	ck_assert_uint_eq(p.h.type, VIRTIO_VSOCK_TYPE_STREAM);
 	vg_say(&x->g, 77, p.h.src_port, OP(RST), 0, 0);
 	ck_assert(vg_at_end(fd[0]));
-	ck_assert_uint_eq(vs_of(x)->count.refused, 1);
-	ck_assert_uint_eq(vs_of(x)->count.opened, 2);
-	ck_assert_uint_eq(vs_of(x)->count.connections, 1);
+	ck_assert_uint_eq(vg_vsock(x)->count.refused, 1);
+	ck_assert_uint_eq(vg_vsock(x)->count.opened, 2);
+	ck_assert_uint_eq(vg_vsock(x)->count.connections, 1);
 	close(fd[0]);
 	close(fd[1]);
 	subject_free(x);
@@ -156,7 +133,7 @@ START_TEST(first_lines)
 	};
 	static const char *const good[] = { "CONNECT 5\n", "CONNECT 5\r\n", "CONNECT 4294967295\n",
 					    "CONNECT 0\n" };
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct vg_packet p;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
@@ -175,7 +152,7 @@ START_TEST(first_lines)
 		vg_expect(&x->g, OP(RST), &p);
 	}
 	fake_settle(x->f);
-	ck_assert_uint_eq(vs_of(x)->count.connections, 0);
+	ck_assert_uint_eq(vg_vsock(x)->count.connections, 0);
 	subject_free(x);
 }
 END_TEST
@@ -184,7 +161,7 @@ END_TEST
 START_TEST(slow_first_line)
 {
 	static const char line[] = "CONNECT 1234\nhello";
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct vg_packet p;
 	int fd = vg_connect(x, NULL);
 
@@ -205,7 +182,7 @@ END_TEST
 
 START_TEST(silent_programs_and_guests)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct vg_packet p;
 	int fd[3];
 
@@ -221,14 +198,14 @@ START_TEST(silent_programs_and_guests)
 	pass_time(x, 9 * SECOND);
 	ck_assert(vg_at_end(fd[2]));
 	vg_expect(&x->g, OP(RST), &p);
-	ck_assert_uint_eq(vs_of(x)->count.connections, 0);
+	ck_assert_uint_eq(vg_vsock(x)->count.connections, 0);
 	/* who gives up before the guest has heard of it leaves no trace */
-	vg_start_with(&x->g, RINGS, 0, 0);
+	vg_start_with(&x->g, VG_RINGS, 0, 0);
 	close(fd[0]);
 	fd[0] = vg_connect(x, "CONNECT 1\n");
 	close(fd[0]);
 	fake_settle(x->f);
-	ck_assert_uint_eq(vs_of(x)->count.connections, 0);
+	ck_assert_uint_eq(vg_vsock(x)->count.connections, 0);
 	vg_post(&x->g, 0, VG_RX_BYTES);
 	guest_kick(&x->g, VG_Q_RX);
 	ck_assert(vg_is_silent(x));
@@ -240,12 +217,12 @@ END_TEST
 
 START_TEST(nobody_home)
 {
-	struct subject *x = subject_new(&wires[_i]);
+	struct subject *x = subject_new(&vg_wires[_i]);
 	int fd = vg_connect(x, "CONNECT 1\n");
 
 	ck_assert(vg_at_end(fd)); /* no driver */
 	close(fd);
-	vg_start(&x->g, RINGS);
+	vg_start(&x->g, VG_RINGS);
 	fake_poke16(x->f, x->g.q[1].avail + 2, 0x8000);
 	guest_kick(&x->g, 1);
 	fake_settle(x->f);
@@ -258,7 +235,7 @@ END_TEST
 
 START_TEST(guest_opens)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct vg_packet p;
 	int fd = vg_open_from_guest(x, 3000, 52);
 
@@ -272,7 +249,7 @@ START_TEST(guest_opens)
 	close(vg_listen(x, 54, 1));
 	vg_say(&x->g, 3001, 54, OP(REQUEST), 0, 0);
 	vg_expect(&x->g, OP(RST), &p);
-	ck_assert_uint_eq(vs_of(x)->count.refused, 2);
+	ck_assert_uint_eq(vg_vsock(x)->count.refused, 2);
 	ck_assert(vg_is_silent(x));
 	close(fd);
 	subject_free(x);
@@ -282,7 +259,7 @@ END_TEST
 /* the host program's queue is full: it is asked again, not for ever */
 START_TEST(full_backlog)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int listener = vg_listen(x, 60, 0), fd[4];
 	struct vg_packet p;
 
@@ -297,15 +274,15 @@ START_TEST(full_backlog)
 	ck_assert(vg_is_silent(x));
 	/* the guest gives up on one, the time runs out for the other */
 	for (uint32_t i = 2; i < 5; i++) {
-		if (find(x, i, 60) && find(x, i, 60)->state == CONN_CALLS) {
+		if (vg_conn(x, i, 60) && vg_conn(x, i, 60)->state == CONN_CALLS) {
 			vg_say(&x->g, i, 60, OP(RST), 0, 0);
-			ck_assert_ptr_null(find(x, i, 60));
+			ck_assert_ptr_null(vg_conn(x, i, 60));
 			break;
 		}
 	}
 	pass_time(x, 3 * SECOND);
 	vg_expect(&x->g, OP(RST), &p);
-	ck_assert_uint_eq(vs_of(x)->count.connections, 2);
+	ck_assert_uint_eq(vg_vsock(x)->count.connections, 2);
 	close(fd[0]);
 	close(listener);
 	subject_free(x);
@@ -345,7 +322,7 @@ static unsigned guest_takes(struct subject *x, uint32_t gp, uint32_t hp, uint32_
 
 START_TEST(host_to_guest)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	uint32_t port, at = 0, want = 2 << 20;
 	int fd = vg_open_from_host(x, 9, &port);
 	unsigned packets = 0;
@@ -362,7 +339,7 @@ START_TEST(host_to_guest)
 	       calls.recvmsg);
 	ck_assert_uint_lt(calls.recvmsg, packets / 4); /* many packets a call */
 	ck_assert_uint_ge(fake_check_dirty(x->f), 9);
-	ck_assert_uint_eq(vs_of(x)->count.to_guest_bytes, want);
+	ck_assert_uint_eq(vg_vsock(x)->count.to_guest_bytes, want);
 	close(fd);
 	subject_free(x);
 }
@@ -370,7 +347,7 @@ END_TEST
 
 START_TEST(guest_to_host)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int fd = vg_open_from_guest(x, 10, 70);
 	uint32_t at = 0, updates = 0;
 	struct vg_packet p;
@@ -404,7 +381,7 @@ END_TEST
 /* a packet as large as they come, in many pieces */
 START_TEST(largest_packet)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int fd = vg_open_from_guest(x, 10, 70);
 	struct virtio_vsock_hdr h = vg_header(10, 70, OP(RW));
 	struct guest_buf buf[10] = { { VG_TX, VG_HEADER, false } };
@@ -441,7 +418,7 @@ END_TEST
 /* the guest's room is kept to, and asked for once it is used up */
 START_TEST(room_of_the_guest)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct virtio_vsock_hdr h = vg_header(9, 0, OP(RESPONSE));
 	struct vg_packet p;
 	uint32_t sum = 0, port;
@@ -461,7 +438,7 @@ START_TEST(room_of_the_guest)
 	ck_assert_uint_eq(sum, 5000);
 	vg_expect(&x->g, OP(CREDIT_REQUEST), &p);
 	ck_assert(vg_is_silent(x));
-	ck_assert_uint_eq(vs_of(x)->count.credit_waits, 1);
+	ck_assert_uint_eq(vg_vsock(x)->count.credit_waits, 1);
 	/* more room, nothing taken */
 	h.op = OP(CREDIT_UPDATE);
 	h.buf_alloc = 5100;
@@ -479,14 +456,14 @@ START_TEST(room_of_the_guest)
 	h.buf_alloc = 1 << 20;
 	vg_send(&x->g, &h, 0);
 	ck_assert(vg_is_silent(x));
-	ck_assert_uint_eq(find(x, 9, port)->peer_taken, 5000);
+	ck_assert_uint_eq(vg_conn(x, 9, port)->peer_taken, 5000);
 	/* more taken than was sent is a lie */
 	h.fwd_cnt = 5101;
 	vg_send(&x->g, &h, 0);
 	vg_expect(&x->g, OP(RST), &p);
 	ck_assert_uint_eq(vg_host_gets(fd, 0), 0);
 	ck_assert(vg_at_end(fd));
-	ck_assert_uint_eq(vs_of(x)->count.connections, 0);
+	ck_assert_uint_eq(vg_vsock(x)->count.connections, 0);
 	close(fd);
 	subject_free(x);
 }
@@ -495,11 +472,11 @@ END_TEST
 /* all sums near their end, in both directions */
 START_TEST(sums_wrap)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct vg_packet p;
 	uint32_t port, start = UINT32_MAX - 3000, sum = 0;
 	int fd = vg_open_from_host(x, 9, &port);
-	struct vsock_conn *c = find(x, 9, port);
+	struct vsock_conn *c = vg_conn(x, 9, port);
 	struct virtio_vsock_hdr h = vg_header(9, port, OP(RW));
 
 	c->sent = c->peer_taken = c->got = c->taken = c->told = start;
@@ -569,7 +546,7 @@ END_TEST
 /* how much fits into a socket nobody reads */
 static uint32_t fill_socket(struct subject *x, uint32_t gp, uint32_t hp)
 {
-	struct vsock_conn *c = find(x, gp, hp);
+	struct vsock_conn *c = vg_conn(x, gp, hp);
 	uint32_t at = 0;
 
 	while (!c->used) {
@@ -581,10 +558,10 @@ static uint32_t fill_socket(struct subject *x, uint32_t gp, uint32_t hp)
 
 START_TEST(program_that_does_not_read)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int fd = vg_open_from_guest(x, 10, 70), other = vg_open_from_guest(x, 11, 71);
 	uint32_t at = fill_socket(x, 10, 70), got = 0, more;
-	struct vsock_conn *c = find(x, 10, 70);
+	struct vsock_conn *c = vg_conn(x, 10, 70);
 	struct vg_packet p;
 
 	ck_assert_ptr_nonnull(c->ring);
@@ -628,10 +605,10 @@ END_TEST
 
 START_TEST(more_than_was_granted)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int fd = vg_open_from_guest(x, 10, 70);
 	uint32_t at = fill_socket(x, 10, 70), more;
-	struct vsock_conn *c = find(x, 10, 70);
+	struct vsock_conn *c = vg_conn(x, 10, 70);
 	struct vg_packet p;
 
 	more = VSOCK_BUF - (c->got - c->taken);
@@ -639,7 +616,7 @@ START_TEST(more_than_was_granted)
 	ck_assert_uint_eq(c->state, CONN_OPEN);
 	vg_guest_sends(x, 10, 70, 0, 1);
 	vg_expect(&x->g, OP(RST), &p);
-	ck_assert_ptr_null(find(x, 10, 70));
+	ck_assert_ptr_null(vg_conn(x, 10, 70));
 	close(fd);
 	subject_free(x);
 }
@@ -648,7 +625,7 @@ END_TEST
 /* an end takes no room */
 START_TEST(end_without_room)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct virtio_vsock_hdr h = vg_header(9, 0, OP(RESPONSE));
 	struct vg_packet p;
 	int fd = vg_connect(x, "CONNECT 9\n");
@@ -672,13 +649,13 @@ END_TEST
 /* the header in one page, the data in others: all are marked */
 START_TEST(pages_of_a_packet)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	const struct guest_buf buf[] = { { VG_RX, 20, true },
 					 { VG_DATA, 24 + 10, true },
 					 { FAKE_HIGH + FAKE_HIGH_SLOT - 100, 4300, true } };
 	int fd;
 
-	vg_start_with(&x->g, RINGS, 1, VG_RX_BYTES);
+	vg_start_with(&x->g, VG_RINGS, 1, VG_RX_BYTES);
 	fd = vg_open_from_guest(x, 10, 70);
 	x->g.q[VG_Q_RX].free_d = 4;
 	guest_add(&x->g, VG_Q_RX, buf, 3);
@@ -692,7 +669,7 @@ START_TEST(pages_of_a_packet)
 	fake_settle(x->f);
 	/* the used ring, and one, one and three pages of it */
 	ck_assert_uint_eq(fake_check_dirty(x->f), 5);
-	ck_assert_uint_eq(vs_of(x)->count.to_guest_bytes, VG_RX_BYTES - VG_HEADER + 4310);
+	ck_assert_uint_eq(vg_vsock(x)->count.to_guest_bytes, VG_RX_BYTES - VG_HEADER + 4310);
 	close(fd);
 	subject_free(x);
 }
@@ -701,7 +678,7 @@ END_TEST
 /* a machine that stands still is not late */
 START_TEST(time_stands_still)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int fd = vg_connect(x, "CONNECT 9\n");
 	struct vg_packet p;
 
@@ -721,7 +698,7 @@ END_TEST
 /* what a round trip costs: one read, one write, no changes of what is watched */
 START_TEST(cost_of_a_round_trip)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct vg_packet p;
 	uint32_t port;
 	int fd = vg_open_from_host(x, 9, &port);
@@ -747,7 +724,7 @@ END_TEST
 /* a connection that cannot go on wakes nobody, whatever the program does */
 START_TEST(blocked_is_quiet)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct virtio_vsock_hdr h = vg_header(9, 0, OP(RESPONSE));
 	struct vg_packet p;
 	bool never = false;
@@ -783,7 +760,7 @@ END_TEST
  * forgotten */
 START_TEST(descriptors_sent_along)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int fd = vg_open_from_guest(x, 10, 70);
 	char control[CMSG_SPACE(sizeof(int))] = { 0 };
 	struct iovec iov = { (void *)(uintptr_t) "abcd", 4 };

@@ -10,40 +10,17 @@
 
 #include "devices.h"
 #include "suite.h"
-#include "vsock.h"
 #include "vsock_guest.h"
 
-#define RINGS	 GUEST_VERSION_1 | GUEST_EVENT_IDX | GUEST_INDIRECT_F
 #define OP(name) VIRTIO_VSOCK_OP_##name
 #define RCV	 VIRTIO_VSOCK_SHUTDOWN_RCV
 #define SEND	 VIRTIO_VSOCK_SHUTDOWN_SEND
 #define MANY	 1000
 
-static const struct contract_case wires[] = { { &vsock_type, WIRE_MMIO },
-					      { &vsock_type, WIRE_PCI } };
-
-static struct vsock *vs_of(struct subject *x)
-{
-	return container_of(to_vdev(x->dev), struct vsock, v);
-}
-
-static struct subject *new_vsock(int i)
-{
-	struct subject *x = subject_new(&wires[i]);
-
-	vg_start(&x->g, RINGS);
-	return x;
-}
-
-static struct vsock_conn *find(struct subject *x, uint32_t gp, uint32_t hp)
-{
-	return conn_find(vs_of(x), gp, hp);
-}
-
 static uint64_t connections(struct subject *x)
 {
 	fake_settle(x->f);
-	return vs_of(x)->count.connections;
+	return vg_vsock(x)->count.connections;
 }
 
 /* the guest sends until the device has to keep some: how much that is */
@@ -51,7 +28,7 @@ static uint32_t stall(struct subject *x, uint32_t gp, uint32_t hp)
 {
 	uint32_t at = 0;
 
-	for (; !find(x, gp, hp)->used; at += 4096)
+	for (; !vg_conn(x, gp, hp)->used; at += 4096)
 		vg_guest_sends(x, gp, hp, at, 4096);
 	vg_guest_sends(x, gp, hp, at, 4096);
 	return at + 4096;
@@ -73,7 +50,7 @@ static void read_all(struct subject *x, int fd, uint32_t want)
 
 START_TEST(host_sends_no_more)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int fd = vg_open_from_guest(x, 10, 70);
 	struct vg_packet p;
 
@@ -90,7 +67,7 @@ START_TEST(host_sends_no_more)
 	vg_expect(&x->g, OP(RST), &p);
 	ck_assert(vg_at_end(fd));
 	ck_assert_uint_eq(connections(x), 0);
-	ck_assert_uint_eq(vs_of(x)->count.closed, 1);
+	ck_assert_uint_eq(vg_vsock(x)->count.closed, 1);
 	close(fd);
 	subject_free(x);
 }
@@ -98,7 +75,7 @@ END_TEST
 
 START_TEST(guest_sends_no_more)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int fd = vg_open_from_guest(x, 10, 70);
 	struct vg_packet p;
 
@@ -125,7 +102,7 @@ END_TEST
 
 START_TEST(guest_reads_no_more)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int fd = vg_open_from_guest(x, 10, 70);
 	struct vg_packet p;
 
@@ -142,7 +119,7 @@ END_TEST
 
 START_TEST(host_reads_no_more)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int fd = vg_open_from_guest(x, 10, 70);
 	struct vg_packet p;
 
@@ -169,7 +146,7 @@ START_TEST(what_was_sent_arrives)
 	} ways[] = { { OP(SHUTDOWN), SEND }, { OP(SHUTDOWN), RCV | SEND }, { OP(RST), 0 } };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(ways); i++) {
-		struct subject *x = new_vsock(_i);
+		struct subject *x = vg_new(_i);
 		int fd = vg_open_from_guest(x, 10, 70), again = -1;
 		uint32_t want = stall(x, 10, 70);
 		struct vg_packet p;
@@ -180,7 +157,7 @@ START_TEST(what_was_sent_arrives)
 		if (i == 1)
 			vg_expect(&x->g, OP(RST), &p);
 		if (i) { /* the ports are free before the program has read all */
-			ck_assert_ptr_null(find(x, 10, 70));
+			ck_assert_ptr_null(vg_conn(x, 10, 70));
 			ck_assert_uint_eq(connections(x), 1);
 			again = vg_open_from_guest(x, 10, 70);
 		}
@@ -202,7 +179,7 @@ END_TEST
 /* a program that dies with unread data, or while data is kept for it, or both */
 START_TEST(program_dies)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int fd = vg_open_from_guest(x, 10, 70);
 	struct vg_packet p;
 
@@ -227,7 +204,7 @@ END_TEST
 
 START_TEST(hundred_vanish)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	unsigned ended = 0, fds, open = 0;
 	struct vg_packet p;
 	uint32_t port[100];
@@ -257,7 +234,7 @@ START_TEST(hundred_vanish)
 		}
 	}
 	for (unsigned i = 0; i < 100; i++)
-		open += find(x, 1000 + i, port[i]) != NULL;
+		open += vg_conn(x, 1000 + i, port[i]) != NULL;
 	ck_assert_uint_eq(ended, 100);
 	ck_assert_uint_eq(open, 0);
 	ck_assert_uint_eq(connections(x), 0);
@@ -270,7 +247,7 @@ END_TEST
 
 START_TEST(a_thousand_at_once)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	static uint32_t port[MANY];
 	static int fd[MANY + 30];
 	struct vg_packet p;
@@ -312,7 +289,7 @@ END_TEST
 /* some flood the guest; one says something short */
 START_TEST(no_one_starves)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int flood[5], small;
 	uint32_t port[5], mine;
 	unsigned before = 0;
@@ -327,7 +304,7 @@ START_TEST(no_one_starves)
 		for (unsigned i = 0; i < 5; i++) {
 			vg_host_sends(flood[i], 0, 100000);
 			vg_say(&x->g, 100 + i, port[i], OP(CREDIT_UPDATE), 0,
-			       find(x, 100 + i, port[i])->sent);
+			       vg_conn(x, 100 + i, port[i])->sent);
 		}
 		fake_settle(x->f);
 		while (vg_recv(&x->g, &p)) /* a ring full of the others */
@@ -355,7 +332,7 @@ END_TEST
 /* one field of a header at a time, on a connection and without one */
 START_TEST(hostile_headers)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	unsigned resets = 0;
 	struct vg_packet p;
 	uint32_t seed = 7;
@@ -404,7 +381,7 @@ START_TEST(hostile_headers)
 		/* a clean slate: RST is never answered */
 		h = vg_header(10, 70, OP(RST));
 		vg_send(&x->g, &h, 0);
-		if (find(x, 10, 70) || !vg_is_silent(x))
+		if (vg_conn(x, 10, 70) || !vg_is_silent(x))
 			ck_abort_msg("a reset was answered");
 		if (open)
 			close(fd);
@@ -430,7 +407,7 @@ START_TEST(who_gets_a_reset)
 		{ VG_CID, 2, 1, 2, 0, 1, OP(INVALID), 0, 1000, 0 },
 		{ VG_CID, 2, 1, 2, 50, 1, OP(REQUEST), 0, 1000, 0 },
 	};
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	int listener = vg_listen(x, 2, 5);
 	struct virtio_vsock_hdr h;
 	struct vg_packet p;
@@ -456,7 +433,7 @@ END_TEST
 /* packets to a connection that has not come so far */
 START_TEST(out_of_turn)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	static const unsigned ops[] = { OP(RW), OP(SHUTDOWN), OP(CREDIT_REQUEST), OP(REQUEST) };
 	struct vg_packet p;
 	uint32_t port;
@@ -479,7 +456,7 @@ START_TEST(out_of_turn)
 		close(fd);
 	}
 	/* an answer before the question: means nobody, and the question still comes */
-	vg_start_with(&x->g, RINGS, 0, 0);
+	vg_start_with(&x->g, VG_RINGS, 0, 0);
 	fd = vg_connect(x, "CONNECT 9\n");
 	vg_say(&x->g, 9, VSOCK_PORT_FIRST + 1, OP(RESPONSE), 0, 0);
 	vg_post(&x->g, 0, VG_RX_BYTES);
@@ -496,15 +473,15 @@ END_TEST
 /* buffers that hold no packet break the device; a header alone holds all but data */
 START_TEST(small_buffers)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct vg_packet p;
 	int fd;
 
-	vg_start_with(&x->g, RINGS, 2, VG_HEADER - 1);
+	vg_start_with(&x->g, VG_RINGS, 2, VG_HEADER - 1);
 	vg_say(&x->g, 1, 2, OP(RW), 0, 0);
 	fake_settle(x->f);
 	ck_assert(guest_is_broken(&x->g));
-	vg_start_with(&x->g, RINGS, 2, VG_HEADER + 1);
+	vg_start_with(&x->g, VG_RINGS, 2, VG_HEADER + 1);
 	fd = vg_open_from_guest(x, 10, 70);
 	ck_assert_uint_eq(vg_host_sends(fd, 0, 5), 5);
 	for (unsigned i = 0; i < 5; i++) {
@@ -519,13 +496,13 @@ END_TEST
 /* resets for nobody wait in a place of their own; when that is full the guest's packets wait */
 START_TEST(resets_wait)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	const unsigned all = VSOCK_STRAYS + 40;
 	unsigned sent = 0, got = 0;
 	struct guest_used u;
 	struct vg_packet p;
 
-	vg_start_with(&x->g, RINGS, 0, 0);
+	vg_start_with(&x->g, VG_RINGS, 0, 0);
 	while (sent < all) {
 		struct virtio_vsock_hdr h = vg_header(sent, 2, OP(RW));
 		unsigned idx = guest_used_idx(&x->g, VG_Q_TX);
@@ -538,7 +515,7 @@ START_TEST(resets_wait)
 		sent++;
 	}
 	ck_assert_uint_eq(sent, VSOCK_STRAYS + 8);
-	ck_assert_uint_eq(vs_of(x)->strays, VSOCK_STRAYS);
+	ck_assert_uint_eq(vg_vsock(x)->strays, VSOCK_STRAYS);
 	for (unsigned i = 0; i < VG_RXS; i++)
 		vg_post(&x->g, i, VG_RX_BYTES);
 	guest_kick(&x->g, VG_Q_RX);
@@ -560,7 +537,7 @@ static _Alignas(8) char tree[CONTRACT_TREE];
 
 START_TEST(a_pause_keeps_all)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct vg_packet p;
 	uint32_t port, want, sum;
 	int a = vg_open_from_host(x, 9, &port), b = vg_open_from_guest(x, 10, 70), c;
@@ -599,7 +576,7 @@ END_TEST
 
 START_TEST(a_restored_guest_hears_first)
 {
-	struct subject *x = new_vsock(_i), *y;
+	struct subject *x = vg_new(_i), *y;
 	static int fd[64];
 	struct vg_packet p;
 	uint32_t port;
@@ -650,7 +627,7 @@ END_TEST
 /* saved again before the guest has answered, or without a place for the event */
 START_TEST(restored_twice)
 {
-	struct subject *x = new_vsock(_i), *y, *z, *w;
+	struct subject *x = vg_new(_i), *y, *z, *w;
 	int n = fake_save(x->f, tree, sizeof(tree)), fd;
 	struct vg_packet p;
 
@@ -667,10 +644,10 @@ START_TEST(restored_twice)
 	close(fd);
 	/* a driver that starts anew has nothing to hear */
 	w = subject_clone(y, tree, (size_t)n);
-	vg_start(&w->g, RINGS);
+	vg_start(&w->g, VG_RINGS);
 	ck_assert_uint_eq(vg_events(&w->g), 0);
 	subject_free(w);
-	vg_start(&y->g, RINGS);
+	vg_start(&y->g, VG_RINGS);
 	ck_assert_uint_eq(vg_events(&y->g), 0);
 	fd = vg_connect(y, "CONNECT 9\n");
 	vg_expect(&y->g, OP(REQUEST), &p);
@@ -683,13 +660,13 @@ END_TEST
 
 START_TEST(another_address)
 {
-	struct subject *x = new_vsock(_i), *y;
+	struct subject *x = vg_new(_i), *y;
 	int n = fake_save(x->f, tree, sizeof(tree));
 
-	y = subject_new(&wires[_i]);
-	vs_of(y)->cid = 99;
+	y = subject_new(&vg_wires[_i]);
+	vg_vsock(y)->cid = 99;
 	ck_assert(!fake_load(y->f, tree, (size_t)n));
-	ck_assert_uint_eq(vs_of(y)->s.cid, 99);
+	ck_assert_uint_eq(vg_vsock(y)->s.cid, 99);
 	subject_free(y);
 	subject_free(x);
 }
@@ -697,7 +674,7 @@ END_TEST
 
 START_TEST(a_reset_ends_all)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	unsigned fds = fake_fds();
 	struct vg_packet p;
 	uint32_t port;
@@ -705,7 +682,7 @@ START_TEST(a_reset_ends_all)
 	int c = vg_connect(x, NULL);
 
 	stall(x, 10, 70);
-	vg_start(&x->g, RINGS);
+	vg_start(&x->g, VG_RINGS);
 	ck_assert(vg_at_end(a) && vg_at_end(c));
 	ck_assert(vg_is_silent(x));
 	ck_assert_uint_eq(connections(x), 0);
@@ -725,16 +702,16 @@ END_TEST
 
 START_TEST(ports_are_not_used_twice)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	uint32_t a, b, c;
 	int fd[3];
 
-	vs_of(x)->s.last_port = VSOCK_PORT_LAST - 1;
+	vg_vsock(x)->s.last_port = VSOCK_PORT_LAST - 1;
 	fd[0] = vg_open_from_host(x, 9, &a);
 	fd[1] = vg_open_from_host(x, 9, &b);
 	ck_assert_uint_eq(a, VSOCK_PORT_LAST);
 	ck_assert_uint_eq(b, VSOCK_PORT_FIRST);
-	vs_of(x)->s.last_port = VSOCK_PORT_LAST - 1;
+	vg_vsock(x)->s.last_port = VSOCK_PORT_LAST - 1;
 	fd[2] = vg_open_from_host(x, 8, &c);
 	ck_assert_uint_eq(c, VSOCK_PORT_FIRST + 1);
 	for (unsigned i = 0; i < 3; i++)
@@ -757,7 +734,7 @@ static void expect_refusal(const struct conf_vsock *conf, const char *text)
 
 START_TEST(file_of_the_socket)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	char path[64], other[128];
 	struct conf_vsock conf = { .cid = 3 };
 	struct stat st;
@@ -795,8 +772,8 @@ END_TEST
 /* what a killed process left is replaced; what somebody else put there stays */
 START_TEST(file_left_behind)
 {
-	const struct contract_case *w = &wires[_i];
-	struct subject *x = new_vsock(_i);
+	const struct contract_case *w = &vg_wires[_i];
+	struct subject *x = vg_new(_i);
 	struct vg_host *h = vg_host_of(x);
 	struct vdev_place place = { .base = GUEST_MMIO, .gsi = CONTRACT_GSI, .conf = &h->conf };
 	struct fake *f;
@@ -827,7 +804,7 @@ END_TEST
 /* no more descriptors: programs wait their turn, the loop does not spin */
 START_TEST(out_of_descriptors)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct rlimit old, few;
 	struct vg_packet p;
 	int fd = vg_connect(x, NULL), waiting;
@@ -845,13 +822,13 @@ START_TEST(out_of_descriptors)
 	}
 	ck_assert_int_eq(send(waiting, "CONNECT 5\n", 10, 0), 10);
 	fake_settle(x->f);
-	ck_assert_uint_ne(vs_of(x)->accept_at, 0);
-	ck_assert_uint_eq(vs_of(x)->listener.events, 0);
+	ck_assert_uint_ne(vg_vsock(x)->accept_at, 0);
+	ck_assert_uint_eq(vg_vsock(x)->listener.events, 0);
 	vg_say(&x->g, 4, 4, OP(REQUEST), 0, 0); /* no socket for that either */
 	vg_expect(&x->g, OP(RST), &p);
 	setrlimit(RLIMIT_NOFILE, &old);
-	vs_of(x)->accept_at = 1;
-	loop_timer_set(x->f->m.loop, &vs_of(x)->timer, 1);
+	vg_vsock(x)->accept_at = 1;
+	loop_timer_set(x->f->m.loop, &vg_vsock(x)->timer, 1);
 	fake_settle(x->f);
 	vg_expect(&x->g, OP(REQUEST), &p);
 	close(fd);
@@ -863,13 +840,13 @@ END_TEST
 /* out of descriptors while a timer is set for something nearer: listening goes on all the same */
 START_TEST(listens_again)
 {
-	struct subject *x = new_vsock(_i);
+	struct subject *x = vg_new(_i);
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int fd = vg_connect(x, NULL), waiting;
 	struct rlimit old, few;
 
 	fake_settle(x->f);
-	loop_timer_set(x->f->m.loop, &vs_of(x)->timer, now_ns() + 40000000);
+	loop_timer_set(x->f->m.loop, &vg_vsock(x)->timer, now_ns() + 40000000);
 	getrlimit(RLIMIT_NOFILE, &old);
 	waiting = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	few = (struct rlimit){ (rlim_t)waiting + 1, old.rlim_max };
@@ -877,14 +854,14 @@ START_TEST(listens_again)
 	strcpy(a.sun_path, vg_host_of(x)->path);
 	ck_assert(!connect(waiting, (struct sockaddr *)&a, sizeof(a)));
 	fake_settle(x->f);
-	ck_assert_uint_ne(vs_of(x)->accept_at, 0);
+	ck_assert_uint_ne(vg_vsock(x)->accept_at, 0);
 	setrlimit(RLIMIT_NOFILE, &old);
 	close(fd);
-	for (unsigned i = 0; i < 100 && vs_of(x)->accept_at; i++) {
+	for (unsigned i = 0; i < 100 && vg_vsock(x)->accept_at; i++) {
 		usleep(10000);
 		fake_settle(x->f);
 	}
-	ck_assert_uint_eq(vs_of(x)->accept_at, 0);
+	ck_assert_uint_eq(vg_vsock(x)->accept_at, 0);
 	close(waiting);
 	subject_free(x);
 }

@@ -115,6 +115,29 @@ bool vg_says(int fd, const char *text)
 	return n == strlen(text) && !memcmp(buf, text, n);
 }
 
+/* --- a subject --- */
+
+const struct contract_case vg_wires[VG_WIRES] = { { &vsock_type, WIRE_MMIO },
+						  { &vsock_type, WIRE_PCI } };
+
+struct subject *vg_new(int wire)
+{
+	struct subject *x = subject_new(&vg_wires[wire]);
+
+	vg_start(&x->g, VG_RINGS);
+	return x;
+}
+
+struct vsock *vg_vsock(struct subject *x)
+{
+	return container_of(to_vdev(x->dev), struct vsock, v);
+}
+
+struct vsock_conn *vg_conn(struct subject *x, uint32_t guest_port, uint32_t host_port)
+{
+	return conn_find(vg_vsock(x), guest_port, host_port);
+}
+
 /* --- the driver --- */
 
 void vg_post(struct guest *g, unsigned i, uint32_t size)

@@ -10,6 +10,7 @@
 #include <linux/virtio_vsock.h>
 
 #include "contract.h"
+#include "vsock.h"
 
 #define VG_CID	    7
 #define VG_HEADER   ((uint32_t)sizeof(struct virtio_vsock_hdr))
@@ -40,6 +41,15 @@ struct vg_host {
 void vg_host(struct subject *x);   /* a script's host() */
 void vg_unhost(struct subject *x); /* and unhost() */
 struct vg_host *vg_host_of(struct subject *x);
+
+#define VG_RINGS (GUEST_VERSION_1 | GUEST_EVENT_IDX | GUEST_INDIRECT_F)
+
+/* a started guest with the device, over mmio (0) or pci (1); and a look inside */
+#define VG_WIRES 2
+extern const struct contract_case vg_wires[VG_WIRES];
+struct subject *vg_new(int wire);
+struct vsock *vg_vsock(struct subject *x);
+struct vsock_conn *vg_conn(struct subject *x, uint32_t guest_port, uint32_t host_port);
 
 /* the driver's start: live, with all buffers there */
 void vg_start(struct guest *g, uint64_t features);

@@ -126,7 +126,7 @@ const struct field conf_fields[] = {
 	F_BOOL(struct conf, pit,
 	       .help = "give the machine an i8254 timer, for kernels without kvmclock"),
 	F_STR(struct conf, console, .arg = "WHERE", .dflt = "-",
-	      .help = "serial console: - (this terminal), none, a file, or fd:IN:OUT"),
+	      .help = "where the console leads: - (this terminal), none, a file, or fd:IN:OUT"),
 	F_ENUM(struct conf, console_device, console_names, .arg = "HOW", .dflt = "serial",
 	       .help = "what the guest has as its console: serial, or virtio (hvc0)"),
 	F_STR(struct conf, console_size, .arg = "COLUMNSxROWS", .live = true,

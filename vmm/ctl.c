@@ -42,27 +42,27 @@ struct ctl {
 
 static int verb_inspect(struct vm *vm, char *args, void **ret)
 {
-	(void)args; /* there are none */
+	(void)args;
 	return vm_tree(vm, ret);
 }
 
 static int verb_pause(struct vm *vm, char *args, void **ret)
 {
-	(void)args; /* there are none */
+	(void)args;
 	(void)ret;
 	return vm_user_pause(vm);
 }
 
 static int verb_resume(struct vm *vm, char *args, void **ret)
 {
-	(void)args; /* there are none */
+	(void)args;
 	(void)ret;
 	return vm_user_resume(vm);
 }
 
 static int verb_stop(struct vm *vm, char *args, void **ret)
 {
-	(void)args; /* there are none */
+	(void)args;
 	(void)ret;
 	vm_event(vm, VM_STOPPED, "the machine was stopped");
 	return 0;

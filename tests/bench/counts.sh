@@ -9,7 +9,6 @@
 set -eu
 cd "$(dirname "$0")/../.."
 requests=${1:-1000}
-runs=1
 [ -e build/fio.cpio ] || tests/fio.sh "$PWD/build/fio.cpio"
 . tests/bench/lib.sh.inc
 in_testbed "$requests"
