@@ -16,7 +16,7 @@ GCCWARN	= -Wimplicit-fallthrough=5
 HARDEN	= -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fno-plt
 OPT	= -O2 -g
 SAN	=
-CFLAGS	= -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -pthread $(OPT) $(HARDEN) $(WARN) $(GCCWARN) $(SAN)
+CFLAGS	= -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -Itools -pthread $(OPT) $(HARDEN) $(WARN) $(GCCWARN) $(SAN)
 # static-pie: exec of it is about half the price of a dynamic one (tests/bench/start.sh)
 LINK	= -static-pie
 LDFLAGS	= -pthread $(LINK) -Wl,-z,relro,-z,now,-z,noexecstack $(SAN)
@@ -26,6 +26,7 @@ LIBSRC	:= $(wildcard vmm/*.c vmm/$(ARCH)/*.c devices/*.c boot/*.c)
 TOOLSRC	:= $(wildcard tools/*.c)
 LIBOBJ	:= $(LIBSRC:%.c=$(B)/%.o)
 TOOLOBJ	:= $(TOOLSRC:%.c=$(B)/%.o)
+TOOLLIB	:= $(filter-out $(B)/tools/hutch.o,$(TOOLOBJ))
 UNIT	:= $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/t_*.c))
 FUZZ	:= $(patsubst tests/%.c,%,$(wildcard tests/fuzz_*.c))
 PEER	:= $(B)/tests/peer
@@ -43,6 +44,11 @@ $(B)/libhutch.a: $(LIBOBJ)
 	@rm -f $@
 	@ar rcs $@ $(LIBOBJ)
 
+# all of the command but main(), for the tests
+$(B)/libtools.a: $(TOOLLIB)
+	@rm -f $@
+	@ar rcs $@ $(TOOLLIB)
+
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
@@ -51,9 +57,9 @@ $(B)/%.o: %.c Makefile
 # unit tests: one program a file, dynamic (libcheck brings its own libraries)
 tests: $(UNIT) $(FLAT) $(PEER)
 
-$(B)/tests/t_%: $(B)/tests/t_%.o $(HELP) $(B)/libhutch.a
+$(B)/tests/t_%: $(B)/tests/t_%.o $(HELP) $(B)/libtools.a $(B)/libhutch.a
 	@echo "  LINK $@"
-	@$(CC) -pthread $(SAN) -o $@ $< $(HELP) $(B)/libhutch.a $(LIBS) -lcheck -lsubunit -lrt -lm
+	@$(CC) -pthread $(SAN) -o $@ $< $(HELP) $(B)/libtools.a $(B)/libhutch.a $(LIBS) -lcheck -lsubunit -lrt -lm
 
 # flat guests: tiny ELF files that run on any /dev/kvm, also without hardware virtualization
 $(B)/tests/kvm/%.elf: tests/kvm/%.S tests/kvm/flat.h tests/kvm/flat.ld

@@ -22,9 +22,9 @@
 enum { FLAG_TIMING, FLAGS };
 
 static const struct flag flags[] = {
-	[FLAG_TIMING] = { "timing", NULL,
-			  "print how long each phase of the start took, on stderr" },
-	{ NULL, NULL, NULL },
+	[FLAG_TIMING] = { .name = "timing",
+			  .help = "print how long each phase of the start took, on stderr" },
+	{ .name = NULL },
 };
 
 struct session {
@@ -294,7 +294,7 @@ static int boot(struct session *s, bool timing)
 
 static int run_boot(int argc, char **argv, const struct verb *verb)
 {
-	const char *value[FLAGS] = { NULL };
+	struct given given[FLAGS] = { 0 };
 	struct session s = { .run_lock = -1, .signals = -1, .guest_in = -1, .guest_end = -1 };
 	struct timespec cpu;
 	int n, status;
@@ -306,13 +306,13 @@ static int run_boot(int argc, char **argv, const struct verb *verb)
 		complain("out of memory");
 		return EXIT_FAIL;
 	}
-	n = parse(argc, argv, verb, s.h, value);
+	n = parse(argc, argv, verb, s.h, given);
 	if (n > 0)
 		complain("boot: '%s' is not a flag; the kernel is given with --kernel", argv[0]);
 	if (n)
 		status = n == -2 ? 0 : EXIT_USAGE;
 	else
-		status = boot(&s, value[FLAG_TIMING] != NULL);
+		status = boot(&s, given[FLAG_TIMING].n);
 	hutch_free(s.h);
 	if (s.run_lock >= 0)
 		rundir_remove(s.name, s.run_lock);

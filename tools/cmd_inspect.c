@@ -8,10 +8,11 @@
 enum { FLAG_JSON, FLAG_BLOB, FLAGS };
 
 static const struct flag flags[] = {
-	[FLAG_JSON] = { "json", NULL, "print the tree as one JSON object" },
-	[FLAG_BLOB] = { "blob", NULL,
-			"write the tree itself, a flattened device tree that fdtdump(1) reads" },
-	{ NULL, NULL, NULL },
+	[FLAG_JSON] = { .name = "json", .help = "print the tree as one JSON object" },
+	[FLAG_BLOB] = { .name = "blob",
+			.help = "write the tree itself, a flattened device tree that fdtdump(1) "
+				"reads" },
+	{ .name = NULL },
 };
 
 static int write_all(const char *p, size_t n)
@@ -27,14 +28,14 @@ static int write_all(const char *p, size_t n)
 	return 0;
 }
 
-static int show(void *tree, long size, const char **value)
+static int show(void *tree, long size, bool blob)
 {
 	int r;
 
-	if (value[FLAG_BLOB])
+	if (blob)
 		r = write_all(tree, (size_t)size);
 	else
-		r = hutch_tree_print(tree, (size_t)size, stdout, value[FLAG_JSON] != NULL);
+		r = hutch_tree_print(tree, (size_t)size, stdout, globals.json);
 	if (fflush(stdout))
 		r = -1;
 	if (r)
@@ -45,20 +46,20 @@ static int show(void *tree, long size, const char **value)
 
 static int run_inspect(int argc, char **argv, const struct verb *verb)
 {
-	const char *value[FLAGS] = { NULL };
+	struct given given[FLAGS] = { 0 };
 	struct hutch *h = hutch_new();
 	void *tree = NULL;
 	long size;
-	int n = parse(argc, argv, verb, h, value), status = EXIT_FAIL;
+	int n = parse(argc, argv, verb, h, given), status = EXIT_FAIL;
 
 	if (n < 0)
 		status = n == -2 ? 0 : EXIT_USAGE;
 	else if (n > 1)
 		complain("inspect: one name is taken, '%s' is too many", argv[1]);
 	else if (n == 1 && (size = client_ask(argv[0], "inspect", &tree)) >= 0)
-		status = show(tree, size, value);
+		status = show(tree, size, given[FLAG_BLOB].n);
 	else if (!n && (size = hutch_tree(h, &tree)) >= 0)
-		status = show(tree, size, value);
+		status = show(tree, size, given[FLAG_BLOB].n);
 	else if (!n)
 		complain("%s", hutch_error(h));
 	hutch_free(h);

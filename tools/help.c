@@ -5,25 +5,36 @@
 
 #define COLUMN 30
 
-/* "--on-reboot WHAT", or of a key within another "iops=N" */
-static int left_side(char *buf, size_t size, const char *name, const char *arg, bool sub)
-{
-	int n = snprintf(buf, size, sub ? "      %s%s%s" : "  --%s%s%s", name,
-			 !arg  ? ""
-			 : sub ? "="
-			       : " ",
-			 arg ? arg : "");
+/* a flag or a key, as it is told */
+struct entry {
+	struct hutch_key key;
+	char letter;
+	bool sub; /* a key within another */
+};
 
-	for (char *p = buf + 4; *p && *p != (sub ? '=' : ' '); p++)
+/* "--on-reboot WHAT", "-m, --memory SIZE", or of a key within another "iops=N" */
+static int left_side(char *buf, size_t size, const struct entry *e, const char *arg)
+{
+	int at = e->sub	     ? snprintf(buf, size, "      ")
+		 : e->letter ? snprintf(buf, size, "  -%c, --", e->letter)
+			     : snprintf(buf, size, "  --");
+	int n = at + snprintf(buf + at, size - (size_t)at, "%s%s%s", e->key.name,
+			      !arg     ? ""
+			      : e->sub ? "="
+				       : " ",
+			      arg ? arg : "");
+
+	for (char *p = buf + at; *p && *p != (e->sub ? '=' : ' '); p++)
 		if (*p == '_')
 			*p = '-';
 	return n;
 }
 
-static void option(FILE *out, const struct hutch_key *key, bool sub)
+static void option(FILE *out, const struct entry *e)
 {
+	const struct hutch_key *key = &e->key;
 	char left[128];
-	int n = left_side(left, sizeof(left), key->name, key->arg, sub);
+	int n = left_side(left, sizeof(left), e, key->arg);
 
 	fprintf(out, "%-*s", COLUMN, left);
 	if (n >= COLUMN)
@@ -35,24 +46,31 @@ static void option(FILE *out, const struct hutch_key *key, bool sub)
 	fputc('\n', out);
 }
 
-static const struct hutch_key config_key = {
-	.name = "config",
-	.arg = "FILE",
-	.help = "merge a YAML or JSON file of these keys; also -C FILE",
-	.many = true,
-};
-
-static void machine_options(FILE *out,
-			    void (*print)(FILE *out, const struct hutch_key *key, bool sub))
+static void machine_options(FILE *out, void (*print)(FILE *out, const struct entry *e))
 {
-	struct hutch_key key;
+	struct entry e = { .sub = false };
 
-	for (unsigned i = 0; !hutch_key(i, &key); i++) {
-		print(out, &key, false);
-		for (unsigned k = 0; !hutch_subkey(i, k, &key); k++)
-			print(out, &key, true);
+	for (unsigned i = 0; !hutch_key(i, &e.key); i++) {
+		e.letter = key_letter(e.key.name);
+		e.sub = false;
+		print(out, &e);
+		e.sub = true;
+		for (unsigned k = 0; !hutch_subkey(i, k, &e.key); k++)
+			print(out, &e);
 	}
-	print(out, &config_key, false);
+}
+
+static void flag_options(FILE *out, const struct flag *flags,
+			 void (*print)(FILE *out, const struct entry *e))
+{
+	for (const struct flag *f = flags; f && f->name; f++)
+		print(out, &(struct entry){
+				   .key = { .name = f->name,
+					    .arg = f->arg,
+					    .help = f->help,
+					    .many = f->many },
+				   .letter = f->letter,
+			   });
 }
 
 void help_verb(const struct verb *verb, FILE *out)
@@ -65,18 +83,20 @@ void help_verb(const struct verb *verb, FILE *out)
 		fputs("\nflags:\n", out);
 	if (verb->machine)
 		machine_options(out, option);
-	for (const struct flag *f = verb->flags; f && f->name; f++)
-		option(out, &(struct hutch_key){ .name = f->name, .arg = f->arg, .help = f->help },
-		       false);
+	flag_options(out, verb->flags, option);
+	fputs("\n'hutch help' lists the flags that every verb takes.\n", out);
 }
 
 void help_all(FILE *out)
 {
-	fputs("usage: hutch VERB [FLAGS] [ARGUMENTS]\n\nhutch runs untrusted work in a microVM of "
+	fputs("usage: hutch [FLAGS] VERB [FLAGS] [ARGUMENTS]\n\nhutch runs untrusted work in a "
+	      "microVM of "
 	      "its own.\n\nverbs:\n",
 	      out);
 	for (unsigned i = 0; verbs[i]; i++)
 		fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
+	fputs("\nflags of all verbs, before or behind the verb:\n", out);
+	flag_options(out, global_flags, option);
 	fputs("\n'hutch help VERB' tells more of one.\n", out);
 }
 
@@ -98,16 +118,17 @@ static void roff(FILE *out, const char *text)
 	}
 }
 
-static void man_option(FILE *out, const struct hutch_key *key, bool sub)
+static void man_option(FILE *out, const struct entry *e)
 {
+	const struct hutch_key *key = &e->key;
 	char left[128];
 
-	left_side(left, sizeof(left), key->name, NULL, sub);
-	fputs(sub ? ".RS\n.TP\n\\fB" : ".TP\n\\fB", out);
+	left_side(left, sizeof(left), e, NULL);
+	fputs(e->sub ? ".RS\n.TP\n\\fB" : ".TP\n\\fB", out);
 	roff(out, left + strspn(left, " "));
 	fputs("\\fR", out);
 	if (key->arg) {
-		fputs(sub ? "=\\fI" : " \\fI", out);
+		fputs(e->sub ? "=\\fI" : " \\fI", out);
 		roff(out, key->arg);
 		fputs("\\fR", out);
 	}
@@ -120,7 +141,7 @@ static void man_option(FILE *out, const struct hutch_key *key, bool sub)
 		roff(out, key->dflt);
 		fputc(']', out);
 	}
-	fputs(sub ? "\n.RE\n" : "\n", out);
+	fputs(e->sub ? "\n.RE\n" : "\n", out);
 }
 
 static void man_verb(const struct verb *verb, FILE *out)
@@ -135,10 +156,7 @@ static void man_verb(const struct verb *verb, FILE *out)
 		roff(out, verb->text);
 		fputs("\n.fi\n", out);
 	}
-	for (const struct flag *f = verb->flags; f && f->name; f++)
-		man_option(out,
-			   &(struct hutch_key){ .name = f->name, .arg = f->arg, .help = f->help },
-			   false);
+	flag_options(out, verb->flags, man_option);
 	if (!verb->machine)
 		return;
 	fputs(".PP\nand the machine's flags:\n", out);
@@ -153,16 +171,18 @@ static void man_page(FILE *out)
 	      out);
 	for (unsigned i = 0; verbs[i]; i++)
 		man_verb(verbs[i], out);
+	fputs(".SH FLAGS OF ALL VERBS\n", out);
+	flag_options(out, global_flags, man_option);
 }
 
 static int run_help(int argc, char **argv, const struct verb *verb)
 {
-	const char *value[1] = { NULL };
-	int n = parse(argc, argv, verb, NULL, value);
+	struct given given[1] = { 0 };
+	int n = parse(argc, argv, verb, NULL, given);
 
 	if (n < 0)
 		return n == -2 ? 0 : EXIT_USAGE;
-	if (value[0]) {
+	if (given[0].n) {
 		man_page(stdout);
 		return 0;
 	}
@@ -180,8 +200,10 @@ static int run_help(int argc, char **argv, const struct verb *verb)
 	return 0;
 }
 
-static const struct flag help_flags[] = { { "man", NULL, "print the manual page, for man(1)" },
-					  { NULL, NULL, NULL } };
+static const struct flag help_flags[] = {
+	{ .name = "man", .help = "print the manual page, for man(1)" },
+	{ .name = NULL },
+};
 
 const struct verb verb_help = {
 	.name = "help",

@@ -1,37 +1,18 @@
-/* hutch.c - the command: a table of verbs */
+/* hutch.c - the command: finds the verb and runs it */
 #include <fcntl.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "tool.h"
 
-const struct verb *const verbs[] = {
-	&verb_boot, &verb_set, &verb_inspect, &verb_doctor, &verb_help, &verb_version, NULL,
-};
-
-#define VERBS (sizeof(verbs) / sizeof(verbs[0]) - 1)
-
-void complain(const char *fmt, ...)
-{
-	char line[2048];
-	va_list ap;
-	int n;
-
-	va_start(ap, fmt);
-	n = vsnprintf(line, sizeof(line), fmt, ap);
-	va_end(ap);
-	if (n >= (int)sizeof(line))
-		n = sizeof(line) - 1;
-	dprintf(STDERR_FILENO, "hutch: %.*s\n", n, line);
-}
+#define NAMES_MAX 64
 
 static int unknown_verb(const char *word)
 {
-	const char *names[VERBS + 1] = { NULL }, *near;
+	const char *names[NAMES_MAX + 1] = { NULL }, *near;
 
-	for (unsigned i = 0; i < VERBS; i++)
+	for (unsigned i = 0; i < NAMES_MAX && verbs[i]; i++)
 		names[i] = verbs[i]->name;
 	near = hutch_nearest(word, names);
 	complain("there is no verb '%s'%s%s%s; 'hutch help' lists them", word,
@@ -39,21 +20,23 @@ static int unknown_verb(const char *word)
 	return EXIT_USAGE;
 }
 
-static int run_version(int argc, char **argv, const struct verb *verb)
+/* flags that stand before the verb are moved behind it */
+static int verb_first(int argc, char **argv)
 {
-	(void)argc;
-	(void)argv;
-	(void)verb;
-	puts("hutch " HUTCH_VERSION);
+	int n = leading_flags(argc, argv);
+	char *word;
+
+	if (n < 0)
+		return -1;
+	if (n == argc) {
+		complain("a verb is missing behind '%s'; 'hutch help' lists them", argv[n - 1]);
+		return -1;
+	}
+	word = argv[n];
+	memmove(argv + 1, argv, (size_t)n * sizeof(*argv));
+	argv[0] = word;
 	return 0;
 }
-
-const struct verb verb_version = {
-	.name = "version",
-	.args = "",
-	.summary = "print hutch's version",
-	.run = run_version,
-};
 
 /* a caller may have closed them: a kernel's image must not become our stdin */
 static void open_standard_fds(void)
@@ -69,20 +52,21 @@ static void open_standard_fds(void)
 
 int main(int argc, char **argv)
 {
-	const char *word = argc > 1 ? argv[1] : NULL;
+	static char help[] = "help", version[] = "version";
 
 	open_standard_fds();
-
-	if (!word) {
+	if (argc < 2) {
 		help_all(stderr);
 		return EXIT_USAGE;
 	}
-	if (!strcmp(word, "--version") || !strcmp(word, "-V"))
-		word = "version";
-	if (!strcmp(word, "--help") || !strcmp(word, "-h"))
-		word = "help";
+	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))
+		argv[1] = version;
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
+		argv[1] = help;
+	if (verb_first(argc - 1, argv + 1))
+		return EXIT_USAGE;
 	for (unsigned i = 0; verbs[i]; i++)
-		if (!strcmp(word, verbs[i]->name))
+		if (!strcmp(argv[1], verbs[i]->name))
 			return verbs[i]->run(argc - 2, argv + 2, verbs[i]);
-	return unknown_verb(word);
+	return unknown_verb(argv[1]);
 }

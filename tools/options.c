@@ -1,4 +1,10 @@
-/* options.c - flags: the machine's keys from hutch_key(), a verb's own from its table */
+/*
+ * options.c - flags: the machine's keys from hutch_key(), a verb's own from its table, and those of
+ * every verb
+ *
+ * The arguments are walked twice: configuration files are loaded first, so that
+ * flags win over them wherever they stand.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,11 +13,57 @@
 
 #define KEYS_MAX 64
 
+struct globals globals;
+
+enum { GLOBAL_ROOT, GLOBAL_JSON, GLOBAL_QUIET, GLOBAL_VERBOSE, GLOBAL_CONFIG };
+
+const struct flag global_flags[] = {
+	[GLOBAL_ROOT] = { .name = "root",
+			  .arg = "DIR",
+			  .help = "the folder of all sandboxes, for HUTCH_ROOT, "
+				  "$XDG_RUNTIME_DIR/hutch or /run/hutch" },
+	[GLOBAL_JSON] = { .name = "json", .help = "print JSON instead of text" },
+	[GLOBAL_QUIET] = { .name = "quiet",
+			   .letter = 'q',
+			   .help = "print only what was asked for" },
+	[GLOBAL_VERBOSE] = { .name = "verbose", .letter = 'v', .help = "tell what is being done" },
+	[GLOBAL_CONFIG] = { .name = "config",
+			    .letter = 'C',
+			    .arg = "FILE",
+			    .many = true,
+			    .help = "merge a YAML or JSON file of the machine's keys" },
+	{ .name = NULL },
+};
+
+/* letters of the machine's keys; a verb's own letters go first */
+static const struct {
+	char letter;
+	const char *key;
+} key_letters[] = { { 'm', "memory" }, { 'c', "cpus" } };
+
+/* one value of a repeatable flag */
+struct seen {
+	int flag;
+	const char *text;
+};
+
 struct parser {
 	const struct verb *verb;
 	struct hutch *h;
-	const char **value;
+	struct given *given;
+	bool files; /* the first walk, which only loads files */
+	struct seen *seen;
+	unsigned seen_n;
 	bool cleared[KEYS_MAX]; /* lists the command line has begun to replace */
+};
+
+/* what a word of the command line names */
+struct target {
+	enum { TARGET_KEY, TARGET_OWN, TARGET_GLOBAL } kind;
+	int i; /* which of its table */
+	const char *arg;
+	struct hutch_key key;
+	char shown[64]; /* "--memory" or "-m" */
 };
 
 /* "--on-reboot" is the key on_reboot */
@@ -33,11 +85,69 @@ static int find_key(const struct parser *p, const char *flag, size_t len, struct
 	return -1;
 }
 
-static int find_flag(const struct parser *p, const char *flag, size_t len)
+/* by its name, or by its letter if @len is 0: never by the letter that is none */
+static int find_flag(const struct flag *table, const char *flag, size_t len)
 {
-	for (int i = 0; p->verb->flags && p->verb->flags[i].name; i++)
-		if (same_name(flag, len, p->verb->flags[i].name))
+	for (int i = 0; table && table[i].name; i++)
+		if (len ? same_name(flag, len, table[i].name) : *flag && *flag == table[i].letter)
 			return i;
+	return -1;
+}
+
+static int find_global(const struct parser *p, const char *flag, size_t len)
+{
+	int i = find_flag(global_flags, flag, len);
+
+	return i == GLOBAL_CONFIG && !p->verb->machine ? -1 : i;
+}
+
+char key_letter(const char *key)
+{
+	for (size_t i = 0; i < sizeof(key_letters) / sizeof(*key_letters); i++)
+		if (!strcmp(key, key_letters[i].key))
+			return key_letters[i].letter;
+	return 0;
+}
+
+static int find_key_letter(const struct parser *p, char letter, struct hutch_key *ret)
+{
+	for (size_t i = 0; i < sizeof(key_letters) / sizeof(*key_letters); i++)
+		if (letter == key_letters[i].letter)
+			return find_key(p, key_letters[i].key, strlen(key_letters[i].key), ret);
+	return -1;
+}
+
+/* "name" of @len bytes, or one letter where @len is 0 */
+static bool find(const struct parser *p, const char *flag, size_t len, struct target *ret)
+{
+	struct target t = { .kind = TARGET_OWN };
+
+	snprintf(t.shown, sizeof(t.shown), len ? "--%.*s" : "-%.*s", len ? (int)len : 1, flag);
+	t.i = find_flag(p->verb->flags, flag, len);
+	if (t.i >= 0)
+		t.arg = p->verb->flags[t.i].arg;
+	if (t.i < 0) {
+		t.kind = TARGET_KEY;
+		t.i = len ? find_key(p, flag, len, &t.key) : find_key_letter(p, *flag, &t.key);
+		t.arg = t.key.arg;
+	}
+	if (t.i < 0) {
+		t.kind = TARGET_GLOBAL;
+		t.i = find_global(p, flag, len);
+		t.arg = t.i >= 0 ? global_flags[t.i].arg : NULL;
+	}
+	if (t.i < 0)
+		return false;
+	*ret = t;
+	return true;
+}
+
+static int unknown_letter(const struct parser *p, const char *word, char letter)
+{
+	if (word[2])
+		complain("%s: unknown flag -%c in '%s'", p->verb->name, letter, word);
+	else
+		complain("%s: unknown flag %s", p->verb->name, word);
 	return -1;
 }
 
@@ -56,6 +166,9 @@ static int unknown(const struct parser *p, const char *flag, size_t len)
 	}
 	for (unsigned i = 0; p->verb->flags && n < KEYS_MAX && p->verb->flags[i].name; i++)
 		names[n++] = p->verb->flags[i].name;
+	for (unsigned i = 0; n < KEYS_MAX && global_flags[i].name; i++)
+		if (i != GLOBAL_CONFIG || p->verb->machine)
+			names[n++] = global_flags[i].name;
 	snprintf(word, sizeof(word), "%.*s", (int)(len < 60 ? len : 60), flag);
 	near = hutch_nearest(word, names);
 	complain("%s: unknown flag --%s%s%s%s", p->verb->name, word,
@@ -75,83 +188,227 @@ static int set_key(struct parser *p, int i, const struct hutch_key *key, const c
 	return -1;
 }
 
-/* one "--flag", "--flag=value" or "--flag value": how many arguments it took, -1 after a complaint
- */
-static int take(struct parser *p, int argc, char **argv)
+static void set_own(struct parser *p, int i, const char *text)
 {
-	const char *flag = argv[0] + 2, *eq = strchr(flag, '='), *text = eq ? eq + 1 : NULL;
-	size_t len = eq ? (size_t)(eq - flag) : strlen(flag);
-	struct hutch_key key;
-	int i = find_key(p, flag, len, &key), own = i < 0 ? find_flag(p, flag, len) : -1;
-	const char *arg;
-	bool wants;
-
-	if (i < 0 && own < 0)
-		return unknown(p, flag, len);
-	arg = i >= 0 ? key.arg : p->verb->flags[own].arg;
-	wants = arg && (*arg != '[' || (argc > 1 && argv[1][0] != '-'));
-	if (wants && !text && argc < 2) {
-		complain("--%.*s: a value is missing: %s", (int)len, flag, arg);
-		return -1;
-	}
-	if (wants && !text)
-		text = argv[1];
-	if (i >= 0 && set_key(p, i, &key, text ? text : arg ? "" : "yes"))
-		return -1;
-	if (own >= 0)
-		p->value[own] = text ? text : "";
-	return wants && !eq ? 2 : 1;
+	p->given[i].text = text;
+	p->given[i].n++;
+	if (p->verb->flags[i].many && p->verb->flags[i].arg)
+		p->seen[p->seen_n++] = (struct seen){ i, text };
 }
 
-/* -C and --config files come first, so that flags win wherever they stand */
-static int take_files(struct parser *p, int argc, char **argv)
+static void set_global(int i, const char *text)
 {
-	for (int i = 0; p->verb->machine && i < argc && strcmp(argv[i], "--"); i++) {
-		const char *path = NULL;
-
-		if (!strcmp(argv[i], "-C") || !strcmp(argv[i], "--config"))
-			path = i + 1 < argc ? argv[++i] : "";
-		else if (!strncmp(argv[i], "--config=", 9))
-			path = argv[i] + 9;
-		if (!path)
-			continue;
-		if (!*path) {
-			complain("-C: a value is missing: FILE");
-			return -1;
-		}
-		if (hutch_load(p->h, path)) {
-			complain("%s", hutch_error(p->h));
-			return -1;
-		}
+	switch (i) {
+	case GLOBAL_ROOT:
+		globals.root = text;
+		break;
+	case GLOBAL_JSON:
+		globals.json = true;
+		break;
+	case GLOBAL_QUIET:
+		globals.quiet = true;
+		break;
+	case GLOBAL_VERBOSE:
+		globals.verbose = true;
+		break;
+	default:
+		break;
 	}
+}
+
+static int load(struct parser *p, const char *path)
+{
+	if (!hutch_load(p->h, path))
+		return 0;
+	complain("%s", hutch_error(p->h));
+	return -1;
+}
+
+/* @text NULL: a flag without a value */
+static int give(struct parser *p, const struct target *t, const char *text)
+{
+	bool file = t->kind == TARGET_GLOBAL && t->i == GLOBAL_CONFIG;
+	const char *name;
+
+	if (p->files != file)
+		return 0;
+	if (file)
+		return load(p, text);
+	if (t->kind == TARGET_KEY)
+		return set_key(p, t->i, &t->key, text ? text : t->arg ? "" : "yes");
+	if (text && !t->arg) {
+		complain("%s takes no value, '%s' is too much", t->shown, text);
+		return -1;
+	}
+	text = text ? text : "";
+	if (t->kind == TARGET_GLOBAL) {
+		set_global(t->i, text);
+		return 0;
+	}
+	set_own(p, t->i, text);
+	/* a verb that tells more of a global flag means the same one */
+	name = p->verb->flags[t->i].name;
+	set_global(find_flag(global_flags, name, strlen(name)), text);
 	return 0;
 }
 
-int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, const char **value)
+/*
+ * A flag that was found: @text is the value that stands in the same word, or
+ * NULL.  Returns how many words it took, -1 after a complaint.
+ */
+static int take(struct parser *p, const struct target *t, const char *text, int argc, char **argv)
 {
-	struct parser p = { .verb = verb, .h = h, .value = value };
-	int rest = 0, n;
+	bool next = !text && t->arg && (*t->arg != '[' || (argc > 1 && argv[1][0] != '-'));
 
-	if (take_files(&p, argc, argv))
+	if (next && (argc < 2 || (!*argv[1] && t->kind == TARGET_GLOBAL))) {
+		complain("%s: a value is missing: %s", t->shown, t->arg);
 		return -1;
-	for (int i = 0; i < argc; i += n) {
+	}
+	if (give(p, t, next ? argv[1] : text))
+		return -1;
+	return next ? 2 : 1;
+}
+
+/* "--flag", "--flag=value" or "--flag value" */
+static int take_long(struct parser *p, int argc, char **argv)
+{
+	const char *flag = argv[0] + 2, *eq = strchr(flag, '=');
+	size_t len = eq ? (size_t)(eq - flag) : strlen(flag);
+	struct target t;
+
+	if (!len || !find(p, flag, len, &t))
+		return unknown(p, flag, len);
+	return take(p, &t, eq ? eq + 1 : NULL, argc, argv);
+}
+
+/* "-f", "-it", "-w value", "-wvalue", "-itw value" */
+static int take_letters(struct parser *p, int argc, char **argv)
+{
+	const char *word = argv[0];
+	struct target t;
+	int n = 1;
+
+	for (const char *c = word + 1; *c && n == 1; c++) {
+		if (!find(p, c, 0, &t))
+			return unknown_letter(p, word, *c);
+		if (t.arg && c[1])
+			return take(p, &t, c + 1, argc, argv);
+		n = take(p, &t, NULL, argc, argv);
+	}
+	return n;
+}
+
+/* how many arguments stand in front now, -1 after a complaint, -2 after --help */
+static int walk(struct parser *p, int argc, char **argv)
+{
+	int rest = 0, i, n;
+
+	for (i = 0; i < argc && strcmp(argv[i], "--"); i += n) {
+		const char *word = argv[i];
+
 		n = 1;
-		if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
-			help_verb(verb, stdout);
+		if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
+			help_verb(p->verb, stdout);
 			return -2;
 		}
-		if (verb->machine && (!strcmp(argv[i], "-C") || !strcmp(argv[i], "--config")))
-			n = 2;
-		else if (verb->machine && !strncmp(argv[i], "--config=", 9))
-			n = 1;
-		else if (!strncmp(argv[i], "--", 2) && argv[i][2])
-			n = take(&p, argc - i, argv + i);
-		else if (argv[i][0] == '-' && argv[i][1] && argv[i][1] != '-')
-			n = unknown(&p, argv[i] + 1, strlen(argv[i] + 1));
-		else
+		if (word[0] == '-' && word[1] == '-')
+			n = take_long(p, argc - i, argv + i);
+		else if (word[0] == '-' && word[1])
+			n = take_letters(p, argc - i, argv + i);
+		else if (!p->files)
 			argv[rest++] = argv[i];
 		if (n < 0)
 			return -1;
 	}
-	return rest;
+	if (p->files)
+		return 0;
+	/* what follows "--", and the NULL behind it */
+	n = argc - i - 1;
+	if (n < 0)
+		argv[rest] = NULL;
+	else
+		memmove(argv + rest, argv + i + 1, ((size_t)n + 1) * sizeof(*argv));
+	return p->verb->command || n < 0 ? rest : rest + n;
+}
+
+/* the values of repeatable flags, each flag's together and ended by NULL */
+static int collect(struct parser *p)
+{
+	static const char **all;
+	unsigned at = 0, flags = 0;
+
+	while (p->verb->flags && p->verb->flags[flags].name)
+		flags++;
+	free(all);
+	all = calloc(p->seen_n + flags + 1, sizeof(*all));
+	if (!all) {
+		complain("out of memory");
+		return -1;
+	}
+	for (unsigned i = 0; i < flags; i++) {
+		if (!p->verb->flags[i].many)
+			continue;
+		p->given[i].all = all + at;
+		for (unsigned k = 0; k < p->seen_n; k++)
+			if (p->seen[k].flag == (int)i)
+				all[at++] = p->seen[k].text;
+		at++;
+	}
+	return 0;
+}
+
+int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, struct given *given)
+{
+	struct parser p = { .verb = verb, .h = h, .given = given, .files = verb->machine };
+	int n = 0;
+
+	p.seen = calloc((size_t)argc + 1, sizeof(*p.seen));
+	if (!p.seen) {
+		complain("out of memory");
+		return -1;
+	}
+	if (p.files)
+		n = walk(&p, argc, argv);
+	p.files = false;
+	if (!n)
+		n = walk(&p, argc, argv);
+	if (n >= 0 && collect(&p))
+		n = -1;
+	free(p.seen);
+	return n;
+}
+
+/* how many words a flag of every verb takes, 0 if it is none */
+static int global_words(const char *word)
+{
+	int i;
+
+	if (word[1] == '-') {
+		i = find_flag(global_flags, word + 2, strcspn(word + 2, "="));
+		return i < 0 ? 0 : global_flags[i].arg && !strchr(word, '=') ? 2 : 1;
+	}
+	for (const char *c = word + 1; *c; c++) {
+		i = find_flag(global_flags, c, 0);
+		if (i < 0)
+			return 0;
+		if (global_flags[i].arg)
+			return c[1] ? 1 : 2;
+	}
+	return 1;
+}
+
+int leading_flags(int argc, char **argv)
+{
+	int at = 0, n;
+
+	for (; at < argc && argv[at][0] == '-' && argv[at][1]; at += n) {
+		n = global_words(argv[at]);
+		if (!n) {
+			complain("%s is no flag that stands before the verb; 'hutch help' lists "
+				 "those that do",
+				 argv[at]);
+			return -1;
+		}
+	}
+	return at < argc ? at : argc;
 }

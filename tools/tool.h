@@ -9,14 +9,32 @@
 
 /* a flag of one verb; those of the machine come from hutch_key() */
 struct flag {
-	const char *name, *arg, *help; /* arg NULL: a switch */
+	const char *name, *arg, *help; /* arg NULL: a switch; "[...]": may be left out */
+	char letter;		       /* 'e' for "-e" as well, 0 for none */
+	bool many;		       /* may be repeated, and each value counts */
 };
+
+/* what was given of one flag; all zero: nothing */
+struct given {
+	const char *text;	/* its value, the last of several; "" for a switch */
+	const char *const *all; /* of one that may be repeated: each value in order, NULL at the
+				   end; until the next parse() */
+	unsigned n;		/* how often */
+};
+
+/* the flags that every verb takes, also before the verb; set by parse() */
+extern struct globals {
+	const char *root;
+	bool json, quiet, verbose;
+} globals;
+extern const struct flag global_flags[];
 
 struct verb {
 	const char *name, *args, *summary;
 	const char *text;	  /* for the manual: paragraphs, or NULL */
 	const struct flag *flags; /* ends with name NULL; may be NULL */
 	bool machine;		  /* takes the machine's keys too */
+	bool command;		  /* what stands behind "--" is a command */
 	int (*run)(int argc, char **argv, const struct verb *verb);
 };
 
@@ -27,14 +45,22 @@ extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_he
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * parse() - the flags of @verb, wherever they stand among the arguments
+ * parse() - the flags of @verb, wherever they stand among the arguments before "--"
  *
- * Machine keys go to @h (files given with -C first, so that flags win); the
- * verb's own flags go to @value, in the order of its table ("" for a switch
- * that is given, NULL for what is not).  Other arguments are moved to the
- * front of @argv.  Returns how many, -1 after a complaint, or -2 after --help.
+ * Machine keys go to @h (files given with -C first, so that flags win), flags
+ * of every verb to globals, and the verb's own to @given, in the order of its
+ * table, which the caller has zeroed.  "-it", "-w DIR", "-wDIR", "--workdir=DIR"
+ * are all understood.  Other arguments are moved to the front of @argv, which
+ * ends with NULL; behind them follows the command of a verb that takes one, up
+ * to NULL.  Returns how many there are in front, -1 after a complaint, or -2
+ * after --help.
  */
-int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, const char **value);
+int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, struct given *given);
+/* how many words of @argv are flags of every verb and stand before the verb, -1 after a complaint
+ */
+int leading_flags(int argc, char **argv);
+/* 'm' for "memory", 0 for a key without a letter */
+char key_letter(const char *key);
 
 void help_verb(const struct verb *verb, FILE *out);
 void help_all(FILE *out);
