@@ -6,6 +6,9 @@
 #ifndef HUTCH_AGENT_H
 #define HUTCH_AGENT_H
 
+#include <sys/resource.h>
+#include <sys/types.h>
+
 #include "proto.h"
 
 /* --- os_*.c: this guest as a whole --- */
@@ -45,5 +48,59 @@ struct setup {
 void os_boot(void);
 int os_setup(const struct setup *setup, struct why *why); /* 0, or -1 with *@why */
 void os_poweroff(void); /* does not return; nothing is left to be written */
+
+/* --- exec_*.c: one command --- */
+
+#define EXEC_ITEMS   65536
+#define EXEC_RLIMITS 16
+
+struct exec_rlimit {
+	uint64_t what, soft, hard;
+};
+
+struct exec_request {
+	char **arg, **env; /* NULL-terminated */
+	unsigned args, envs;
+	char *cwd, *user;
+	uint64_t flags, columns, rows;
+	struct exec_rlimit rlimit[EXEC_RLIMITS];
+	unsigned rlimits;
+};
+
+struct exec_child {
+	pid_t pid;
+	int in, out[2]; /* our ends, not blocking; -1 for what there is not. A terminal is in `out[0]` and, again, `in` */
+};
+
+/* 0, or -1 with *@why: the command did not come into being */
+int exec_start(const struct exec_request *x, struct exec_child *ret, struct why *why);
+/* the same for a function of ours, in a process of its own */
+int exec_call(int (*fn)(void *arg), void *arg, struct exec_child *ret, struct why *why);
+int exec_signal(pid_t pid, uint64_t signo); /* to its process group; -errno */
+void exec_resize(int terminal, uint64_t columns, uint64_t rows);
+
+/* --- session.c: one connection --- */
+
+struct session;
+struct pollfd;
+
+#define SESSION_FDS 4
+
+struct session *session_new(int fd); /* takes @fd; NULL: no memory */
+void session_free(struct session *s);
+/* what to wait for: exactly SESSION_FDS entries, -1 for none; ms until time matters, or -1 */
+int session_poll(const struct session *s, struct pollfd *p);
+/* those are ready: false when the session is over */
+bool session_step(struct session *s, const struct pollfd *p);
+/* a child has ended: true if it was this session's */
+bool session_reaped(struct session *s, pid_t pid, int status, const struct rusage *usage);
+/* every command is to end: SIGTERM, or SIGKILL */
+void session_end_command(struct session *s, int signo);
+bool session_is_busy(const struct session *s);
+
+/* --- agent.c --- */
+
+void agent_power_off(uint64_t grace_ms); /* once all commands have ended, or after that time */
+uint64_t agent_now_ms(void);
 
 #endif

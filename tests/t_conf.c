@@ -360,6 +360,9 @@ static void set_some(const struct field *f, void *obj)
 	case FIELD_SIZE:
 		text = "12M";
 		break;
+	case FIELD_TIME:
+		text = "17s";
+		break;
 	case FIELD_BOOL:
 		text = f->dflt ? "no" : "yes";
 		break;

@@ -97,6 +97,48 @@ void size_print(uint64_t v, char *buf, size_t len)
 		snprintf(buf, len, "%lu%c", v, units[u]);
 }
 
+static const struct {
+	const char *name;
+	uint64_t ms;
+} time_units[] = { { "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 } };
+
+int time_parse(const char *text, uint64_t *ret_ms)
+{
+	size_t n = strspn(text, "0123456789");
+	char digits[24];
+	uint64_t v;
+
+	if (!strcmp(text, "0")) {
+		*ret_ms = 0;
+		return 0;
+	}
+	snprintf(digits, sizeof(digits), "%.*s", (int)MIN(n, sizeof(digits) - 1), text);
+	for (unsigned i = 0; n && i < ARRAY_SIZE(time_units); i++) {
+		if (strcmp(text + n, time_units[i].name))
+			continue;
+		if (n >= sizeof(digits) || number_parse(digits, &v) ||
+		    __builtin_mul_overflow(v, time_units[i].ms, &v))
+			return err(-ERANGE, "'%.40s' is longer than time is counted here", text);
+		*ret_ms = v;
+		return 0;
+	}
+	return err(-EINVAL,
+		   "'%.32s' is not a time%s; write a whole number and ms, s, m, h or d, as in 30s",
+		   text, n && !text[n] ? ": its unit is missing" : "");
+}
+
+void time_print(uint64_t ms, char *buf, size_t len)
+{
+	unsigned i = 0;
+
+	while (i < ARRAY_SIZE(time_units) - 1 && ms % time_units[i].ms)
+		i++;
+	if (!ms)
+		snprintf(buf, len, "0");
+	else
+		snprintf(buf, len, "%lu%s", ms / time_units[i].ms, time_units[i].name);
+}
+
 /* Levenshtein distance, given up past the words' own length */
 static unsigned distance(const char *a, const char *b)
 {

@@ -9,6 +9,7 @@ static const char *const format_names[] = { "raw", "cow", NULL };
 static const char *const engine_names[] = { "auto", "uring", "threads", NULL };
 static const char *const cache_names[] = { "writeback", "writethrough", "direct", "unsafe", NULL };
 static const char *const net_names[] = { "tap", "user", "none", NULL };
+static const char *const level_names[] = { "minimal", "standard", "strict", "maximum", NULL };
 static const char *const console_names[] = { "serial", "virtio", NULL };
 
 _Static_assert(ARRAY_SIZE(boot_names) == BOOT_PVH + 2, "a name for each boot protocol");
@@ -18,6 +19,7 @@ _Static_assert(ARRAY_SIZE(format_names) == FORMAT_COW + 2, "a name for each form
 _Static_assert(ARRAY_SIZE(engine_names) == ENGINE_THREADS + 2, "a name for each engine");
 _Static_assert(ARRAY_SIZE(cache_names) == CACHE_UNSAFE + 2, "a name for each way to cache");
 _Static_assert(ARRAY_SIZE(net_names) == NET_NONE + 2, "a name for each network");
+_Static_assert(ARRAY_SIZE(level_names) == LEVEL_MAXIMUM + 2, "a name for each level");
 _Static_assert(ARRAY_SIZE(console_names) == CONSOLE_VIRTIO + 2, "a name for each console");
 
 static const struct field path_fields[] = {
@@ -63,6 +65,9 @@ static const struct field net_fields[] = {
 	       .help = "packets of 64K and unfinished checksums between guest and host"),
 	F_BOOL(struct conf_net, link, .dflt = "yes", .live = true,
 	       .help = "the cable is plugged in"),
+	F_STR(struct conf_net, ip, .arg = "IP", .box = true,
+	      .help = "the guest's address: dhcp, none, or ADDRESS[/PREFIX]::GATEWAY; "
+		      "mode user has dhcp unless told otherwise"),
 	F_SIZE(struct conf_net, bw, 0, UINT64_MAX, .arg = "SIZE", .live = true,
 	       .help = "bytes a second, each direction"),
 	F_SIZE(struct conf_net, bw_burst, 0, UINT64_MAX, .arg = "SIZE", .live = true,
@@ -134,6 +139,35 @@ const struct field conf_fields[] = {
 	F_STR(struct conf, name, .arg = "NAME",
 	      .help = "name under which other commands find the machine"),
 	F_STR(struct conf, ctl, .arg = "PATH", .help = "Unix socket for control, made by --name"),
+	F_BOOL(struct conf, agent, .box = true,
+	       .help = "the guest has hutch's agent, which is waited for"),
+	F_STR(struct conf, rootfs, .arg = "IMAGE", .box = true,
+	      .help = "the guest's root: an ext4, erofs or squashfs image, never written unless "
+		      "--rootfs-rw is given too"),
+	F_BOOL(struct conf, rootfs_rw, .box = true,
+	       .help = "write to the root's image itself, instead of a layer of memory over it"),
+	F_SIZE(struct conf, layer, 0, UINT64_MAX, .arg = "SIZE", .box = true,
+	       .help = "most that the layer of memory over the root takes; 0 is half the memory"),
+	F_STR(struct conf, hostname, .arg = "NAME", .box = true, .help = "the guest's host name"),
+	F_RANGE(struct conf, pids, 0, 4194304, .arg = "N", .box = true,
+		.help = "most processes in the guest; 0 is as many as it takes"),
+	F_ENUM(struct conf, level, level_names, .arg = "LEVEL", .dflt = "standard", .box = true,
+	       .help = "how much stands between the guest and this host: minimal, standard, "
+		       "strict, maximum"),
+	F_TIME(struct conf, timeout, .arg = "TIME", .box = true,
+	       .help = "longest run of the command, as in 30s or 10m; 0 is no limit"),
+	F_TIME(struct conf, cpu_time, .arg = "TIME", .box = true,
+	       .help = "most processor time of the guest, over all its CPUs"),
+	F_TIME(struct conf, idle_timeout, .arg = "TIME", .box = true,
+	       .help = "longest time in which the command says and reads nothing"),
+	F_TIME(struct conf, boot_timeout, .arg = "TIME", .dflt = "30s", .box = true,
+	       .help = "longest time until the guest's agent answers"),
+	F_TIME(struct conf, kill_after, .arg = "TIME", .dflt = "0", .box = true,
+	       .help = "time between SIGTERM and SIGKILL when a limit ends the command"),
+	F_SIZE(struct conf, stdout_max, 0, UINT64_MAX, .arg = "SIZE", .box = true,
+	       .help = "most output of the command that is passed on; 0 is no limit"),
+	F_SIZE(struct conf, stderr_max, 0, UINT64_MAX, .arg = "SIZE", .box = true,
+	       .help = "the same of its errors"),
 	F_END,
 };
 

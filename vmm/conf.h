@@ -24,6 +24,7 @@ enum conf_format { FORMAT_RAW, FORMAT_COW };
 enum conf_engine { ENGINE_AUTO, ENGINE_URING, ENGINE_THREADS };
 enum conf_cache { CACHE_WRITEBACK, CACHE_WRITETHROUGH, CACHE_DIRECT, CACHE_UNSAFE };
 enum conf_net_mode { NET_TAP, NET_USER, NET_NONE };
+enum conf_level { LEVEL_MINIMAL, LEVEL_STANDARD, LEVEL_STRICT, LEVEL_MAXIMUM };
 enum conf_console { CONSOLE_SERIAL, CONSOLE_VIRTIO };
 
 struct conf_path {
@@ -52,6 +53,7 @@ struct conf_net {
 	uint32_t mtu; /* 0: the guest's own choice */
 	bool offload;
 	bool link;
+	char ip[96];		 /* as ip= on a kernel's command line; the agent sees to it */
 	uint64_t bw, bw_burst;	 /* bytes a second, each direction; 0: no limit */
 	uint64_t pps, pps_burst; /* packets a second */
 };
@@ -93,6 +95,17 @@ struct conf {
 	uint32_t console_device; /* enum conf_console */
 	char console_size[16];
 	char ctl[108]; /* sizeof(sun_path) */
+	/* of a sandbox, whose guest has an agent */
+	bool agent;
+	char rootfs[CONF_PATH];
+	bool rootfs_rw;
+	uint64_t layer;
+	char hostname[65];
+	uint32_t pids;
+	uint32_t level; /* enum conf_level */
+	/* milliseconds, 0: no limit */
+	uint64_t timeout, cpu_time, idle_timeout, boot_timeout, kill_after;
+	uint64_t stdout_max, stderr_max;
 };
 
 extern const struct field conf_fields[];

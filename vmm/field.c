@@ -93,6 +93,11 @@ static int parse_number(const struct field *f, const char *what, const char *tex
 		if (r == -EINVAL)
 			return err(r, "%s: %s", what, err_last());
 		break;
+	case FIELD_TIME:
+		r = time_parse(text, &v);
+		if (r)
+			return err(r, "%s: %s", what, err_last());
+		break;
 	case FIELD_BOOL:
 		r = parse_bool(what, text, &v);
 		break;
@@ -246,6 +251,9 @@ void field_print(const struct field *f, const void *obj, char *buf, size_t len)
 		return;
 	case FIELD_SIZE:
 		size_print(field_get(f, obj), buf, len);
+		return;
+	case FIELD_TIME:
+		time_print(field_get(f, obj), buf, len);
 		return;
 	case FIELD_ENUM:
 		snprintf(buf, len, "%s", f->names[field_get(f, obj)]);

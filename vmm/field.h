@@ -16,6 +16,7 @@ enum field_kind {
 	FIELD_UINT,   /* uint8_t .. uint64_t */
 	FIELD_BOOL,   /* bool; in text: yes, no, true, false, on, off */
 	FIELD_SIZE,   /* uint64_t; in text: 512M */
+	FIELD_TIME,   /* uint64_t of milliseconds; in text: 30s */
 	FIELD_ENUM,   /* uint32_t, an index into names; saved by its name */
 	FIELD_STR,    /* char[], NUL-terminated */
 	FIELD_BYTES,  /* opaque bytes */
@@ -37,6 +38,7 @@ struct field {
 	const char *dflt;	  /* as text; a struct is valid after field_defaults() */
 	const char *arg, *help;	  /* for people; a field without help is not shown to them */
 	bool live;		  /* the configuration: may be changed while the machine runs */
+	bool box;		  /* the configuration: of a sandbox, not of the machine alone */
 };
 
 #define FIELD_NUM(k, s, f, l, h, ...)                                         \
@@ -49,6 +51,7 @@ struct field {
 #define F_RANGE(s, f, l, h, ...) FIELD_NUM(FIELD_UINT, s, f, l, h, __VA_ARGS__)
 #define F_BOOL(s, f, ...)	 FIELD_NUM(FIELD_BOOL, s, f, 0, 1, __VA_ARGS__)
 #define F_SIZE(s, f, l, h, ...)	 FIELD_NUM(FIELD_SIZE, s, f, l, h, __VA_ARGS__)
+#define F_TIME(s, f, ...)	 FIELD_NUM(FIELD_TIME, s, f, 0, UINT64_MAX, __VA_ARGS__)
 #define F_ENUM(s, f, n, ...)	 FIELD_NUM(FIELD_ENUM, s, f, 0, 0, .names = (n), __VA_ARGS__)
 #define F_STR(s, f, ...)	 FIELD_NUM(FIELD_STR, s, f, 0, 0, __VA_ARGS__)
 #define F_BYTES(s, f, ...)	 FIELD_NUM(FIELD_BYTES, s, f, 0, 0, __VA_ARGS__)

@@ -7,25 +7,14 @@
 #include <unistd.h>
 
 #include "ctl.h"
-#include "hutch.h"
+#include "handle.h"
 #include "state.h"
 #include "vm_build.h"
-
-struct hutch {
-	struct conf conf;
-	char error[1024];
-	struct loop *loop;
-	struct vm *vm;
-	struct ctl *ctl;
-	pthread_t thread;
-	bool has_thread;
-	int event_fd;
-};
 
 _Static_assert((int)HUTCH_POWEROFF == VM_POWEROFF && (int)HUTCH_STOPPED == VM_STOPPED,
 	       "enum hutch_end and enum vm_end are the same");
 
-static int fail(struct hutch *h, int r)
+int hutch_fail(struct hutch *h, int r)
 {
 	if (r < 0)
 		snprintf(h->error, sizeof(h->error), "%s", err_last());
@@ -38,7 +27,7 @@ struct hutch *hutch_new(void)
 
 	if (!h)
 		return NULL;
-	h->event_fd = -1;
+	h->event_fd = h->agent = -1;
 	conf_defaults(&h->conf);
 	return h;
 }
@@ -55,23 +44,23 @@ int hutch_get(struct hutch *h, const char *key, char *buf, size_t size)
 	int r = conf_ref(&h->conf, key, &ref);
 
 	if (r)
-		return fail(h, r);
+		return hutch_fail(h, r);
 	if (ref.sub)
 		field_print(ref.sub, field_at(ref.f, &h->conf, ref.i), text, sizeof(text));
 	else if (ref.f->kind != FIELD_LIST && ref.f->kind != FIELD_STRUCT)
 		field_print(ref.f, &h->conf, text, sizeof(text));
 	else
-		return fail(h, err(-EINVAL, "%s: is no key with one value", key));
-	return str_copy(buf, size, text) ? fail(h, err(-E2BIG, "%s: its value does not fit", key))
+		return hutch_fail(h, err(-EINVAL, "%s: is no key with one value", key));
+	return str_copy(buf, size, text) ? hutch_fail(h, err(-E2BIG, "%s: its value does not fit", key))
 					 : 0;
 }
 
 int hutch_load(struct hutch *h, const char *path)
 {
 	if (h->vm)
-		return fail(h, err(-EBUSY, "%s: the machine runs; load it before hutch_start()",
+		return hutch_fail(h, err(-EBUSY, "%s: the machine runs; load it before hutch_start()",
 				   path));
-	return fail(h, conf_load(&h->conf, path));
+	return hutch_fail(h, conf_load(&h->conf, path));
 }
 
 int hutch_clear(struct hutch *h, const char *key)
@@ -79,7 +68,7 @@ int hutch_clear(struct hutch *h, const char *key)
 	const struct field *f = field_find(conf_fields, key);
 
 	if (!f || f->kind != FIELD_LIST)
-		return fail(h, err(-EINVAL, "%s: is not a list", key));
+		return hutch_fail(h, err(-EINVAL, "%s: is not a list", key));
 	*field_used(f, &h->conf) = 0;
 	return 0;
 }
@@ -105,6 +94,7 @@ static void tell_key(const struct field *f, struct hutch_key *ret)
 		.list = f->kind == FIELD_LIST,
 		.many = f->count > 1,
 		.live = f->live,
+		.box = f->box,
 	};
 }
 
@@ -131,6 +121,15 @@ int hutch_subkey(unsigned i, unsigned k, struct hutch_key *ret)
 const char *hutch_nearest(const char *word, const char *const *names)
 {
 	return nearest(word, names);
+}
+
+uint64_t hutch_cpu_ns(struct hutch *h)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; h->vm && i < h->vm->cpus; i++)
+		sum += vcpu_cpu_ns(&h->vm->vcpu[i]);
+	return sum;
 }
 
 static void on_end(void *arg)
@@ -182,6 +181,7 @@ static void end_machine(struct hutch *h)
 	vm_free(h->vm);
 	loop_free(h->loop);
 	cleanup_close(&h->event_fd);
+	box_close(h);
 	h->ctl = NULL;
 	h->vm = NULL;
 	h->loop = NULL;
@@ -198,6 +198,9 @@ static int start_machine(struct hutch *h)
 	h->loop = loop_new();
 	if (!h->loop)
 		return -ENOMEM;
+	r = box_open(h);
+	if (r)
+		return r;
 	h->vm = vm_new(h->loop, &h->conf);
 	if (!h->vm)
 		return -EIO;
@@ -219,8 +222,8 @@ int hutch_start(struct hutch *h)
 	if (!r)
 		r = vm_board(&h->conf, &board); /* vm_new() will ask again */
 	if (r)
-		return fail(h, r);
-	r = fail(h, start_machine(h));
+		return hutch_fail(h, r);
+	r = hutch_fail(h, start_machine(h));
 	if (r)
 		end_machine(h); /* the handle can be mended, and started again */
 	return r;
@@ -237,7 +240,7 @@ int hutch_wait(struct hutch *h, int timeout_ms, struct hutch_result *ret)
 	int r;
 
 	if (!h->vm)
-		return fail(h, err(-EINVAL, "the machine was not started"));
+		return hutch_fail(h, err(-EINVAL, "the machine was not started"));
 	do {
 		r = poll(&p, 1, timeout_ms);
 	} while (r < 0 && errno == EINTR);
@@ -293,7 +296,7 @@ static int on_loop(struct hutch *h, const char *request, void **ret)
 	};
 
 	if (!h->has_thread)
-		return fail(h, err(-EINVAL, "the machine was not started"));
+		return hutch_fail(h, err(-EINVAL, "the machine was not started"));
 	loop_call(h->loop, &job.call);
 	pthread_mutex_lock(&job.lock);
 	while (!job.done)
@@ -312,10 +315,10 @@ int hutch_set(struct hutch *h, const char *key, const char *value)
 	struct conf_ref ref;
 
 	if (!h->vm)
-		return fail(h, strchr(key, '@') ? conf_change(&h->conf, key, value, &ref)
+		return hutch_fail(h, strchr(key, '@') ? conf_change(&h->conf, key, value, &ref)
 						: conf_set(&h->conf, "", key, value));
 	if (asprintf(&request, "set %s %s", key, value) < 0)
-		return fail(h, err(-ENOMEM, "%s: out of memory", key));
+		return hutch_fail(h, err(-ENOMEM, "%s: out of memory", key));
 	return on_loop(h, request, NULL);
 }
 
@@ -338,7 +341,7 @@ int hutch_tree(struct hutch *h, void **ret)
 {
 	if (h->has_thread)
 		return on_loop(h, "inspect", ret);
-	return fail(h, vm_tree_described(&h->conf, ret));
+	return hutch_fail(h, vm_tree_described(&h->conf, ret));
 }
 
 int hutch_tree_print(const void *tree, size_t size, FILE *out, bool json)

@@ -48,6 +48,7 @@ struct hutch_key {
 		*help;	 /* arg NULL: a switch; dflt NULL: none; "[...]": may be left out */
 	bool list, many; /* a list; one that takes more than one */
 	bool live;	 /* can be changed while the machine runs */
+	bool box;		 /* of a sandbox; of no use to a machine without an agent */
 };
 int hutch_key(unsigned i, struct hutch_key *ret);
 /* the keys within key @i, where it has some ("format" of "disk"), in order */
@@ -91,6 +92,66 @@ int hutch_stop(struct hutch *h); /* at once, without asking the guest */
 int hutch_tree(struct hutch *h, void **ret);
 /* print such a tree, from wherever it came: -EINVAL if it is none */
 int hutch_tree_print(const void *tree, size_t size, FILE *out, bool json);
+
+/*
+ * What the agent in a guest is asked for; the machine is this handle's own, or another process's
+ * whose socket the key "vsock" names.  Descriptors stay the caller's and are left as they are;
+ * SIGPIPE has to be ignored.
+ */
+struct hutch_request {
+	enum hutch_ask {
+		HUTCH_ASK_EXEC,
+		HUTCH_ASK_PUT,  /* an archive on `in` to be unpacked at `path` */
+		HUTCH_ASK_GET,  /* `path` as an archive on `out` */
+		HUTCH_ASK_TREE, /* what lies below `path`, on `out` */
+		HUTCH_ASK_INFO,
+		HUTCH_ASK_FREEZE, /* all commands stand still, files are written out */
+		HUTCH_ASK_THAW,
+		HUTCH_ASK_POWEROFF, /* SIGTERM, and after `grace_ms` SIGKILL, to all */
+	} what;
+	const char *const *argv, *const *env; /* NULL-terminated; env may be NULL */
+	const char *cwd, *user, *path;
+	bool tty, detach;
+	unsigned columns, rows, grace_ms, flags;
+	int in, out, err; /* -1: none */
+	uint64_t out_max, err_max; /* bytes to pass on, 0: all */
+};
+
+struct hutch_exit {
+	/* 0..255 as a shell tells it, 128+N for signal N; or 125 to 127 with HUTCH_REFUSED */
+	int status;
+	enum hutch_how { HUTCH_EXITED, HUTCH_SIGNALED, HUTCH_DONE, HUTCH_REFUSED } how;
+	int signal;
+	bool core, oom;
+	char text[512]; /* HUTCH_REFUSED: why */
+	uint64_t user_us, system_us, rss_max, memory_peak;
+	uint64_t out_bytes, err_bytes;
+	bool out_cut, err_cut;
+	uint64_t started_ns, boot_ns; /* on the clock of CLOCK_MONOTONIC; and the guest's own */
+	/* HUTCH_ASK_INFO */
+	uint64_t memory_total, memory_free, cpu_us, processes, uptime_ns;
+};
+
+struct hutch_job;
+
+/* begin; NULL with a message.  The first of a handle's own machine waits for the agent to be there */
+struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x);
+/*
+ * hutch_job_wait() - move data until it has ended, @wake is readable (-1: none), or time is up
+ *
+ * -EINTR, -ETIMEDOUT; -ECONNRESET: the agent is lost.  Data moves only within this call.
+ */
+int hutch_job_wait(struct hutch_job *job, int timeout_ms, int wake, struct hutch_exit *ret);
+void hutch_job_signal(struct hutch_job *job, int signo); /* to the command's process group */
+void hutch_job_resize(struct hutch_job *job, unsigned columns, unsigned rows);
+bool hutch_job_started(const struct hutch_job *job); /* the command runs */
+/* ms since the agent last said anything while it was asked to; 0 when it was not asked */
+unsigned hutch_job_silence(struct hutch_job *job);
+uint64_t hutch_job_moved(const struct hutch_job *job); /* bytes, both ways; grows while there is something to do */
+void hutch_job_free(struct hutch_job *job); /* ends the command if it runs */
+
+/* processor time of the machine's CPUs, in ns */
+uint64_t hutch_cpu_ns(struct hutch *h);
 
 /* how long each phase of hutch_start() took: -ENOENT past the last */
 struct hutch_phase {

@@ -48,6 +48,7 @@ static int save_property(void *fdt, const struct field *f, const void *obj)
 	case FIELD_UINT:
 	case FIELD_BOOL:
 	case FIELD_SIZE:
+	case FIELD_TIME:
 		return f->size == 8 ? fdt_property_u64(fdt, f->name, field_get(f, obj))
 				    : fdt_property_u32(fdt, f->name, (uint32_t)field_get(f, obj));
 	case FIELD_ENUM:

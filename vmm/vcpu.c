@@ -118,3 +118,13 @@ void vcpu_destroy(struct vcpu *v)
 	cleanup_close(&v->fd);
 	free(v->power_on);
 }
+
+uint64_t vcpu_cpu_ns(const struct vcpu *v)
+{
+	struct timespec t;
+	clockid_t clock;
+
+	if (!v->has_thread || pthread_getcpuclockid(v->thread, &clock) || clock_gettime(clock, &t))
+		return 0;
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}

@@ -34,6 +34,9 @@ int vcpu_create(struct vcpu *v, struct vm *vm, unsigned id) must_check;
 int vcpu_start(struct vcpu *v) must_check; /* its thread */
 void vcpu_destroy(struct vcpu *v);	   /* after vm->stop; joins the thread */
 
+/* processor time its thread has used, the guest's and ours */
+uint64_t vcpu_cpu_ns(const struct vcpu *v);
+
 /* make KVM_RUN return soon; any thread */
 void vcpu_kick(struct vcpu *v);
 

@@ -1,0 +1,252 @@
+/*
+ * agent.c - the host's hand in a guest: starts commands, moves files, tells how the guest does
+ *
+ * As process 1 it makes the guest fit to run things first, reaps every orphan
+ * and powers the machine off in the end; elsewhere it just serves.  It is one
+ * thread around poll(2); a command's pipes are relayed here, so that a sandboxed
+ * `kill -9 -1`, which spares process 1 alone, takes no session with it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* after the socket headers, which it needs */
+#include <linux/vm_sockets.h>
+
+#include "agent.h"
+#include "os.h"
+
+#define SESSIONS 128
+#define BACKLOG	 64
+
+static struct session *session[SESSIONS];
+static uint64_t off_at, kill_at; /* when the machine is to be off */
+
+uint64_t agent_now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+int refuse(struct why *why, enum proto_error code, int error, const char *fmt, ...)
+{
+	size_t n;
+	va_list ap;
+
+	why->code = code;
+	why->error = error;
+	va_start(ap, fmt);
+	vsnprintf(why->text, sizeof(why->text), fmt, ap);
+	va_end(ap);
+	n = strlen(why->text);
+	if (error)
+		snprintf(why->text + n, sizeof(why->text) - n, ": %s", strerror(error));
+	return -1;
+}
+
+/* --- connections --- */
+
+static void add_session(int fd)
+{
+	for (unsigned i = 0; i < SESSIONS; i++) {
+		if (session[i])
+			continue;
+		session[i] = session_new(fd);
+		return;
+	}
+	close(fd);
+}
+
+static int listen_vsock(void)
+{
+	struct sockaddr_vm a = { .svm_family = AF_VSOCK, .svm_port = PROTO_PORT, .svm_cid = VMADDR_CID_ANY };
+	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0)
+		return -1;
+	if (!bind(fd, (struct sockaddr *)&a, sizeof(a)) && !listen(fd, BACKLOG))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* the host may wait for our call, to lose no time; if nobody does, it will call us */
+static void call_host(void)
+{
+	struct sockaddr_vm a = { .svm_family = AF_VSOCK, .svm_port = PROTO_PORT, .svm_cid = VMADDR_CID_HOST };
+	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return;
+	if (connect(fd, (struct sockaddr *)&a, sizeof(a))) {
+		close(fd);
+		return;
+	}
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	add_session(fd);
+}
+
+/* for tests, and guests without vsock */
+static int listen_unix(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || strlen(path) >= sizeof(a.sun_path))
+		return -1;
+	strcpy(a.sun_path, path);
+	unlink(path);
+	if (!bind(fd, (struct sockaddr *)&a, sizeof(a)) && !listen(fd, BACKLOG))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* --- children --- */
+
+static void reap(int signals)
+{
+	struct signalfd_siginfo info;
+	struct rusage usage;
+	int status;
+	pid_t pid;
+
+	while (read(signals, &info, sizeof(info)) == sizeof(info))
+		continue;
+	while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
+		for (unsigned i = 0; i < SESSIONS; i++)
+			if (session[i] && session_reaped(session[i], pid, status, &usage))
+				break;
+}
+
+static int watch_children(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* --- the end --- */
+
+void agent_power_off(uint64_t grace_ms)
+{
+	if (off_at)
+		return;
+	kill_at = agent_now_ms() + grace_ms;
+	off_at = kill_at + 300; /* to hear how they ended */
+	os_signal_all(SIGTERM);
+	for (unsigned i = 0; i < SESSIONS; i++)
+		if (session[i])
+			session_end_command(session[i], SIGTERM);
+}
+
+static bool busy(void)
+{
+	for (unsigned i = 0; i < SESSIONS; i++)
+		if (session[i] && session_is_busy(session[i]))
+			return true;
+	return false;
+}
+
+/* ms until something is due, or -1 */
+static int on_the_way_out(void)
+{
+	uint64_t now = agent_now_ms();
+
+	if (!off_at)
+		return -1;
+	if (!busy() || now >= off_at)
+		os_poweroff();
+	if (kill_at && now >= kill_at) {
+		kill_at = 0;
+		os_signal_all(SIGKILL);
+		for (unsigned i = 0; i < SESSIONS; i++)
+			if (session[i])
+				session_end_command(session[i], SIGKILL);
+	}
+	return (int)((kill_at ? kill_at : off_at) - now);
+}
+
+/* --- the loop --- */
+
+static void step(int listener, int signals)
+{
+	static struct pollfd p[2 + SESSIONS * SESSION_FDS];
+	static unsigned who[SESSIONS];
+	unsigned n = 0;
+	int wait = on_the_way_out();
+
+	p[0] = (struct pollfd){ signals, POLLIN, 0 };
+	p[1] = (struct pollfd){ listener, POLLIN, 0 };
+	for (unsigned i = 0; i < SESSIONS; i++) {
+		int ms;
+
+		if (!session[i])
+			continue;
+		ms = session_poll(session[i], &p[2 + n * SESSION_FDS]);
+		if (ms >= 0 && (wait < 0 || ms < wait))
+			wait = ms;
+		who[n++] = i;
+	}
+	if (poll(p, 2 + n * SESSION_FDS, wait) < 0)
+		return;
+	if (p[0].revents)
+		reap(signals);
+	for (unsigned k = 0; k < n; k++) {
+		struct session **s = &session[who[k]];
+
+		if (session_step(*s, &p[2 + k * SESSION_FDS]))
+			continue;
+		session_free(*s);
+		*s = NULL;
+	}
+	if (p[1].revents) {
+		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd >= 0)
+			add_session(fd);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int signals, listener;
+	bool alone = getpid() == 1;
+
+	if (alone)
+		os_boot();
+	signals = watch_children();
+	if (argc == 3 && !strcmp(argv[1], "--unix")) {
+		listener = listen_unix(argv[2]);
+	} else if (argc == 1 || alone) {
+		listener = listen_vsock();
+		call_host();
+	} else {
+		fprintf(stderr, "usage: agent [--unix PATH]\n");
+		return 2;
+	}
+	if (listener < 0 || signals < 0) {
+		fprintf(stderr, "agent: cannot listen: %s\n", strerror(errno));
+		if (!alone)
+			return 1;
+	}
+	for (;;)
+		step(listener, signals);
+}

@@ -1,0 +1,452 @@
+/*
+ * exec_linux.c - start a command: vfork, what the child is to be, execve
+ *
+ * The child shares our memory until execve(), so it does nothing but system
+ * calls on what was prepared before, and leaves in `stage` and `error` what
+ * went wrong.  That saves copying page tables, and a pipe to hear of failure.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "agent.h"
+
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#define GROUPS	     64
+
+enum stage { STAGE_OK, STAGE_SESSION, STAGE_LIMIT, STAGE_USER, STAGE_CWD, STAGE_EXEC };
+
+struct plan {
+	char **arg, **env;
+	const char *path; /* where to look, NULL: arg[0] is the file */
+	const char *cwd;
+	bool tty, changes_user;
+	uid_t uid;
+	gid_t gid;
+	int groups;
+	gid_t group[GROUPS];
+	int fd[3];
+	const struct exec_rlimit *rlimit;
+	unsigned rlimits;
+	char candidate[PATH_MAX];
+	char **shell_arg; /* for a script without a first line that names its interpreter */
+	/* told by the child */
+	volatile enum stage stage;
+	volatile int error;
+};
+
+static const char *env_get(char *const *env, const char *name)
+{
+	size_t n = strlen(name);
+
+	for (; *env; env++)
+		if (!strncmp(*env, name, n) && (*env)[n] == '=')
+			return *env + n + 1;
+	return NULL;
+}
+
+/* --- who it runs as --- */
+
+static bool number(const char *text, size_t len, unsigned *ret)
+{
+	char digits[16], *end;
+	unsigned long v;
+
+	if (!len || len >= sizeof(digits) || *text < '0' || *text > '9')
+		return false;
+	memcpy(digits, text, len);
+	digits[len] = '\0';
+	v = strtoul(digits, &end, 10);
+	*ret = (unsigned)v;
+	return !*end && v < UINT_MAX;
+}
+
+static int find_group(struct plan *p, const char *name, struct why *why)
+{
+	struct group *g;
+	unsigned id;
+
+	if (number(name, strlen(name), &id)) {
+		p->gid = id;
+		return 0;
+	}
+	g = getgrnam(name);
+	if (!g)
+		return refuse(why, ERROR_USER, 0, "there is no group '%.64s' in the guest", name);
+	p->gid = g->gr_gid;
+	return 0;
+}
+
+/* "NAME", "UID", either with ":GROUP"; what it is called and where it lives, for the environment */
+static int find_user(struct plan *p, const char *user, char home[PATH_MAX], char name[64],
+		     struct why *why)
+{
+	const char *colon = strchr(user, ':');
+	size_t len = colon ? (size_t)(colon - user) : strlen(user);
+	struct passwd *pw;
+	unsigned id;
+
+	if (len >= 64)
+		return refuse(why, ERROR_USER, 0, "a user's name of %zu bytes is too long", len);
+	memcpy(name, user, len);
+	name[len] = '\0';
+	pw = number(name, len, &id) ? getpwuid(id) : getpwnam(name);
+	if (!pw && !number(name, len, &id))
+		return refuse(why, ERROR_USER, 0, "there is no user '%s' in the guest", name);
+	p->uid = pw ? pw->pw_uid : id;
+	p->gid = pw ? pw->pw_gid : id;
+	snprintf(home, PATH_MAX, "%s", pw && *pw->pw_dir ? pw->pw_dir : "/");
+	if (pw)
+		snprintf(name, 64, "%s", pw->pw_name);
+	p->groups = GROUPS;
+	p->group[0] = p->gid;
+	if (colon || !pw)
+		p->groups = 1;
+	else if (getgrouplist(pw->pw_name, pw->pw_gid, p->group, &p->groups) < 0)
+		p->groups = GROUPS;
+	p->changes_user = true;
+	if (!colon)
+		return 0;
+	if (find_group(p, colon + 1, why))
+		return -1;
+	p->group[0] = p->gid;
+	return 0;
+}
+
+/* --- pipes or a terminal --- */
+
+struct ends {
+	int ours[3], theirs[3];
+};
+
+static void close_fds(int *fd, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		for (unsigned k = i + 1; k < n; k++)
+			if (fd[k] == fd[i])
+				fd[k] = -1;
+		if (fd[i] >= 0)
+			close(fd[i]);
+		fd[i] = -1;
+	}
+}
+
+static int open_terminal(const struct exec_request *x, struct ends *e, struct why *why)
+{
+	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK), slave, no = 0;
+
+	if (master < 0)
+		return refuse(why, ERROR_SYSTEM, errno, "no terminal: /dev/ptmx");
+	slave = ioctl(master, TIOCSPTLCK, &no)
+			? -1
+			: ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (slave < 0) {
+		refuse(why, ERROR_SYSTEM, errno, "no terminal");
+		close(master);
+		return -1;
+	}
+	exec_resize(master, x->columns, x->rows);
+	e->ours[0] = e->ours[1] = master;
+	e->theirs[0] = e->theirs[1] = e->theirs[2] = slave;
+	return 0;
+}
+
+static int open_pipes(const struct exec_request *x, struct ends *e, struct why *why)
+{
+	for (int i = 0; i < 3; i++) {
+		int p[2];
+
+		if (x->flags & EXEC_DETACH || (!i && !(x->flags & EXEC_STDIN))) {
+			e->theirs[i] = open("/dev/null", (i ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+			if (e->theirs[i] >= 0)
+				continue;
+			return refuse(why, ERROR_SYSTEM, errno, "/dev/null");
+		}
+		if (pipe2(p, O_CLOEXEC))
+			return refuse(why, ERROR_SYSTEM, errno, "no pipe for the command");
+		e->ours[i] = p[!i];
+		e->theirs[i] = p[!!i];
+		fcntl(e->ours[i], F_SETFL, O_NONBLOCK);
+	}
+	return 0;
+}
+
+static int open_ends(const struct exec_request *x, struct ends *e, struct why *why)
+{
+	int r;
+
+	*e = (struct ends){ { -1, -1, -1 }, { -1, -1, -1 } };
+	r = x->flags & EXEC_TTY ? open_terminal(x, e, why) : open_pipes(x, e, why);
+	if (r) {
+		close_fds(e->ours, 3);
+		close_fds(e->theirs, 3);
+	}
+	return r;
+}
+
+/* --- in the child: system calls only --- */
+
+static int fail(struct plan *p, enum stage stage)
+{
+	p->error = errno;
+	p->stage = stage;
+	return -1;
+}
+
+static void default_signals(void)
+{
+	for (int i = 1; i < NSIG; i++)
+		signal(i, SIG_DFL);
+}
+
+static int be_own_session(struct plan *p)
+{
+	if (setsid() < 0)
+		return fail(p, STAGE_SESSION);
+	if (p->tty && ioctl(p->fd[0], TIOCSCTTY, 0))
+		return fail(p, STAGE_SESSION);
+	/* none of ours is below 3 */
+	for (int i = 0; i < 3; i++)
+		if (dup2(p->fd[i], i) < 0)
+			return fail(p, STAGE_SESSION);
+	return 0;
+}
+
+static int be_user(struct plan *p)
+{
+	if (!p->changes_user)
+		return 0;
+	if (syscall(SYS_setgroups, (long)p->groups, p->group) || syscall(SYS_setgid, p->gid) ||
+	    syscall(SYS_setuid, p->uid))
+		return fail(p, STAGE_USER);
+	return 0;
+}
+
+/* try one file; returns unless it runs */
+static void try_file(struct plan *p, const char *file)
+{
+	execve(file, p->arg, p->env);
+	if (errno != ENOEXEC)
+		return;
+	p->shell_arg[0] = (char *)"sh";
+	p->shell_arg[1] = (char *)(uintptr_t)file;
+	execve("/bin/sh", p->shell_arg, p->env);
+	errno = ENOEXEC;
+}
+
+static void try_path(struct plan *p)
+{
+	const char *name = p->arg[0], *dir = p->path, *end;
+	int worst = ENOENT;
+
+	for (; dir; dir = *end ? end + 1 : NULL) {
+		int n;
+
+		end = dir + strcspn(dir, ":");
+		n = snprintf(p->candidate, sizeof(p->candidate), "%.*s/%s", (int)(end - dir),
+			     end == dir ? "." : dir, name);
+		if (n < 0 || n >= (int)sizeof(p->candidate))
+			continue;
+		try_file(p, p->candidate);
+		if (errno != ENOENT && errno != ENOTDIR)
+			worst = errno;
+	}
+	errno = worst;
+}
+
+static int become(struct plan *p)
+{
+	sigset_t none;
+
+	sigemptyset(&none);
+	default_signals();
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (be_own_session(p))
+		return -1;
+	os_join_work();
+	for (unsigned i = 0; i < p->rlimits; i++) {
+		struct rlimit l = { p->rlimit[i].soft, p->rlimit[i].hard };
+
+		if (setrlimit((int)p->rlimit[i].what, &l))
+			return fail(p, STAGE_LIMIT);
+	}
+	umask(022);
+	if (be_user(p))
+		return -1;
+	if (chdir(p->cwd))
+		return fail(p, STAGE_CWD);
+	if (p->path)
+		try_path(p);
+	else
+		try_file(p, p->arg[0]);
+	return fail(p, STAGE_EXEC);
+}
+
+/* --- before and after --- */
+
+static int explain(const struct plan *p, struct why *why)
+{
+	const char *name = p->arg[0];
+
+	switch (p->stage) {
+	case STAGE_EXEC:
+		if (p->error == ENOENT && !p->path && !access(name, F_OK))
+			return refuse(why, ERROR_NOT_FOUND, p->error,
+				      "%.100s is there, but not the interpreter it names", name);
+		if (p->error == ENOENT || p->error == ENOTDIR)
+			return refuse(why, ERROR_NOT_FOUND, p->error,
+				      "%.100s: no such command in the guest", name);
+		return refuse(why, ERROR_NOT_RUNNABLE, p->error, "%.100s: cannot be run", name);
+	case STAGE_CWD:
+		return refuse(why, ERROR_CWD, p->error, "cannot work in %.150s", p->cwd);
+	case STAGE_USER:
+		return refuse(why, ERROR_USER, p->error, "cannot become user %u, group %u",
+			      (unsigned)p->uid, (unsigned)p->gid);
+	case STAGE_LIMIT:
+		return refuse(why, ERROR_LIMIT, p->error, "cannot set a resource limit");
+	default:
+		return refuse(why, ERROR_SYSTEM, p->error, "cannot prepare the command's session");
+	}
+}
+
+/* the request's environment, with what every program expects where that says nothing */
+static char **environment(const struct exec_request *x, const char *home, const char *name,
+			  char text[3][PATH_MAX + 16])
+{
+	const struct {
+		const char *name, *value;
+	} dflt[] = { { "PATH", DEFAULT_PATH }, { "HOME", home }, { "USER", name } };
+	char **env = calloc((size_t)x->envs + 4, sizeof(*env));
+	unsigned n = 0;
+
+	if (!env)
+		return NULL;
+	for (unsigned i = 0; i < x->envs; i++)
+		env[n++] = x->env[i];
+	for (unsigned i = 0; i < 3; i++) {
+		if (env_get(env, dflt[i].name))
+			continue;
+		snprintf(text[i], PATH_MAX + 16, "%s=%s", dflt[i].name, dflt[i].value);
+		env[n++] = text[i];
+	}
+	return env;
+}
+
+static int run_plan(struct plan *p, struct exec_child *ret, struct why *why)
+{
+	sigset_t all, old;
+	pid_t pid;
+
+	/* a handler of ours must not run in the child */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	pid = vfork();
+	if (!pid) {
+		become(p);
+		_exit(127);
+	}
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	if (pid < 0)
+		return refuse(why, ERROR_SYSTEM, errno, "no process for the command");
+	ret->pid = pid;
+	return p->stage ? explain(p, why) : 0;
+}
+
+int exec_start(const struct exec_request *x, struct exec_child *ret, struct why *why)
+{
+	static char text[3][PATH_MAX + 16];
+	char home[PATH_MAX] = "/", name[64] = "root";
+	struct plan p = { .arg = x->arg, .tty = x->flags & EXEC_TTY, .cwd = x->cwd ? x->cwd : "/" };
+	struct ends e;
+	int r = -1;
+
+	if (!x->args || !*x->arg[0])
+		return refuse(why, ERROR_REQUEST, 0, "a command without a name");
+	if (find_user(&p, x->user ? x->user : "0", home, name, why))
+		return -1;
+	if (!x->user)
+		p.changes_user = false;
+	p.rlimit = x->rlimit;
+	p.rlimits = x->rlimits;
+	if (open_ends(x, &e, why))
+		return -1;
+	memcpy(p.fd, e.theirs, sizeof(p.fd));
+	p.env = environment(x, home, name, text);
+	p.shell_arg = calloc((size_t)x->args + 2, sizeof(*p.shell_arg));
+	if (p.env && p.shell_arg) {
+		memcpy(p.shell_arg + 2, x->arg + 1, x->args * sizeof(*x->arg));
+		p.path = strchr(x->arg[0], '/') ? NULL : env_get(p.env, "PATH");
+		r = run_plan(&p, ret, why);
+	} else {
+		refuse(why, ERROR_SYSTEM, ENOMEM, "no memory for the command");
+	}
+	free(p.env);
+	free(p.shell_arg);
+	close_fds(e.theirs, 3);
+	if (r)
+		close_fds(e.ours, 3);
+	ret->in = e.ours[0];
+	ret->out[0] = e.ours[1];
+	ret->out[1] = e.ours[2];
+	return r;
+}
+
+int exec_call(int (*fn)(void *arg), void *arg, struct exec_child *ret, struct why *why)
+{
+	struct exec_request x = { .flags = EXEC_STDIN };
+	struct ends e;
+	sigset_t none;
+
+	if (open_ends(&x, &e, why))
+		return -1;
+	ret->pid = fork();
+	if (!ret->pid) {
+		sigemptyset(&none);
+		default_signals();
+		sigprocmask(SIG_SETMASK, &none, NULL);
+		if (setsid() < 0)
+			_exit(126);
+		for (int i = 0; i < 3; i++)
+			if (dup2(e.theirs[i], i) < 0)
+				_exit(126);
+		/* the agent's connections are not this one's */
+		syscall(SYS_close_range, 3U, ~0U, 0U);
+		_exit(fn(arg));
+	}
+	close_fds(e.theirs, 3);
+	if (ret->pid < 0) {
+		refuse(why, ERROR_SYSTEM, errno, "no process");
+		close_fds(e.ours, 3);
+		return -1;
+	}
+	ret->in = e.ours[0];
+	ret->out[0] = e.ours[1];
+	ret->out[1] = e.ours[2];
+	return 0;
+}
+
+int exec_signal(pid_t pid, uint64_t signo)
+{
+	if (!signo || signo >= NSIG)
+		return -EINVAL;
+	return kill(-pid, (int)signo) ? -errno : 0;
+}
+
+void exec_resize(int terminal, uint64_t columns, uint64_t rows)
+{
+	struct winsize ws = { .ws_col = (unsigned short)columns, .ws_row = (unsigned short)rows };
+
+	if (columns && rows)
+		ioctl(terminal, TIOCSWINSZ, &ws);
+}

@@ -1,0 +1,840 @@
+/*
+ * session.c - one connection: its frames in, the request that is under way, frames out
+ *
+ * 1. Nothing blocks. A frame is handled when it is whole; bytes for a command
+ *    that its pipe does not take wait in `in`, at most PROTO_WINDOW, which is
+ *    all the credit the host has.
+ * 2. Output of a command is read only when all of `out` was sent and the host
+ *    has given credit, so memory stays at one frame for each connection.
+ * 3. A request ends when its child has ended and its output is read: to its
+ *    end, or until nothing came for DRAIN_MS after the child's end, so that a
+ *    process left behind with the pipes open keeps nobody waiting.
+ * 4. The frame of a further request stays in `rx` until then.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "files.h"
+#include "os.h"
+
+#define DRAIN_MS 200
+#define RX_FIRST (4U << 10)
+#define RX_KEEP	 (PROTO_HEADER + PROTO_DATA_MAX) /* more than that is given back after use */
+
+/* what the host sends to a command */
+struct inlet {
+	int fd;
+	uint8_t *buf; /* PROTO_WINDOW bytes, made when they are needed */
+	uint32_t head, used;
+	bool end; /* the host has sent all */
+};
+
+/* what a command says */
+struct outlet {
+	int fd;
+	uint32_t credit;
+};
+
+struct session {
+	int fd;
+	bool hello, broken;
+	uint8_t *rx;
+	size_t rx_len, rx_size;
+	struct proto_buf out;
+	size_t sent;
+	/* the request under way; 0 when there is none */
+	uint8_t request;
+	pid_t pid;
+	bool exited;
+	int status;
+	struct rusage usage;
+	uint64_t drain_until;
+	uint64_t oom_before;
+	struct inlet in;
+	struct outlet outlet[2];
+};
+
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+struct session *session_new(int fd)
+{
+	struct session *s = calloc(1, sizeof(*s));
+
+	if (!s) {
+		close(fd);
+		return NULL;
+	}
+	s->fd = fd;
+	s->in.fd = s->outlet[0].fd = s->outlet[1].fd = -1;
+	proto_begin(&s->out, PROTO_HELLO, 0);
+	proto_number(&s->out, TAG_MAGIC, PROTO_MAGIC);
+	proto_number(&s->out, TAG_VERSION, PROTO_VERSION);
+	proto_number(&s->out, TAG_BOOT_NS, os_boot_ns());
+	proto_end(&s->out);
+	return s;
+}
+
+static void close_child(struct session *s)
+{
+	/* a terminal's one descriptor is in two places */
+	if (s->in.fd == s->outlet[0].fd)
+		s->in.fd = -1;
+	close_fd(&s->in.fd);
+	close_fd(&s->outlet[0].fd);
+	close_fd(&s->outlet[1].fd);
+	free(s->in.buf);
+	s->in = (struct inlet){ .fd = -1 };
+}
+
+void session_free(struct session *s)
+{
+	if (s->request && s->pid > 0 && !s->exited)
+		exec_signal(s->pid, SIGKILL);
+	close_child(s);
+	close_fd(&s->fd);
+	proto_free(&s->out);
+	free(s->rx);
+	free(s);
+}
+
+bool session_is_busy(const struct session *s)
+{
+	return s->request || s->out.len;
+}
+
+/* --- answers --- */
+
+static void say_error(struct session *s, const struct why *why)
+{
+	proto_begin(&s->out, PROTO_ERROR, 0);
+	proto_number(&s->out, TAG_CODE, why->code);
+	proto_number(&s->out, TAG_ERRNO, (uint64_t)why->error);
+	proto_text(&s->out, TAG_TEXT, why->text);
+	proto_end(&s->out);
+}
+
+static void say_done(struct session *s, int r, const struct why *why)
+{
+	if (r) {
+		say_error(s, why);
+		return;
+	}
+	proto_begin(&s->out, PROTO_DONE, 0);
+	proto_end(&s->out);
+}
+
+static void say_credit(struct session *s, uint32_t n)
+{
+	proto_begin(&s->out, PROTO_CREDIT, PROTO_STDIN);
+	proto_raw(&s->out, &n, sizeof(n));
+	proto_end(&s->out);
+}
+
+static void say_empty(struct session *s, uint8_t type, uint8_t stream)
+{
+	proto_begin(&s->out, type, stream);
+	proto_end(&s->out);
+}
+
+static uint64_t us(struct timeval t)
+{
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
+}
+
+static void say_exit(struct session *s)
+{
+	int w = s->status;
+	uint64_t peak = os_work_memory_peak();
+
+	proto_begin(&s->out, PROTO_EXIT, 0);
+	proto_number(&s->out, TAG_STATUS,
+		     (uint64_t)(WIFSIGNALED(w) ? 128 + WTERMSIG(w) : WEXITSTATUS(w)));
+	if (WIFSIGNALED(w)) {
+		proto_number(&s->out, TAG_SIGNO, (uint64_t)WTERMSIG(w));
+		proto_number(&s->out, TAG_CORE, WCOREDUMP(w) != 0);
+	}
+	if (os_work_oom_kills() != s->oom_before)
+		proto_number(&s->out, TAG_OOM, 1);
+	proto_number(&s->out, TAG_USER_US, us(s->usage.ru_utime));
+	proto_number(&s->out, TAG_SYSTEM_US, us(s->usage.ru_stime));
+	proto_number(&s->out, TAG_RSS_MAX, (uint64_t)s->usage.ru_maxrss << 10);
+	if (peak)
+		proto_number(&s->out, TAG_MEMORY_PEAK, peak);
+	proto_end(&s->out);
+}
+
+/* --- requests --- */
+
+static bool add_text(char **list, unsigned *n, unsigned most, const struct proto_item *item)
+{
+	return *n < most && (list[*n] = proto_item_text(item)) && ++*n;
+}
+
+static bool set_text(char **to, const struct proto_item *item)
+{
+	free(*to);
+	*to = proto_item_text(item);
+	return *to != NULL;
+}
+
+static bool add_rlimit(struct exec_request *x, const struct proto_item *item)
+{
+	if (item->len != sizeof(x->rlimit[0]) || x->rlimits == EXEC_RLIMITS)
+		return false;
+	memcpy(&x->rlimit[x->rlimits++], item->data, item->len);
+	return true;
+}
+
+static bool exec_item(struct exec_request *x, const struct proto_item *item)
+{
+	switch (item->tag) {
+	case TAG_ARG:
+		return add_text(x->arg, &x->args, EXEC_ITEMS, item);
+	case TAG_ENV:
+		return add_text(x->env, &x->envs, EXEC_ITEMS, item);
+	case TAG_CWD:
+		return set_text(&x->cwd, item);
+	case TAG_USER:
+		return set_text(&x->user, item);
+	case TAG_FLAGS:
+		return !proto_item_number(item, &x->flags);
+	case TAG_COLUMNS:
+		return !proto_item_number(item, &x->columns);
+	case TAG_ROWS:
+		return !proto_item_number(item, &x->rows);
+	case TAG_RLIMIT:
+		return add_rlimit(x, item);
+	default:
+		return item->tag & PROTO_OPTIONAL;
+	}
+}
+
+static void free_exec(struct exec_request *x)
+{
+	for (unsigned i = 0; i < x->args; i++)
+		free(x->arg[i]);
+	for (unsigned i = 0; i < x->envs; i++)
+		free(x->env[i]);
+	free(x->arg);
+	free(x->env);
+	free(x->cwd);
+	free(x->user);
+}
+
+/* how many items of @tag a body has, for a list with a NULL at its end */
+static char **list_of(struct proto_reader r, uint16_t tag)
+{
+	struct proto_item item;
+	size_t n = 1;
+
+	while (proto_next(&r, &item) == 1)
+		n += item.tag == tag;
+	return calloc(n, sizeof(char *));
+}
+
+static int parse_exec(struct proto_reader r, struct exec_request *x, struct why *why)
+{
+	struct proto_item item;
+	int more;
+
+	x->arg = list_of(r, TAG_ARG);
+	x->env = list_of(r, TAG_ENV);
+	if (!x->arg || !x->env)
+		return refuse(why, ERROR_SYSTEM, ENOMEM, "no memory for the command");
+	while ((more = proto_next(&r, &item)) == 1)
+		if (!exec_item(x, &item))
+			return refuse(why, ERROR_REQUEST, 0, "item %#x makes no sense to this agent",
+				      item.tag);
+	return more ? refuse(why, ERROR_REQUEST, 0, "a request that is cut short") : 0;
+}
+
+/* the child's ends become ours */
+static void begin(struct session *s, uint8_t request, const struct exec_child *child)
+{
+	s->request = request;
+	s->pid = child->pid;
+	s->exited = false;
+	s->in.fd = child->in;
+	for (int i = 0; i < 2; i++)
+		s->outlet[i] = (struct outlet){ child->out[i], PROTO_WINDOW };
+	s->oom_before = os_work_oom_kills();
+}
+
+static void start_exec(struct session *s, struct proto_reader r)
+{
+	struct exec_request x = { .arg = NULL };
+	struct exec_child child;
+	struct why why;
+
+	if (parse_exec(r, &x, &why) || exec_start(&x, &child, &why)) {
+		say_error(s, &why);
+	} else {
+		proto_begin(&s->out, PROTO_STARTED, 0);
+		proto_number(&s->out, TAG_PID, (uint64_t)child.pid);
+		proto_end(&s->out);
+		/* who is detached is nobody's to wait for but process 1's */
+		if (!(x.flags & EXEC_DETACH))
+			begin(s, PROTO_EXEC, &child);
+	}
+	free_exec(&x);
+}
+
+static void start_files(struct session *s, uint8_t type, struct proto_reader r)
+{
+	struct exec_child child;
+	struct files_request *x;
+	struct why why;
+
+	x = files_parse(type, r, &why);
+	if (!x || exec_call(files_run, x, &child, &why))
+		say_error(s, &why);
+	else
+		begin(s, type, &child);
+	files_free(x);
+}
+
+static bool setup_item(struct setup *x, const struct proto_item *item)
+{
+	switch (item->tag) {
+	case TAG_HOSTNAME:
+		return set_text(&x->hostname, item);
+	case TAG_ROOT:
+		return set_text(&x->root, item);
+	case TAG_ROOT_TYPE:
+		return set_text(&x->root_type, item);
+	case TAG_NET:
+		return set_text(&x->net, item);
+	case TAG_ID:
+		return set_text(&x->id, item);
+	case TAG_DNS:
+		return add_text(x->dns, &x->dnss, SETUP_DNS, item);
+	case TAG_ROOT_FLAGS:
+		return !proto_item_number(item, &x->root_flags);
+	case TAG_LAYER_SIZE:
+		return !proto_item_number(item, &x->layer_size);
+	case TAG_TIME_NS:
+		return !proto_item_number(item, &x->time_ns);
+	case TAG_PIDS_MAX:
+		return !proto_item_number(item, &x->pids_max);
+	case TAG_ENTROPY:
+		x->entropy = item->data;
+		x->entropy_len = item->len;
+		return true;
+	default:
+		return item->tag & PROTO_OPTIONAL;
+	}
+}
+
+static int parse_setup(struct proto_reader r, struct setup *x, struct why *why)
+{
+	struct proto_item item;
+	int more;
+
+	while ((more = proto_next(&r, &item)) == 1)
+		if (!setup_item(x, &item))
+			return refuse(why, ERROR_REQUEST, 0, "item %#x makes no sense to this agent",
+				      item.tag);
+	return more ? refuse(why, ERROR_REQUEST, 0, "a request that is cut short") : 0;
+}
+
+static void do_setup(struct session *s, struct proto_reader r)
+{
+	struct setup x = { .hostname = NULL };
+	struct why why;
+	int failed = parse_setup(r, &x, &why) || os_setup(&x, &why);
+
+	say_done(s, failed, &why);
+	free(x.hostname);
+	free(x.root);
+	free(x.root_type);
+	free(x.net);
+	free(x.id);
+	for (unsigned i = 0; i < x.dnss; i++)
+		free(x.dns[i]);
+}
+
+static void do_info(struct session *s)
+{
+	struct os_info info = os_info();
+
+	proto_begin(&s->out, PROTO_DONE, 0);
+	proto_number(&s->out, TAG_MEMORY_TOTAL, info.memory_total);
+	proto_number(&s->out, TAG_MEMORY_FREE, info.memory_free);
+	proto_number(&s->out, TAG_CPU_US, info.cpu_us);
+	proto_number(&s->out, TAG_PROCESSES, info.processes);
+	proto_number(&s->out, TAG_UPTIME_NS, info.uptime_ns);
+	proto_end(&s->out);
+}
+
+static void do_freeze(struct session *s, bool freeze)
+{
+	struct why why;
+
+	say_done(s, os_freeze(freeze, &why), &why);
+}
+
+static void do_poweroff(struct session *s, struct proto_reader r)
+{
+	struct proto_item item;
+	uint64_t grace = 0;
+
+	while (proto_next(&r, &item) == 1)
+		if (item.tag == TAG_GRACE_MS && proto_item_number(&item, &grace))
+			grace = 0;
+	say_done(s, 0, NULL);
+	agent_power_off(grace);
+}
+
+static void request(struct session *s, uint8_t type, struct proto_reader r)
+{
+	struct why why;
+
+	switch (type) {
+	case PROTO_SETUP:
+		do_setup(s, r);
+		break;
+	case PROTO_EXEC:
+		start_exec(s, r);
+		break;
+	case PROTO_PUT:
+	case PROTO_GET:
+	case PROTO_TREE:
+		start_files(s, type, r);
+		break;
+	case PROTO_INFO:
+		do_info(s);
+		break;
+	case PROTO_FREEZE:
+	case PROTO_THAW:
+		do_freeze(s, type == PROTO_FREEZE);
+		break;
+	case PROTO_POWEROFF:
+		do_poweroff(s, r);
+		break;
+	default:
+		refuse(&why, ERROR_REQUEST, 0, "a frame of type %u is no request", type);
+		say_error(s, &why);
+		s->broken = true;
+	}
+}
+
+/* --- what belongs to a request under way; it may have ended just now, and nobody is at fault --- */
+
+static void inlet_write(struct session *s, const uint8_t *data, uint32_t len)
+{
+	struct inlet *in = &s->in;
+	ssize_t n = 0;
+
+	if (in->fd < 0) { /* the command closed it, or is gone */
+		if (s->request)
+			say_credit(s, len);
+		return;
+	}
+	if (!in->used)
+		n = write(in->fd, data, len);
+	if (n < 0 && errno != EAGAIN && errno != EINTR) {
+		close_fd(&in->fd);
+		say_empty(s, PROTO_CLOSE, PROTO_STDIN);
+		return;
+	}
+	n = n < 0 ? 0 : n;
+	if (n)
+		say_credit(s, (uint32_t)n);
+	len -= (uint32_t)n;
+	if (!len)
+		return;
+	if (!in->buf)
+		in->buf = malloc(PROTO_WINDOW);
+	if (!in->buf || len > PROTO_WINDOW - in->used) {
+		s->broken = true; /* more than it had credit for */
+		return;
+	}
+	if (len > PROTO_WINDOW - in->head - in->used) {
+		memmove(in->buf, in->buf + in->head, in->used);
+		in->head = 0;
+	}
+	memcpy(in->buf + in->head + in->used, data + n, len);
+	in->used += len;
+}
+
+static void inlet_end(struct session *s)
+{
+	static const char end_of_text = 4;
+
+	s->in.end = true;
+	if (s->in.used || s->in.fd < 0)
+		return;
+	/* a terminal is not closed: its line discipline is told, as a person would */
+	if (s->in.fd == s->outlet[0].fd) {
+		if (write(s->in.fd, &end_of_text, 1) < 0)
+			return;
+		s->in.fd = -1;
+	} else {
+		close_fd(&s->in.fd);
+	}
+}
+
+static void inlet_flush(struct session *s)
+{
+	struct inlet *in = &s->in;
+	ssize_t n = write(in->fd, in->buf + in->head, in->used);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n < 0) {
+		say_credit(s, in->used);
+		say_empty(s, PROTO_CLOSE, PROTO_STDIN);
+		in->used = 0;
+		if (in->fd != s->outlet[0].fd)
+			close_fd(&in->fd);
+		in->fd = -1;
+		return;
+	}
+	in->head += (uint32_t)n;
+	in->used -= (uint32_t)n;
+	say_credit(s, (uint32_t)n);
+	if (in->used)
+		return;
+	in->head = 0;
+	if (in->end)
+		inlet_end(s);
+}
+
+static void outlet_close(struct session *s, uint8_t stream)
+{
+	struct outlet *o = &s->outlet[stream - PROTO_STDOUT];
+
+	if (o->fd >= 0 && o->fd == s->in.fd)
+		s->in.fd = -1;
+	close_fd(&o->fd);
+}
+
+static void add_credit(struct session *s, uint8_t stream, const uint8_t *body)
+{
+	struct outlet *o = &s->outlet[stream - PROTO_STDOUT];
+	uint32_t n;
+
+	memcpy(&n, body, sizeof(n));
+	if (n > PROTO_WINDOW - o->credit)
+		s->broken = true;
+	else
+		o->credit += n;
+}
+
+static void on_signal(struct session *s, struct proto_reader r)
+{
+	struct proto_item item;
+	uint64_t signo = 0;
+
+	while (proto_next(&r, &item) == 1)
+		if (item.tag == TAG_SIGNO && proto_item_number(&item, &signo))
+			signo = 0;
+	/* what is left of the group after the command itself has ended is signalled too */
+	if (s->request == PROTO_EXEC)
+		exec_signal(s->pid, signo);
+}
+
+static void on_resize(struct session *s, struct proto_reader r)
+{
+	uint64_t columns = 0, rows = 0;
+	struct proto_item item;
+
+	while (proto_next(&r, &item) == 1)
+		if (item.tag == TAG_COLUMNS ? proto_item_number(&item, &columns)
+					    : item.tag == TAG_ROWS && proto_item_number(&item, &rows))
+			return;
+	if (s->request == PROTO_EXEC && s->outlet[0].fd >= 0)
+		exec_resize(s->outlet[0].fd, columns, rows);
+}
+
+/* --- frames in --- */
+
+static void on_hello(struct session *s, struct proto_reader r)
+{
+	struct proto_item item;
+	uint64_t v, magic = 0, version = 0;
+	struct why why;
+
+	while (proto_next(&r, &item) == 1) {
+		if (proto_item_number(&item, &v))
+			continue;
+		if (item.tag == TAG_MAGIC)
+			magic = v;
+		else if (item.tag == TAG_VERSION)
+			version = v;
+	}
+	s->hello = magic == PROTO_MAGIC && version >= 1;
+	if (s->hello)
+		return;
+	refuse(&why, ERROR_VERSION, 0, "this agent speaks version %d, and the host %llu",
+	       PROTO_VERSION, (unsigned long long)version);
+	say_error(s, &why);
+	s->broken = true;
+}
+
+static bool is_request(uint8_t type)
+{
+	return type >= PROTO_SETUP && type <= PROTO_POWEROFF;
+}
+
+static void on_frame(struct session *s, const struct proto_frame *f, const uint8_t *body)
+{
+	struct proto_reader r = { body, body + f->len };
+	bool out = f->stream != PROTO_STDIN;
+
+	if (!s->hello && f->type != PROTO_HELLO) {
+		s->broken = true;
+		return;
+	}
+	switch (f->type) {
+	case PROTO_HELLO:
+		on_hello(s, r);
+		return;
+	case PROTO_PING:
+		say_empty(s, PROTO_PONG, 0);
+		return;
+	case PROTO_DATA:
+		if (!out)
+			inlet_write(s, body, f->len);
+		return;
+	case PROTO_EOF:
+		if (!out)
+			inlet_end(s);
+		return;
+	case PROTO_CREDIT:
+		if (out && s->request)
+			add_credit(s, f->stream, body);
+		return;
+	case PROTO_CLOSE:
+		if (out)
+			outlet_close(s, f->stream);
+		return;
+	case PROTO_SIGNAL:
+		on_signal(s, r);
+		return;
+	case PROTO_RESIZE:
+		on_resize(s, r);
+		return;
+	default:
+		request(s, f->type, r);
+	}
+}
+
+/* all whole frames, as far as the request under way lets them be handled */
+static void take_frames(struct session *s)
+{
+	struct proto_frame f;
+	size_t at = 0;
+
+	while (!s->broken && s->rx_len - at >= PROTO_HEADER) {
+		if (proto_get_header(s->rx + at, &f)) {
+			s->broken = true;
+			break;
+		}
+		if (s->rx_len - at - PROTO_HEADER < f.len || (s->request && is_request(f.type)))
+			break;
+		on_frame(s, &f, s->rx + at + PROTO_HEADER);
+		at += PROTO_HEADER + f.len;
+	}
+	s->rx_len -= at;
+	if (at)
+		memmove(s->rx, s->rx + at, s->rx_len);
+}
+
+/* room for the frame that is coming, or for some bytes of one */
+static bool make_room(struct session *s)
+{
+	size_t want = RX_FIRST;
+	struct proto_frame f;
+	uint8_t *more;
+
+	if (s->rx_len >= PROTO_HEADER && !proto_get_header(s->rx, &f))
+		want = f.len + PROTO_HEADER;
+	if (want <= s->rx_size && (s->rx_len || s->rx_size <= RX_KEEP))
+		return true;
+	more = realloc(s->rx, want);
+	if (!more)
+		return false;
+	s->rx = more;
+	s->rx_size = want;
+	return true;
+}
+
+static bool has_room(const struct session *s)
+{
+	return s->rx_len < s->rx_size || !s->request;
+}
+
+/* false when the host is gone */
+static bool read_frames(struct session *s)
+{
+	ssize_t n;
+
+	if (!make_room(s))
+		return false;
+	if (s->rx_len == s->rx_size)
+		return true;
+	n = recv(s->fd, s->rx + s->rx_len, s->rx_size - s->rx_len, MSG_DONTWAIT);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR;
+	s->rx_len += (size_t)n;
+	return n > 0;
+}
+
+/* --- what comes out of the child --- */
+
+static void read_outlet(struct session *s, int i)
+{
+	static uint8_t buf[PROTO_DATA_MAX];
+	struct outlet *o = &s->outlet[i];
+	size_t most = o->credit < sizeof(buf) ? o->credit : sizeof(buf);
+	uint8_t stream = (uint8_t)(PROTO_STDOUT + i);
+	ssize_t n = read(o->fd, buf, most);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n > 0) {
+		proto_begin(&s->out, PROTO_DATA, stream);
+		proto_raw(&s->out, buf, (size_t)n);
+		proto_end(&s->out);
+		o->credit -= (uint32_t)n;
+		return;
+	}
+	/* a terminal that nobody has open any more is EIO */
+	say_empty(s, PROTO_EOF, stream);
+	outlet_close(s, stream);
+}
+
+static bool is_readable(int fd)
+{
+	struct pollfd p = { fd, POLLIN, 0 };
+
+	return fd >= 0 && poll(&p, 1, 0) == 1;
+}
+
+static void finish(struct session *s)
+{
+	if (s->request == PROTO_EXEC)
+		say_exit(s);
+	else
+		files_say_end(&s->out, s->status);
+	close_child(s);
+	s->request = 0;
+	s->pid = 0;
+}
+
+static void finish_if_done(struct session *s)
+{
+	bool open = false;
+
+	if (!s->request || !s->exited)
+		return;
+	for (int i = 0; i < 2; i++) {
+		if (s->outlet[i].fd < 0)
+			continue;
+		if (is_readable(s->outlet[i].fd))
+			return; /* to be read when there is credit */
+		open = true;
+	}
+	if (!open || agent_now_ms() >= s->drain_until)
+		finish(s);
+}
+
+/* false when the host is gone */
+static bool flush(struct session *s)
+{
+	while (s->sent < s->out.len) {
+		ssize_t n = send(s->fd, s->out.data + s->sent, s->out.len - s->sent,
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN;
+		s->sent += (size_t)n;
+	}
+	s->out.len = s->sent = 0;
+	return !s->out.failed;
+}
+
+/* --- the loop's side --- */
+
+int session_poll(const struct session *s, struct pollfd *p)
+{
+	const struct inlet *in = &s->in;
+	uint64_t now = agent_now_ms();
+
+	p[0] = (struct pollfd){ s->fd, 0, 0 };
+	if (has_room(s))
+		p[0].events |= POLLIN;
+	if (s->out.len)
+		p[0].events |= POLLOUT;
+	/* without data to pass on, only the reader's going away is of interest */
+	p[1] = (struct pollfd){ in->fd == s->outlet[0].fd && !in->used ? -1 : in->fd, 0, 0 };
+	if (in->used)
+		p[1].events = POLLOUT;
+	for (int i = 0; i < 2; i++) {
+		const struct outlet *o = &s->outlet[i];
+
+		p[2 + i] = (struct pollfd){ o->credit && !s->out.len ? o->fd : -1, POLLIN, 0 };
+	}
+	if (!s->request || !s->exited)
+		return -1;
+	return now >= s->drain_until ? (s->out.len ? -1 : 0) : (int)(s->drain_until - now);
+}
+
+static void on_inlet(struct session *s, short revents)
+{
+	if (s->in.fd < 0 || !revents)
+		return;
+	if (s->in.used) {
+		inlet_flush(s);
+	} else if (revents & POLLERR) { /* nobody reads it any more */
+		close_fd(&s->in.fd);
+		say_empty(s, PROTO_CLOSE, PROTO_STDIN);
+	}
+}
+
+bool session_step(struct session *s, const struct pollfd *p)
+{
+	if (p[0].revents & (POLLIN | POLLHUP | POLLERR)) {
+		if (!read_frames(s))
+			return false;
+	}
+	on_inlet(s, p[1].revents);
+	for (int i = 0; i < 2; i++)
+		if (p[2 + i].revents && s->outlet[i].fd == p[2 + i].fd)
+			read_outlet(s, i);
+	finish_if_done(s);
+	take_frames(s);
+	return flush(s) && !s->broken;
+}
+
+bool session_reaped(struct session *s, pid_t pid, int status, const struct rusage *usage)
+{
+	if (!s->request || s->exited || s->pid != pid)
+		return false;
+	s->exited = true;
+	s->status = status;
+	s->usage = *usage;
+	s->drain_until = agent_now_ms() + DRAIN_MS;
+	return true;
+}
+
+void session_end_command(struct session *s, int signo)
+{
+	if (s->request && !s->exited)
+		exec_signal(s->pid, (uint64_t)signo);
+}

@@ -1,0 +1,129 @@
+/*
+ * box.c - a machine whose guest has hutch's agent
+ *
+ * The agent calls the host as soon as it can, at the socket of the vsock device
+ * for its port; that first connection carries SETUP and the first command, so
+ * nobody polls a guest that boots.  All later ones go the other way.
+ *
+ * #syscalls getrandom unlink close
+ */
+#include <linux/if_ether.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "handle.h"
+#include "rootfs.h"
+
+#define ENTROPY 64
+
+static int add_root(struct hutch *h)
+{
+	struct conf *conf = &h->conf;
+	struct conf_disk root;
+
+	if (h->rooted || !conf->rootfs[0])
+		return 0;
+	if (!rootfs_type(conf->rootfs))
+		return -EINVAL;
+	if (conf->disks == CONF_DISKS)
+		return err(-E2BIG, "rootfs %s: there are %u disks already, and it would be one more",
+			   conf->rootfs, conf->disks);
+	field_defaults(field_find(conf_fields, "disk")->sub, &root, sizeof(root));
+	if (str_copy(root.path, sizeof(root.path), conf->rootfs))
+		return -E2BIG;
+	root.ro = !conf->rootfs_rw;
+	memmove(&conf->disk[1], &conf->disk[0], conf->disks * sizeof(root));
+	conf->disk[0] = root;
+	conf->disks++;
+	h->rooted = true;
+	return 0;
+}
+
+static int listen_for_agent(struct hutch *h)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int n;
+
+	if (!h->conf.vsocks)
+		return err(-EINVAL, "agent: it is reached by vsock; add --vsock path=PATH");
+	n = snprintf(h->agent_path, sizeof(h->agent_path), "%s_%d", h->conf.vsock[0].path,
+		     PROTO_PORT);
+	if (n >= (int)sizeof(a.sun_path))
+		return err(-ENAMETOOLONG, "vsock %s: the path is too long", h->conf.vsock[0].path);
+	memcpy(a.sun_path, h->agent_path, (size_t)n + 1);
+	h->agent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (h->agent < 0)
+		return err(-errno, "socket: %s", strerror(errno));
+	unlink(h->agent_path); /* of one that was killed */
+	if (fchmod(h->agent, 0600) || bind(h->agent, (struct sockaddr *)&a, sizeof(a)) ||
+	    listen(h->agent, 1))
+		return err(-errno, "%s: %s", h->agent_path, strerror(errno));
+	return 0;
+}
+
+int box_open(struct hutch *h)
+{
+	int r = add_root(h);
+
+	if (!r && h->conf.agent)
+		r = listen_for_agent(h);
+	return r;
+}
+
+void box_close(struct hutch *h)
+{
+	if (h->agent >= 0)
+		unlink(h->agent_path);
+	cleanup_close(&h->agent);
+	h->agent = -1;
+}
+
+static void add_net(const struct conf *conf, struct proto_buf *b)
+{
+	for (unsigned i = 0, n = 0; i < conf->nets; i++) {
+		const struct conf_net *net = &conf->net[i];
+		const char *ip = net->ip[0] ? net->ip : net->mode == NET_USER ? "dhcp" : "";
+		char text[128];
+
+		if (net->mode == NET_NONE)
+			continue;
+		/* as ip= has it: the device is its sixth part */
+		if (!strcmp(ip, "dhcp"))
+			snprintf(text, sizeof(text), ":::::eth%u:dhcp", n);
+		else
+			snprintf(text, sizeof(text), "%s:::eth%u:off", ip, n);
+		if (*ip && strcmp(ip, "none") && strcmp(ip, "off"))
+			proto_text(b, TAG_NET, text);
+		n++;
+	}
+}
+
+unsigned box_setup(const struct hutch *h, struct proto_buf *b)
+{
+	const struct conf *conf = &h->conf;
+	uint8_t entropy[ENTROPY];
+	struct timespec t;
+
+	proto_begin(b, PROTO_SETUP, 0);
+	clock_gettime(CLOCK_REALTIME, &t);
+	proto_number(b, TAG_TIME_NS, (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec);
+	if (getrandom(entropy, sizeof(entropy), 0) == sizeof(entropy))
+		proto_bytes(b, TAG_ENTROPY, entropy, sizeof(entropy));
+	if (conf->hostname[0] || conf->name[0])
+		proto_text(b, TAG_HOSTNAME, conf->hostname[0] ? conf->hostname : conf->name);
+	if (conf->rootfs[0]) {
+		proto_text(b, TAG_ROOT, "vda");
+		proto_text(b, TAG_ROOT_TYPE, rootfs_type(conf->rootfs));
+		proto_number(b, TAG_ROOT_FLAGS, conf->rootfs_rw);
+		proto_number(b, TAG_LAYER_SIZE, conf->layer);
+	}
+	if (conf->pids)
+		proto_number(b, TAG_PIDS_MAX, conf->pids);
+	add_net(conf, b);
+	proto_end(b);
+	return 1;
+}

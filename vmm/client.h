@@ -1,0 +1,108 @@
+/*
+ * client.h - the host's side of one connection to a guest's agent (layer 4)
+ *
+ * agent/proto.h has the rules of what is said.  A client belongs to one thread,
+ * which gives it time with client_pump(); nothing else here waits.  What the
+ * agent says is hostile input: it can end the connection, not more.
+ *
+ * Output goes to descriptors of the caller that are left as they are: they may
+ * block and may be shared, so what they take at once is written and the rest
+ * waits in a ring of PROTO_WINDOW bytes; the guest has credit for no more.
+ * The caller ignores SIGPIPE.
+ */
+#ifndef HUTCH_CLIENT_H
+#define HUTCH_CLIENT_H
+
+#include <poll.h>
+
+#include "base.h"
+#include "proto.h"
+
+struct client_sink {
+	int fd; /* -1: nobody wants it */
+	uint8_t *ring;
+	uint32_t head, used;
+	uint32_t owed;	/* bytes taken that the guest was not told of */
+	uint64_t total; /* bytes that came, after the cut */
+	uint64_t most;	/* of them to pass on; 0: no limit */
+	bool cut;	/* there were more than that */
+	bool broken;	/* its reader has gone */
+	bool eof;
+	bool waits; /* it takes nothing more now */
+};
+
+struct client_source {
+	int fd; /* -1: nothing, or all was read */
+	uint32_t credit;
+	uint64_t moved;
+	bool active; /* there is a command to read it */
+};
+
+enum client_state {
+	CLIENT_CALLED, /* a listening socket: the agent will call */
+	CLIENT_HELLO,  /* connected through the device, which has not said OK */
+	CLIENT_IDLE,
+	CLIENT_BUSY,
+	CLIENT_LOST,
+};
+
+/* how a request ended */
+struct client_end {
+	uint8_t type;	       /* PROTO_DONE, PROTO_EXIT or PROTO_ERROR */
+	uint64_t code, error;  /* PROTO_ERROR: enum proto_error, errno */
+	uint64_t status, signal, core, oom, user_us, system_us, rss_max, memory_peak;
+	uint64_t memory_total, memory_free, cpu_us, processes, uptime_ns;
+	uint64_t pid;
+	char text[512];
+};
+
+struct client {
+	int fd;
+	enum client_state state;
+	uint8_t *rx;
+	size_t rx_len;
+	struct proto_buf out;
+	size_t sent;
+	unsigned setups; /* SETUP requests before the one whose end is waited for */
+	bool started;	 /* the command runs */
+	uint64_t started_ns, boot_ns; /* when it did; the guest's own time of getting ready */
+	bool ended;
+	struct client_end end;
+	struct client_source in;
+	struct client_sink sink[2];
+	uint64_t heard_ns; /* the last time the agent said anything */
+	bool pinged;
+};
+
+void client_init(struct client *c);
+void client_close(struct client *c);
+
+/* connect through the socket of a vsock device: -ENOENT, -ECONNREFUSED, ... with a message */
+int client_connect(struct client *c, const char *path) must_check;
+/* wait for the agent to call at @listener, which stays the caller's */
+void client_expect(struct client *c, int listener);
+
+/*
+ * client_exec() - ask for a command; items of the request are in @what, whose header is EXEC's
+ *
+ * Frames in @before (SETUP) go first.  Both are consumed.
+ */
+void client_request(struct client *c, struct proto_buf *frames, unsigned setups);
+
+/* -1 or a descriptor to read to its end; before the request */
+void client_source(struct client *c, int fd);
+void client_sink(struct client *c, unsigned i, int fd, uint64_t most);
+
+void client_signal(struct client *c, int signo);
+void client_resize(struct client *c, unsigned columns, unsigned rows);
+void client_ping(struct client *c);
+
+/*
+ * client_pump() - move what can be moved, for at most @timeout_ms (-1: as long as it takes)
+ *
+ * 0 when the request has ended and its output is written, -EINTR when @wake is readable (-1: none),
+ * -ETIMEDOUT, -ECONNRESET when the agent is lost, -EPROTO when it talks nonsense.
+ */
+int client_pump(struct client *c, int timeout_ms, int wake) must_check;
+
+#endif

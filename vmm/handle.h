@@ -1,0 +1,41 @@
+/* handle.h - what a struct hutch is, for the files that implement hutch.h (layer 4) */
+#ifndef HUTCH_HANDLE_H
+#define HUTCH_HANDLE_H
+
+#include <pthread.h>
+
+#include "conf.h"
+#include "hutch.h"
+#include "proto.h"
+
+struct loop;
+struct vm;
+struct ctl;
+
+struct hutch {
+	struct conf conf;
+	char error[1024];
+	struct loop *loop;
+	struct vm *vm;
+	struct ctl *ctl;
+	pthread_t thread;
+	bool has_thread;
+	int event_fd;
+	/* box.c */
+	int agent;   /* where the guest's agent calls first, -1: nobody waits for it */
+	bool rooted; /* the root's image is the first disk */
+	char agent_path[112];
+};
+
+/* keep this thread's last message in the handle, if @r is negative; returns @r */
+int hutch_fail(struct hutch *h, int r);
+
+/* --- box.c: a machine whose guest has an agent --- */
+
+/* before the machine is made: its root among the disks, a socket for the agent's call */
+int box_open(struct hutch *h) must_check;
+void box_close(struct hutch *h); /* harmless if not open */
+/* what the guest is to be, as frames for its agent: how many requests */
+unsigned box_setup(const struct hutch *h, struct proto_buf *frames);
+
+#endif

@@ -1,0 +1,191 @@
+/* job.c - something asked of a guest's agent, in the public interface */
+#include <unistd.h>
+
+#include "client.h"
+#include "handle.h"
+
+#define PING_AFTER (500 * 1000000ULL)
+
+struct hutch_job {
+	struct hutch *h;
+	struct client c;
+	bool from_guest; /* the agent's own call */
+};
+
+static void add_exec(const struct hutch_request *x, struct proto_buf *b)
+{
+	uint64_t flags = (x->in >= 0 ? EXEC_STDIN : 0) | (x->tty ? EXEC_TTY : 0) |
+			 (x->detach ? EXEC_DETACH : 0);
+
+	for (const char *const *arg = x->argv; arg && *arg; arg++)
+		proto_text(b, TAG_ARG, *arg);
+	for (const char *const *env = x->env; env && *env; env++)
+		proto_text(b, TAG_ENV, *env);
+	if (x->cwd)
+		proto_text(b, TAG_CWD, x->cwd);
+	if (x->user)
+		proto_text(b, TAG_USER, x->user);
+	if (x->columns && x->rows) {
+		proto_number(b, TAG_COLUMNS, x->columns);
+		proto_number(b, TAG_ROWS, x->rows);
+	}
+	proto_number(b, TAG_FLAGS, flags);
+}
+
+static void add_request(const struct hutch_request *x, struct proto_buf *b)
+{
+	static const uint8_t type[] = {
+		[HUTCH_ASK_EXEC] = PROTO_EXEC,	     [HUTCH_ASK_PUT] = PROTO_PUT,
+		[HUTCH_ASK_GET] = PROTO_GET,	     [HUTCH_ASK_TREE] = PROTO_TREE,
+		[HUTCH_ASK_INFO] = PROTO_INFO,	     [HUTCH_ASK_FREEZE] = PROTO_FREEZE,
+		[HUTCH_ASK_THAW] = PROTO_THAW,	     [HUTCH_ASK_POWEROFF] = PROTO_POWEROFF,
+	};
+
+	proto_begin(b, type[x->what], 0);
+	if (x->what == HUTCH_ASK_EXEC)
+		add_exec(x, b);
+	if (x->path)
+		proto_text(b, TAG_PATH, x->path);
+	if (x->what != HUTCH_ASK_EXEC && x->flags)
+		proto_number(b, TAG_FLAGS, x->flags);
+	if (x->what == HUTCH_ASK_POWEROFF)
+		proto_number(b, TAG_GRACE_MS, x->grace_ms);
+	proto_end(b);
+}
+
+struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x)
+{
+	struct hutch_job *job = calloc(1, sizeof(*job));
+	struct proto_buf frames = { .data = NULL };
+	unsigned setups = 0;
+
+	if (!job) {
+		hutch_fail(h, err(-ENOMEM, "out of memory"));
+		return NULL;
+	}
+	job->h = h;
+	client_init(&job->c);
+	job->from_guest = h->agent >= 0;
+	if (job->from_guest) {
+		client_expect(&job->c, h->agent);
+		setups = box_setup(h, &frames);
+	} else if (!h->conf.vsocks || !h->conf.vsock[0].path[0]) {
+		hutch_fail(h, err(-EINVAL, "vsock: no path is given, and so there is no agent to ask"));
+		free(job);
+		return NULL;
+	} else if (hutch_fail(h, client_connect(&job->c, h->conf.vsock[0].path))) {
+		client_close(&job->c);
+		free(job);
+		return NULL;
+	}
+	add_request(x, &frames);
+	client_source(&job->c, x->in);
+	client_sink(&job->c, 0, x->out, x->out_max);
+	client_sink(&job->c, 1, x->err, x->err_max);
+	client_request(&job->c, &frames, setups);
+	/* files are read at once: there is no command that may not come into being */
+	job->c.in.active = x->what == HUTCH_ASK_PUT;
+	return job;
+}
+
+/* what a shell would say of why a command did not run */
+static int refusal(uint64_t code)
+{
+	switch (code) {
+	case ERROR_NOT_FOUND:
+		return 127;
+	case ERROR_NOT_RUNNABLE:
+	case ERROR_CWD:
+	case ERROR_USER:
+		return 126;
+	default:
+		return 125;
+	}
+}
+
+static void tell_end(const struct client *c, struct hutch_exit *ret)
+{
+	const struct client_end *e = &c->end;
+
+	*ret = (struct hutch_exit){
+		.how = e->type == PROTO_ERROR  ? HUTCH_REFUSED
+		       : e->type == PROTO_DONE ? HUTCH_DONE
+		       : e->signal	       ? HUTCH_SIGNALED
+					       : HUTCH_EXITED,
+		.status = e->type == PROTO_ERROR ? refusal(e->code) : (int)e->status,
+		.signal = (int)MIN(e->signal, 64U),
+		.core = e->core != 0,
+		.oom = e->oom != 0,
+		.user_us = e->user_us,
+		.system_us = e->system_us,
+		.rss_max = e->rss_max,
+		.memory_peak = e->memory_peak,
+		.out_bytes = c->sink[0].total,
+		.err_bytes = c->sink[1].total,
+		.out_cut = c->sink[0].cut,
+		.err_cut = c->sink[1].cut,
+		.started_ns = c->started_ns,
+		.boot_ns = c->boot_ns,
+		.memory_total = e->memory_total,
+		.memory_free = e->memory_free,
+		.cpu_us = e->cpu_us,
+		.processes = e->processes,
+		.uptime_ns = e->uptime_ns,
+	};
+	snprintf(ret->text, sizeof(ret->text), "%s", e->text);
+}
+
+int hutch_job_wait(struct hutch_job *job, int timeout_ms, int wake, struct hutch_exit *ret)
+{
+	int r = client_pump(&job->c, timeout_ms, wake);
+
+	if (job->from_guest && job->h->agent >= 0 && job->c.state != CLIENT_CALLED)
+		box_close(job->h); /* it has called; whoever else does is not the agent */
+	tell_end(&job->c, ret);
+	if (r == -ECONNRESET)
+		err(r, "the guest's agent closed the connection");
+	else if (r == -EPROTO)
+		err(r, "the guest's agent talks nonsense");
+	return r == -EINTR || r == -ETIMEDOUT ? r : hutch_fail(job->h, r);
+}
+
+void hutch_job_signal(struct hutch_job *job, int signo)
+{
+	client_signal(&job->c, signo);
+}
+
+void hutch_job_resize(struct hutch_job *job, unsigned columns, unsigned rows)
+{
+	client_resize(&job->c, columns, rows);
+}
+
+bool hutch_job_started(const struct hutch_job *job)
+{
+	return job->c.started;
+}
+
+unsigned hutch_job_silence(struct hutch_job *job)
+{
+	uint64_t since = now_ns() - job->c.heard_ns;
+
+	if (job->c.state != CLIENT_BUSY || since < PING_AFTER)
+		return 0;
+	if (!job->c.pinged) {
+		client_ping(&job->c);
+		return 0;
+	}
+	return (unsigned)MIN((since - PING_AFTER) / 1000000, 1U << 30);
+}
+
+uint64_t hutch_job_moved(const struct hutch_job *job)
+{
+	return job->c.sink[0].total + job->c.sink[1].total + job->c.in.moved;
+}
+
+void hutch_job_free(struct hutch_job *job)
+{
+	if (!job)
+		return;
+	client_close(&job->c);
+	free(job);
+}
