@@ -16,13 +16,15 @@ GCCWARN	= -Wimplicit-fallthrough=5
 HARDEN	= -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fno-plt
 OPT	= -O2 -g
 SAN	=
-CFLAGS	= -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -Itools -pthread $(OPT) $(HARDEN) $(WARN) $(GCCWARN) $(SAN)
+CFLAGS	= -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -Iagent -Itools -pthread $(OPT) $(HARDEN) $(WARN) $(GCCWARN) $(SAN)
 # static-pie: exec of it is about half the price of a dynamic one (tests/bench/start.sh)
 LINK	= -static-pie
 LDFLAGS	= -pthread $(LINK) -Wl,-z,relro,-z,now,-z,noexecstack $(SAN)
 LIBS	= -lfdt -lyaml -llzma -lz
 
-LIBSRC	:= $(wildcard vmm/*.c vmm/$(ARCH)/*.c devices/*.c boot/*.c)
+# what is the same in the agent and in the host's program
+SHARED	:= agent/proto.c
+LIBSRC	:= $(wildcard vmm/*.c vmm/$(ARCH)/*.c devices/*.c boot/*.c) $(SHARED)
 TOOLSRC	:= $(wildcard tools/*.c)
 LIBOBJ	:= $(LIBSRC:%.c=$(B)/%.o)
 TOOLOBJ	:= $(TOOLSRC:%.c=$(B)/%.o)
@@ -113,7 +115,7 @@ fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
 fuzz: fuzz-build
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_RINGS=$(FUZZ_RINGS) tests/fuzz.sh $(FUZZ)
 
-FUZZFLAGS = -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -pthread -O1 -g \
+FUZZFLAGS = -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -Iagent -pthread -O1 -g \
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 $(B)/fuzz/%.o: %.c Makefile
 	@mkdir -p $(@D)
@@ -144,5 +146,5 @@ clean:
 
 .PHONY: all tests check demo guest guest-kernel lint asan fuzz fuzz-build bench install clean
 .SECONDARY:
--include $(wildcard $(B)/vmm/*.d $(B)/vmm/*/*.d $(B)/devices/*.d $(B)/boot/*.d $(B)/tools/*.d \
-	$(B)/tests/*.d $(B)/fuzz/*/*.d $(B)/fuzz/vmm/*/*.d)
+-include $(wildcard $(B)/vmm/*.d $(B)/vmm/*/*.d $(B)/devices/*.d $(B)/boot/*.d $(B)/agent/*.d \
+	$(B)/tools/*.d $(B)/tests/*.d $(B)/fuzz/*/*.d $(B)/fuzz/vmm/*/*.d)
