@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,22 +96,6 @@ static void call_host(void)
 	}
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	add_session(fd);
-}
-
-/* for tests, and guests without vsock */
-static int listen_unix(const char *path)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0 || strlen(path) >= sizeof(a.sun_path))
-		return -1;
-	strcpy(a.sun_path, path);
-	unlink(path);
-	if (!bind(fd, (struct sockaddr *)&a, sizeof(a)) && !listen(fd, BACKLOG))
-		return fd;
-	close(fd);
-	return -1;
 }
 
 /* --- children --- */
@@ -225,6 +208,17 @@ static void step(int listener, int signals)
 	}
 }
 
+/* one connection that was inherited, for tests */
+static int serve_one(int fd, int signals)
+{
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	add_session(fd);
+	while (session[0])
+		step(-1, signals);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	int signals, listener;
@@ -233,17 +227,17 @@ int main(int argc, char **argv)
 	if (alone)
 		os_boot();
 	signals = watch_children();
-	if (argc == 3 && !strcmp(argv[1], "--unix")) {
-		listener = listen_unix(argv[2]);
-	} else if (argc == 1 || alone) {
-		listener = listen_vsock();
-		call_host();
-	} else {
-		fprintf(stderr, "usage: agent [--unix PATH]\n");
+	if (argc == 3 && !strcmp(argv[1], "--fd"))
+		return serve_one(atoi(argv[2]), signals);
+	if (argc != 1 && !alone) {
+		fprintf(stderr, "usage: agent [--fd N]\n");
 		return 2;
 	}
+	listener = listen_vsock();
+	call_host();
 	if (listener < 0 || signals < 0) {
-		fprintf(stderr, "agent: cannot listen: %s\n", strerror(errno));
+		fprintf(stderr, "agent: cannot listen on vsock port %d: %s\n", PROTO_PORT,
+			strerror(errno));
 		if (!alone)
 			return 1;
 	}

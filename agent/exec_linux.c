@@ -20,7 +20,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "agent.h"
+#include "os.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define GROUPS	     64

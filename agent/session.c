@@ -672,9 +672,13 @@ static bool make_room(struct session *s)
 	return true;
 }
 
-static bool has_room(const struct session *s)
+/* a further request waits in `rx`, and all behind it waits in the socket */
+static bool is_held_up(const struct session *s)
 {
-	return s->rx_len < s->rx_size || !s->request;
+	struct proto_frame f;
+
+	return s->request && s->rx_len >= PROTO_HEADER && !proto_get_header(s->rx, &f) &&
+	       is_request(f.type);
 }
 
 /* false when the host is gone */
@@ -777,7 +781,7 @@ int session_poll(const struct session *s, struct pollfd *p)
 	uint64_t now = agent_now_ms();
 
 	p[0] = (struct pollfd){ s->fd, 0, 0 };
-	if (has_room(s))
+	if (!is_held_up(s))
 		p[0].events |= POLLIN;
 	if (s->out.len)
 		p[0].events |= POLLOUT;
@@ -809,10 +813,8 @@ static void on_inlet(struct session *s, short revents)
 
 bool session_step(struct session *s, const struct pollfd *p)
 {
-	if (p[0].revents & (POLLIN | POLLHUP | POLLERR)) {
-		if (!read_frames(s))
-			return false;
-	}
+	if (p[0].revents & (POLLIN | POLLHUP | POLLERR) && (is_held_up(s) || !read_frames(s)))
+		return false; /* held up, only the host's going away is told */
 	on_inlet(s, p[1].revents);
 	for (int i = 0; i < 2; i++)
 		if (p[2 + i].revents && s->outlet[i].fd == p[2 + i].fd)

@@ -132,6 +132,11 @@ uint64_t hutch_cpu_ns(struct hutch *h)
 	return sum;
 }
 
+bool hutch_is_paused(const struct hutch *h)
+{
+	return h->vm && __atomic_load_n(&h->vm->pauses, __ATOMIC_RELAXED);
+}
+
 static void on_end(void *arg)
 {
 	struct hutch *h = arg;

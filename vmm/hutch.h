@@ -152,6 +152,7 @@ void hutch_job_free(struct hutch_job *job); /* ends the command if it runs */
 
 /* processor time of the machine's CPUs, in ns */
 uint64_t hutch_cpu_ns(struct hutch *h);
+bool hutch_is_paused(const struct hutch *h);
 
 /* how long each phase of hutch_start() took: -ENOENT past the last */
 struct hutch_phase {

@@ -1,0 +1,288 @@
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "command.h"
+
+#define KILL_GRACE  150	 /* ms that a killed command has to tell how it ended */
+#define SILENCE	    1000 /* ms without a word after which an agent is lost */
+#define MISSED	    4	 /* and as many looks: if this process stood still, its guest did too */
+#define LOOK_EVERY  250
+#define TWICE	    2000 /* ms within which a second SIGINT ends all */
+#define AFTERMATH   200	 /* ms to read what was said before the machine's end */
+
+struct state {
+	struct command *c;
+	struct hutch_job *job;
+	int signals, wake;
+	uint64_t begin, interrupted, moved_at, moved, kill_at, give_up_at;
+	unsigned missed;
+	bool over;
+};
+
+static uint64_t now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+int command_signals(void)
+{
+	static const int passed[] = { SIGINT,  SIGTERM, SIGHUP,	 SIGQUIT,
+				      SIGUSR1, SIGUSR2, SIGWINCH };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (unsigned i = 0; i < sizeof(passed) / sizeof(*passed); i++)
+		sigaddset(&set, passed[i]);
+	signal(SIGPIPE, SIG_IGN);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void end(struct state *s, enum command_fate fate, const char *text)
+{
+	s->c->fate = fate;
+	if (text)
+		snprintf(s->c->text, sizeof(s->c->text), "%s", text);
+	s->over = true;
+}
+
+/* a limit is reached: the command is ended, and its last words are waited for */
+static void limit(struct state *s, const char *name)
+{
+	struct command *c = s->c;
+	uint64_t grace = c->limits.kill_after, now = now_ms();
+
+	if (c->limit)
+		return;
+	c->limit = name;
+	hutch_job_signal(s->job, grace ? SIGTERM : SIGKILL);
+	s->kill_at = grace ? now + grace : 0;
+	s->give_up_at = now + grace + KILL_GRACE;
+}
+
+static void pass_size(struct state *s)
+{
+	struct winsize ws;
+
+	if (s->c->what.tty && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) && ws.ws_col && ws.ws_row)
+		hutch_job_resize(s->job, ws.ws_col, ws.ws_row);
+}
+
+static void on_signal(struct state *s, int signo)
+{
+	uint64_t now = now_ms();
+	bool again = signo == SIGINT && s->interrupted && now - s->interrupted < TWICE;
+
+	if (signo == SIGWINCH) {
+		pass_size(s);
+		return;
+	}
+	if (signo == SIGINT)
+		s->interrupted = now;
+	if (again || !s->c->forward || !hutch_job_started(s->job)) {
+		s->c->signal = signo;
+		end(s, FATE_SIGNAL, NULL);
+		return;
+	}
+	hutch_job_signal(s->job, signo);
+}
+
+/* what it said before its machine went is still to be had */
+static void on_machine_end(struct state *s)
+{
+	struct hutch_result result;
+
+	if (!hutch_job_wait(s->job, AFTERMATH, -1, &s->c->exit)) {
+		end(s, FATE_EXITED, NULL);
+		return;
+	}
+	if (hutch_wait(s->c->h, 0, &result))
+		end(s, FATE_MACHINE, hutch_error(s->c->h));
+	else
+		end(s, FATE_MACHINE, result.text);
+}
+
+static void on_wake(struct state *s)
+{
+	struct signalfd_siginfo info;
+	struct epoll_event e[2];
+	int n = epoll_wait(s->wake, e, 2, 0);
+
+	while (!s->over && read(s->signals, &info, sizeof(info)) == sizeof(info))
+		on_signal(s, (int)info.ssi_signo);
+	for (int i = 0; i < n && !s->over; i++)
+		if (e[i].data.fd != s->signals)
+			on_machine_end(s);
+}
+
+/* ms that remain until @limit ms after @since; 0 is now */
+static int remains(uint64_t since, uint64_t limit, uint64_t now)
+{
+	return since + limit <= now ? 0 : (int)(since + limit - now);
+}
+
+static void sooner(int *wait, int ms)
+{
+	if (*wait < 0 || ms < *wait)
+		*wait = ms;
+}
+
+/* each limit that is reached acts; ms until the next may be */
+static int look_at_limits(struct state *s, uint64_t now)
+{
+	const struct command_limits *l = &s->c->limits;
+	uint64_t started = s->c->started_ns / 1000000, moved = hutch_job_moved(s->job), cpu;
+	int wait = -1, ms;
+
+	if (moved != s->moved || !started) {
+		s->moved = moved;
+		s->moved_at = now;
+	}
+	if (l->boot && !started) {
+		sooner(&wait, ms = remains(s->begin, l->boot, now));
+		if (!ms) {
+			s->c->limit = "boot_timeout";
+			end(s, FATE_LIMIT, NULL);
+		}
+	}
+	if (l->wall && started) {
+		sooner(&wait, ms = remains(started, l->wall, now));
+		if (!ms)
+			limit(s, "timeout");
+	}
+	if (l->idle && started) {
+		sooner(&wait, ms = remains(s->moved_at, l->idle, now));
+		if (!ms)
+			limit(s, "idle_timeout");
+	}
+	if (l->cpu && s->c->own) {
+		cpu = hutch_cpu_ns(s->c->h) / 1000000;
+		sooner(&wait, cpu >= l->cpu ? 0 : (int)(l->cpu - cpu < 100 ? 20 : 100));
+		if (cpu >= l->cpu)
+			limit(s, "cpu_time");
+	}
+	return wait;
+}
+
+/* what waits for a command that was killed; ms until then */
+static int look_at_kill(struct state *s, uint64_t now)
+{
+	if (s->kill_at && now >= s->kill_at) {
+		hutch_job_signal(s->job, SIGKILL);
+		s->kill_at = 0;
+	}
+	if (now >= s->give_up_at) {
+		end(s, FATE_LIMIT, NULL);
+		return 0;
+	}
+	return (int)((s->kill_at ? s->kill_at : s->give_up_at) - now);
+}
+
+static void look_at_agent(struct state *s)
+{
+	if (!s->c->own || hutch_is_paused(s->c->h) || hutch_job_silence(s->job) < SILENCE)
+		s->missed = 0;
+	else if (++s->missed >= MISSED)
+		end(s, FATE_AGENT, "the guest's agent does not answer any more");
+}
+
+static void on_end(struct state *s, int r)
+{
+	struct command *c = s->c;
+
+	if (r)
+		end(s, FATE_AGENT, hutch_error(c->h));
+	else if (c->exit.how == HUTCH_REFUSED)
+		end(s, FATE_REFUSED, c->exit.text);
+	else
+		end(s, c->limit ? FATE_LIMIT : FATE_EXITED, NULL);
+}
+
+static void step(struct state *s)
+{
+	uint64_t now = now_ms();
+	int wait = s->c->limit ? look_at_kill(s, now) : look_at_limits(s, now), r;
+
+	look_at_agent(s);
+	if (s->over)
+		return;
+	if (s->c->own)
+		sooner(&wait, LOOK_EVERY);
+	r = hutch_job_wait(s->job, wait, s->wake, &s->c->exit);
+	if (hutch_job_started(s->job) && !s->c->started_ns)
+		s->c->started_ns = s->c->exit.started_ns;
+	if (r == -EINTR)
+		on_wake(s);
+	else if (r != -ETIMEDOUT)
+		on_end(s, r);
+}
+
+static int watch(struct state *s, int fd)
+{
+	struct epoll_event e = { .events = EPOLLIN, .data.fd = fd };
+
+	return epoll_ctl(s->wake, EPOLL_CTL_ADD, fd, &e);
+}
+
+static void size_of_terminal(struct hutch_request *x)
+{
+	struct winsize ws;
+
+	if (x->tty && !ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws)) {
+		x->columns = ws.ws_col;
+		x->rows = ws.ws_row;
+	}
+}
+
+void command_run(struct command *c)
+{
+	struct state s = { .c = c, .begin = now_ms(), .signals = c->signals, .wake = -1 };
+
+	s.wake = epoll_create1(EPOLL_CLOEXEC);
+	size_of_terminal(&c->what);
+	if (s.wake < 0 || watch(&s, s.signals) || (c->own && watch(&s, hutch_event_fd(c->h)))) {
+		end(&s, FATE_AGENT, strerror(errno));
+	} else {
+		s.job = hutch_ask(c->h, &c->what);
+		if (!s.job)
+			end(&s, FATE_AGENT, hutch_error(c->h));
+	}
+	while (!s.over)
+		step(&s);
+	c->ended_ns = now_ns();
+	hutch_job_free(s.job);
+	if (s.wake >= 0)
+		close(s.wake);
+}
+
+int command_status(const struct command *c)
+{
+	switch (c->fate) {
+	case FATE_EXITED:
+	case FATE_REFUSED:
+		return c->exit.status;
+	case FATE_LIMIT:
+		return EXIT_LIMIT;
+	case FATE_SIGNAL:
+		return 128 + c->signal;
+	default:
+		return EXIT_HUTCH;
+	}
+}

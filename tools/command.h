@@ -1,0 +1,51 @@
+/*
+ * command.h - a command in a guest, as if it were a local one (layer 6)
+ *
+ * Its bytes pass from and to our descriptors, our signals and our terminal's
+ * size go to it, limits end it.  run, exec and shell are this.
+ */
+#ifndef HUTCH_COMMAND_H
+#define HUTCH_COMMAND_H
+
+#include "tool.h"
+
+/* ms, 0: none */
+struct command_limits {
+	uint64_t boot, wall, cpu, idle, kill_after;
+};
+
+enum command_fate {
+	FATE_EXITED,  /* `exit` says how */
+	FATE_REFUSED, /* it did not come into being: `exit` and `text` say why */
+	FATE_LIMIT,   /* `limit` names the one that ended it */
+	FATE_SIGNAL,  /* we were told to end, by `signal`, before it could be passed on */
+	FATE_MACHINE, /* the machine ended: `text` */
+	FATE_AGENT,   /* the agent was lost: `text` */
+};
+
+struct command {
+	struct hutch *h;
+	bool own; /* the machine is this process's: it is watched too */
+	struct hutch_request what;
+	struct command_limits limits;
+	int signals;  /* from command_signals() */
+	bool forward; /* pass them on */
+	/* told in the end */
+	enum command_fate fate;
+	struct hutch_exit exit;
+	const char *limit;
+	int signal;
+	bool refused_limit; /* the output was cut */
+	uint64_t started_ns, ended_ns;
+	char text[1024];
+};
+
+/* run it to its end; the signals that are passed on are blocked from here on */
+void command_run(struct command *c);
+/* what a shell would see: 0..255 */
+int command_status(const struct command *c);
+
+/* a signalfd for what is passed on; blocks these signals, so before threads are made */
+int command_signals(void);
+
+#endif
