@@ -20,6 +20,8 @@ struct hutch {
 	pthread_t thread;
 	bool has_thread;
 	int event_fd;
+	void (*on_pause)(void *arg, bool paused);
+	void *on_pause_arg;
 };
 
 _Static_assert((int)HUTCH_POWEROFF == VM_POWEROFF && (int)HUTCH_STOPPED == VM_STOPPED,
@@ -203,6 +205,8 @@ static int start_machine(struct hutch *h)
 		return -EIO;
 	h->vm->ended = on_end;
 	h->vm->ended_arg = h;
+	h->vm->on_pause = h->on_pause;
+	h->vm->on_pause_arg = h->on_pause_arg;
 	r = vm_start(h->vm);
 	if (!r && h->conf.ctl[0]) {
 		h->ctl = ctl_new(h->loop, h->conf.ctl, h->vm);
@@ -332,6 +336,12 @@ int hutch_resume(struct hutch *h)
 int hutch_stop(struct hutch *h)
 {
 	return on_loop(h, "stop", NULL);
+}
+
+void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *arg)
+{
+	h->on_pause = fn;
+	h->on_pause_arg = arg;
 }
 
 int hutch_tree(struct hutch *h, void **ret)
