@@ -1,34 +1,72 @@
-/* client.c - ask a running machine over its control socket */
+/* client.c - ask the machine of a sandbox over its control socket */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "registry.h"
 #include "tool.h"
 
 #define ANSWER_MAX (512L << 20)
 
-static int connect_to(const char *name)
+struct question {
+	const struct box *box;
+	bool quiet;
+};
+
+static long fail(const struct question *q, int r, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static long fail(const struct question *q, int r, const char *fmt, ...)
+{
+	char text[1200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (!q->quiet && r != -ETIMEDOUT)
+		complain("sandbox '%s': %s", q->box->name, text);
+	return r;
+}
+
+static int connect_to(const struct question *q, int ms)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd;
+	struct timeval limit = { ms / 1000, ms % 1000 * 1000 };
+	int fd, r;
 
-	if (rundir_path(name, "ctl", addr.sun_path, sizeof(addr.sun_path))) {
-		complain("no machine named '%s' runs", name);
-		return -1;
-	}
+	if (!q->box->alive || q->box->status == BOX_EXITED)
+		return (int)fail(q, -ESRCH, "it has ended");
+	if (rundir_path(q->box->name, "ctl", addr.sun_path, sizeof(addr.sun_path)))
+		return (int)fail(q, -ENAMETOOLONG, "the path of its socket is too long");
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && ms >= 0) {
+		setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+		setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+	}
 	if (fd >= 0 && !connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
 		return fd;
-	if (errno == ENOENT || errno == ECONNREFUSED)
-		complain("no machine named '%s' runs (nothing answers at %s)", name, addr.sun_path);
-	else
-		complain("machine '%s': %s: %s", name, addr.sun_path, strerror(errno));
+	r = errno == EAGAIN ? -ETIMEDOUT : -errno;
 	if (fd >= 0)
 		close(fd);
-	return -1;
+	if ((r == -ENOENT || r == -ECONNREFUSED) && q->box->status == BOX_STARTING)
+		return (int)fail(q, r, "it is starting, and does not answer yet");
+	if (r == -ENOENT || r == -ECONNREFUSED)
+		return (int)fail(q, r, "nothing answers at %s: it is ending", addr.sun_path);
+	return (int)fail(q, r, "%s: %s", addr.sun_path, strerror(-r));
+}
+
+static bool send_line(int fd, const char *request)
+{
+	char line[1100];
+	int n = snprintf(line, sizeof(line), "%s\n", request);
+
+	return n < (int)sizeof(line) && send(fd, line, (size_t)n, MSG_NOSIGNAL) == n;
 }
 
 /* everything until the other side closes */
@@ -56,18 +94,21 @@ static long read_all(int fd, char **ret)
 	return (long)have;
 }
 
-long client_ask(const char *name, const char *request, void **ret)
+long client_ask_box(const struct box *box, const char *request, int ms, bool quiet, void **ret)
 {
-	int fd = connect_to(name), head = 0;
+	const struct question q = { box, quiet };
+	int fd = connect_to(&q, ms), head = 0;
 	char *buf = NULL;
 	long have, len = -1;
 
 	if (fd < 0)
-		return -1;
-	if (dprintf(fd, "%s\n", request) < 0 || (have = read_all(fd, &buf)) < 0) {
-		complain("machine '%s': it closed the connection: %s", name, strerror(errno));
+		return fd;
+	errno = 0;
+	if (!send_line(fd, request) || (have = read_all(fd, &buf)) < 0) {
+		int r = errno == EAGAIN ? -ETIMEDOUT : -EPIPE;
+
 		close(fd);
-		return -1;
+		return fail(&q, r, "it closed the connection: %s", strerror(errno));
 	}
 	close(fd);
 	if (sscanf(buf, "ok %ld%n", &len, &head) == 1 && len >= 0 && buf[head] == '\n' &&
@@ -77,8 +118,22 @@ long client_ask(const char *name, const char *request, void **ret)
 		return len;
 	}
 	buf[strcspn(buf, "\n")] = '\0';
-	complain("machine '%s': %s", name,
-		 strncmp(buf, "error ", 6) ? "its answer makes no sense" : buf + 6);
+	len = fail(&q, -EIO, "%s",
+		   !*buf		       ? "it ended without an answer"
+		   : strncmp(buf, "error ", 6) ? "its answer makes no sense"
+					       : buf + 6);
 	free(buf);
-	return -1;
+	return len;
+}
+
+long client_ask(const char *name, const char *request, void **ret)
+{
+	struct box box;
+	long r;
+
+	if (box_open(name, &box))
+		return -1;
+	r = client_ask_box(&box, request, -1, false, ret);
+	box_close(&box);
+	return r < 0 ? -1 : r;
 }

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "registry.h"
 #include "tool.h"
 
 #define EXIT_PANIC	  3
@@ -19,18 +20,20 @@
 #define ESCAPE		  1 /* Ctrl-A */
 #define FILES		  4096
 
-enum { FLAG_TIMING, FLAGS };
+enum { FLAG_TIMING, FLAG_KEEP, FLAGS };
 
 static const struct flag flags[] = {
 	[FLAG_TIMING] = { .name = "timing",
 			  .help = "print how long each phase of the start took, on stderr" },
+	[FLAG_KEEP] = { .name = "keep",
+			.help = "stay in `hutch ps --all` once it has ended, until `hutch rm`" },
 	{ .name = NULL },
 };
 
 struct session {
 	struct hutch *h;
-	char name[64];
-	int run_lock;  /* of the run folder, -1 without a name */
+	struct box box;
+	bool has_box;  /* it is in the registry */
 	int signals;   /* signalfd */
 	int guest_in;  /* our end of the console's input, -1 when the machine reads stdin itself */
 	int guest_end; /* the machine's end */
@@ -103,20 +106,45 @@ static int use_default_guest(struct session *s)
 	return guest_initrd(path, sizeof(path)) ? 0 : hutch_set(s->h, "initrd", path);
 }
 
-static int name_it(struct session *s)
+static void on_pause(void *arg, bool paused)
+{
+	box_paused(arg, paused);
+}
+
+/* "boot KERNEL ARGUMENTS", cut */
+static void tell_command(struct session *s)
+{
+	char kernel[4096], append[sizeof(s->box.command)];
+
+	if (hutch_get(s->h, "kernel", kernel, sizeof(kernel)))
+		kernel[0] = '\0';
+	if (hutch_get(s->h, "append", append, sizeof(append)))
+		append[0] = '\0';
+	snprintf(s->box.command, sizeof(s->box.command), "boot %.100s %.140s", kernel, append);
+}
+
+/* into the registry, if it has a name or is to be kept */
+static int register_it(struct session *s, bool keep)
 {
 	char path[256];
+	int r;
 
-	if (hutch_get(s->h, "name", s->name, sizeof(s->name)) || !s->name[0])
+	if (hutch_get(s->h, "name", s->box.name, sizeof(s->box.name)))
+		return -1;
+	if (!s->box.name[0] && !keep)
 		return 0;
-	s->run_lock = rundir_make(s->name);
-	if (s->run_lock < 0)
-		return s->run_lock;
-	if (rundir_path(s->name, "ctl", path, sizeof(path)) || hutch_set(s->h, "ctl", path))
+	s->box.keep = keep;
+	tell_command(s);
+	r = box_make(&s->box);
+	if (r)
+		return r;
+	s->has_box = true;
+	hutch_on_pause(s->h, on_pause, &s->box);
+	if (rundir_path(s->box.name, "ctl", path, sizeof(path)) || hutch_set(s->h, "ctl", path))
 		return -1;
 	if (hutch_get(s->h, "vsock@0.path", path, sizeof(path)) || path[0])
 		return 0; /* there is none, or it has its place */
-	if (rundir_path(s->name, "vsock", path, sizeof(path)))
+	if (rundir_path(s->box.name, "vsock", path, sizeof(path)))
 		return -1;
 	return hutch_set(s->h, "vsock@0.path", path);
 }
@@ -232,7 +260,7 @@ static void print_timing(const struct session *s)
 	}
 }
 
-static int report(const struct session *s)
+static int report(struct session *s)
 {
 	struct hutch_result result;
 
@@ -243,6 +271,8 @@ static int report(const struct session *s)
 	if (result.console_dropped)
 		complain("%lu bytes of console output were dropped: nobody read them fast enough",
 			 (unsigned long)result.console_dropped);
+	snprintf(s->box.reason, sizeof(s->box.reason), "%.*s", (int)sizeof(s->box.reason) - 1,
+		 result.text);
 	switch (result.end) {
 	case HUTCH_POWEROFF:
 		return 0;
@@ -263,7 +293,7 @@ static int report(const struct session *s)
 	}
 }
 
-static int boot(struct session *s, bool timing)
+static int boot(struct session *s, const struct given *given)
 {
 	int status, r;
 
@@ -272,7 +302,7 @@ static int boot(struct session *s, bool timing)
 			complain("%s", hutch_error(s->h));
 		return EXIT_FAIL;
 	}
-	r = name_it(s);
+	r = register_it(s, given[FLAG_KEEP].n);
 	if (r)
 		return r == -EINVAL ? EXIT_USAGE : EXIT_FAIL;
 	s->signals = catch_signals();
@@ -280,14 +310,20 @@ static int boot(struct session *s, bool timing)
 	r = hutch_start(s->h);
 	if (r) {
 		complain("%s", hutch_error(s->h));
+		snprintf(s->box.reason, sizeof(s->box.reason), "%.*s",
+			 (int)sizeof(s->box.reason) - 1, hutch_error(s->h));
 		return r == -EINVAL ? EXIT_USAGE : EXIT_FAIL;
 	}
+	if (s->has_box)
+		box_started(&s->box);
 	if (s->guest_in >= 0)
 		term_raw();
 	watch(s);
+	if (s->has_box)
+		box_stopping(&s->box);
 	term_restore();
 	status = report(s);
-	if (timing)
+	if (given[FLAG_TIMING].n)
 		print_timing(s);
 	return status;
 }
@@ -295,7 +331,7 @@ static int boot(struct session *s, bool timing)
 static int run_boot(int argc, char **argv, const struct verb *verb)
 {
 	struct given given[FLAGS] = { 0 };
-	struct session s = { .run_lock = -1, .signals = -1, .guest_in = -1, .guest_end = -1 };
+	struct session s = { .signals = -1, .guest_in = -1, .guest_end = -1 };
 	struct timespec cpu;
 	int n, status;
 
@@ -312,10 +348,12 @@ static int run_boot(int argc, char **argv, const struct verb *verb)
 	if (n)
 		status = n == -2 ? 0 : EXIT_USAGE;
 	else
-		status = boot(&s, given[FLAG_TIMING].n);
+		status = boot(&s, given);
 	hutch_free(s.h);
-	if (s.run_lock >= 0)
-		rundir_remove(s.name, s.run_lock);
+	if (s.has_box) {
+		s.box.exit_code = status;
+		box_end(&s.box);
+	}
 	return status;
 }
 

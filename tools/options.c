@@ -378,6 +378,23 @@ int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, struc
 	return n;
 }
 
+int parse_names(int argc, char **argv, const struct verb *verb, struct given *given, int min,
+		int max)
+{
+	int n = parse(argc, argv, verb, NULL, given);
+
+	if (n >= 0 && n < min) {
+		complain("%s: a name is missing: hutch %s %s", verb->name, verb->name, verb->args);
+		return -1;
+	}
+	if (max >= 0 && n > max) {
+		complain("%s: '%s' is too much: hutch %s %s", verb->name, argv[max], verb->name,
+			 verb->args);
+		return -1;
+	}
+	return n;
+}
+
 /* how many words a flag of every verb takes, 0 if it is none */
 static int global_words(const char *word)
 {

@@ -71,9 +71,10 @@ static void start_guard(void)
 	prctl(PR_SET_NAME, "hutch-term");
 	for (int sig = 1; sig < NSIG; sig++)
 		signal(sig, SIG_IGN); /* also SIGTTOU: we may be in the background by then */
-	close(STDOUT_FILENO);
-	close(STDERR_FILENO);
-	if (!read(fd[0], &c, 1))
+	/* nothing else of the process lives on here: its locks and sockets end with it */
+	dup2(fd[0], STDOUT_FILENO);
+	close_range(STDERR_FILENO, ~0U, 0);
+	if (!read(STDOUT_FILENO, &c, 1))
 		tcsetattr(STDIN_FILENO, TCSANOW, &saved);
 	_exit(0);
 }

@@ -5,7 +5,8 @@
 #include "hutch.h"
 
 #define EXIT_USAGE 2
-#define EXIT_FAIL  1
+#define EXIT_FAIL  1   /* not found, or a false answer */
+#define EXIT_HUTCH 125 /* hutch itself failed */
 
 /* a flag of one verb; those of the machine come from hutch_key() */
 struct flag {
@@ -39,7 +40,9 @@ struct verb {
 };
 
 extern const struct verb *const verbs[]; /* NULL-terminated */
-extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_help, verb_version;
+extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_help, verb_version,
+	verb_ps, verb_wait, verb_stop, verb_kill, verb_pause, verb_resume, verb_rm, verb_gc,
+	verb_logs, verb_events, verb_stats, verb_completion;
 
 /* one line on stderr: "hutch: ..." */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -56,6 +59,9 @@ void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * after --help.
  */
 int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, struct given *given);
+/* the same of a verb that takes @min to @max arguments, each a name (-1: any number) */
+int parse_names(int argc, char **argv, const struct verb *verb, struct given *given, int min,
+		int max);
 /* how many words of @argv are flags of every verb and stand before the verb, -1 after a complaint
  */
 int leading_flags(int argc, char **argv);
@@ -70,14 +76,16 @@ void help_all(FILE *out);
 int guest_kernel(char *buf, size_t size);
 int guest_initrd(char *buf, size_t size);
 
-/* where machines that have a name are found: -ENAMETOOLONG */
-int rundir_path(const char *name, const char *file, char *buf, size_t size);
-/* make the folder of a machine and hold it: a descriptor, or -errno after a complaint */
-int rundir_make(const char *name);
-void rundir_remove(const char *name, int fd);
-
-/* a request to a running machine: its answer to free(), and size; -1 after a complaint */
+/* a request to the machine of a sandbox, found by name or id: its answer to free(), and size; -1
+ * after a complaint */
 long client_ask(const char *name, const char *request, void **ret);
+struct box;
+/* the same of one that is open, within @ms (-1: as long as it takes); -ETIMEDOUT without a
+ * complaint, other -errno with one, or none if @quiet */
+long client_ask_box(const struct box *box, const char *request, int ms, bool quiet, void **ret);
+
+/* ask the agent in a sandbox to power its guest off: -ENOSYS if there is no way to */
+int agent_poweroff(const char *name, unsigned ms);
 
 /* terminal in raw mode, put back on every way out, even if this process is killed */
 int term_raw(void);

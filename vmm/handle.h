@@ -21,6 +21,8 @@ struct hutch {
 	pthread_t thread;
 	bool has_thread;
 	int event_fd;
+	void (*on_pause)(void *arg, bool paused);
+	void *on_pause_arg;
 	/* box.c */
 	int agent;   /* where the guest's agent calls first, -1: nobody waits for it */
 	bool rooted; /* the root's image is the first disk */

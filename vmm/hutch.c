@@ -211,6 +211,8 @@ static int start_machine(struct hutch *h)
 		return -EIO;
 	h->vm->ended = on_end;
 	h->vm->ended_arg = h;
+	h->vm->on_pause = h->on_pause;
+	h->vm->on_pause_arg = h->on_pause_arg;
 	r = vm_start(h->vm);
 	if (!r && h->conf.ctl[0]) {
 		h->ctl = ctl_new(h->loop, h->conf.ctl, h->vm);
@@ -340,6 +342,12 @@ int hutch_resume(struct hutch *h)
 int hutch_stop(struct hutch *h)
 {
 	return on_loop(h, "stop", NULL);
+}
+
+void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *arg)
+{
+	h->on_pause = fn;
+	h->on_pause_arg = arg;
 }
 
 int hutch_tree(struct hutch *h, void **ret)

@@ -84,6 +84,9 @@ int hutch_event_fd(const struct hutch *h);
 int hutch_pause(struct hutch *h);
 int hutch_resume(struct hutch *h);
 int hutch_stop(struct hutch *h); /* at once, without asking the guest */
+/* @fn is told of each pause and resume, also of those asked for over the control socket, before
+ * they are answered; on a thread of the machine. Before hutch_start() */
+void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *arg);
 
 /*
  * hutch_tree() - the machine as a flattened device tree: what is configured,

@@ -87,6 +87,8 @@ int vm_user_pause(struct vm *vm)
 		return err(-EINVAL, "the machine is paused already");
 	vm->user_paused = true;
 	vm_pause(vm);
+	if (vm->on_pause)
+		vm->on_pause(vm->on_pause_arg, true);
 	return 0;
 }
 
@@ -95,8 +97,11 @@ int vm_user_resume(struct vm *vm)
 	if (!vm->user_paused)
 		return err(-EINVAL, "the machine is not paused");
 	vm->user_paused = false;
-	if (vm->end == VM_RUNNING)
-		vm_resume(vm);
+	if (vm->end != VM_RUNNING)
+		return 0;
+	vm_resume(vm);
+	if (vm->on_pause)
+		vm->on_pause(vm->on_pause_arg, false);
 	return 0;
 }
 

@@ -84,6 +84,8 @@ struct vm {
 	unsigned resets;
 	void (*ended)(void *arg); /* on the loop, once */
 	void *ended_arg;
+	void (*on_pause)(void *arg, bool paused); /* on the loop, at a user's wish; may be NULL */
+	void *on_pause_arg;
 	uint64_t mark[PHASES];
 };
 

@@ -1,0 +1,208 @@
+/* cmd_logs.c - hutch logs and hutch events: what a sandbox has written, and writes */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "follow.h"
+#include "json.h"
+#include "tool.h"
+#include "units.h"
+
+/* where lines come from; all but the console's begin with their time */
+static const struct source {
+	const char *name, *file;
+	bool timed;
+} sources[] = {
+	{ "console", "console", false },
+	{ "agent", "agent", true },
+	{ "vmm", "log", true },
+	{ "audit", "audit", true },
+};
+
+#define SOURCES (sizeof(sources) / sizeof(*sources))
+
+static int print_raw(void *arg, char *buf, size_t len)
+{
+	(void)arg;
+	while (len) {
+		ssize_t n = write(STDOUT_FILENO, buf, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		buf += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+/* a line of text, or of JSON whose first member is its time */
+struct since {
+	char time[TIME_TEXT];
+	bool passed; /* lines without a time go with the one before */
+};
+
+static bool has_time(const char *p)
+{
+	return strspn(p, "0123456789") == 4 && p[4] == '-' && strlen(p) >= 24 && p[10] == 'T';
+}
+
+static bool is_recent(struct since *s, const char *line)
+{
+	static const char json[] = "{\"time\":\"";
+
+	if (!strncmp(line, json, sizeof(json) - 1))
+		line += sizeof(json) - 1;
+	if (has_time(line))
+		s->passed = strncmp(line, s->time, 24) >= 0;
+	return s->passed;
+}
+
+static int print_line(char *line, size_t len)
+{
+	line[len] = '\n'; /* where the NUL was */
+	return print_raw(NULL, line, len + 1);
+}
+
+static int print_recent(void *arg, char *line, size_t len)
+{
+	return is_recent(arg, line) ? print_line(line, len) : 0;
+}
+
+static int tell_result(const struct verb *verb, const char *name, int r)
+{
+	if (!r || r == -EPIPE)
+		return 0;
+	complain("%s: '%s': %s", verb->name, name, strerror(-r));
+	return EXIT_HUTCH;
+}
+
+enum { LOGS_SOURCE, LOGS_FOLLOW, LOGS_SINCE, LOGS_FLAGS };
+
+static const struct flag logs_flags[] = {
+	[LOGS_SOURCE] = { .name = "source",
+			  .arg = "console|agent|vmm|audit",
+			  .help = "what the guest's console shows, the agent's log, hutch's own, "
+				  "or "
+				  "what the policy refused [console]" },
+	[LOGS_FOLLOW] = { .name = "follow", .letter = 'f', .help = "go on until the sandbox ends" },
+	[LOGS_SINCE] = { .name = "since",
+			 .arg = "DURATION",
+			 .help = "only lines of the last 30s, 5m, ...; a console has no times" },
+	{ .name = NULL },
+};
+
+static const struct source *source_of(const char *name)
+{
+	for (size_t i = 0; i < SOURCES; i++)
+		if (!strcmp(name, sources[i].name))
+			return &sources[i];
+	complain("--source: '%s' is not one of: console, agent, vmm, audit", name);
+	return NULL;
+}
+
+static int run_logs(int argc, char **argv, const struct verb *verb)
+{
+	struct given given[LOGS_FLAGS] = { 0 };
+	int n = parse_names(argc, argv, verb, given, 1, 1), r;
+	const struct source *source = &sources[0];
+	struct since since = { .passed = true };
+	uint64_t ms = 0, now = realtime_ms();
+	struct box box;
+
+	if (n < 0)
+		return n == -2 ? 0 : EXIT_USAGE;
+	if (given[LOGS_SOURCE].n && !(source = source_of(given[LOGS_SOURCE].text)))
+		return EXIT_USAGE;
+	if (given[LOGS_SINCE].n && duration_parse("--since", given[LOGS_SINCE].text, &ms))
+		return EXIT_USAGE;
+	if (given[LOGS_SINCE].n && !source->timed) {
+		complain("--since: lines of the console have no times; it goes with --source "
+			 "agent, vmm or audit");
+		return EXIT_USAGE;
+	}
+	if (box_open(argv[0], &box))
+		return EXIT_FAIL;
+	time_print(now > ms ? now - ms : 0, since.time);
+	if (given[LOGS_SINCE].n)
+		r = follow(&box, source->file, true, given[LOGS_FOLLOW].n, print_recent, &since);
+	else
+		r = follow(&box, source->file, false, given[LOGS_FOLLOW].n, print_raw, NULL);
+	box_close(&box);
+	return tell_result(verb, argv[0], r);
+}
+
+const struct verb verb_logs = {
+	.name = "logs",
+	.args = "[FLAGS] NAME",
+	.summary = "print what a sandbox has logged",
+	.flags = logs_flags,
+	.run = run_logs,
+};
+
+enum { EVENTS_FOLLOW, EVENTS_JSON, EVENTS_FLAGS };
+
+static const struct flag events_flags[] = {
+	[EVENTS_FOLLOW] = { .name = "follow",
+			    .letter = 'f',
+			    .help = "go on until the sandbox ends" },
+	[EVENTS_JSON] = { .name = "json", .help = "the events as they are kept: JSON, one a line" },
+	{ .name = NULL },
+};
+
+/* "2026-01-31T23:59:59.123Z sandbox.end exit_code=0 reason=..." */
+static int print_event(void *arg, char *line, size_t len)
+{
+	static const char *const bare[] = { "time", "event" }, *const left_out[] = { "id", "name" };
+	char key[64], value[1024];
+	const char *at = line;
+	int r;
+
+	(void)arg;
+	(void)len;
+	while ((r = json_member(&at, key, sizeof(key), value, sizeof(value))) == 1) {
+		if (!strcmp(key, left_out[0]) || !strcmp(key, left_out[1]))
+			continue;
+		for (char *c = value; *c; c++)
+			*c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
+		if (!strcmp(key, bare[0]) || !strcmp(key, bare[1]))
+			printf("%s ", value);
+		else
+			printf(strchr(value, ' ') ? "%s=\"%s\" " : "%s=%s ", key, value);
+	}
+	if (r)
+		printf("%s", line); /* no JSON: better as it is than not at all */
+	putchar('\n');
+	return fflush(stdout) ? -errno : 0;
+}
+
+static int print_event_json(void *arg, char *line, size_t len)
+{
+	(void)arg;
+	return print_line(line, len);
+}
+
+static int run_events(int argc, char **argv, const struct verb *verb)
+{
+	struct given given[EVENTS_FLAGS] = { 0 };
+	int n = parse_names(argc, argv, verb, given, 1, 1), r;
+	struct box box;
+
+	if (n < 0)
+		return n == -2 ? 0 : EXIT_USAGE;
+	if (box_open(argv[0], &box))
+		return EXIT_FAIL;
+	r = follow(&box, "events", true, given[EVENTS_FOLLOW].n,
+		   globals.json ? print_event_json : print_event, NULL);
+	box_close(&box);
+	return tell_result(verb, argv[0], r);
+}
+
+const struct verb verb_events = {
+	.name = "events",
+	.args = "[FLAGS] NAME",
+	.summary = "print what has happened to a sandbox: one event a line",
+	.flags = events_flags,
+	.run = run_events,
+};
