@@ -44,6 +44,7 @@ struct setup {
 struct os {
 	int modules; /* the folder of the kernel's modules */
 	int cgroup;  /* of all commands: for CLONE_INTO_CGROUP */
+	bool root;   /* the root has been changed already */
 };
 
 /*
@@ -79,7 +80,7 @@ struct work {
 };
 
 void work_read(const struct os *os, struct work *ret);
-int work_kill(const struct os *os);		 /* waits until they are gone; or -errno */
+int work_kill(const struct os *os);		   /* waits until they are gone; or -errno */
 int work_freeze(const struct os *os, bool freeze); /* waits until they stand still; or -errno */
 
 #endif
