@@ -36,7 +36,10 @@ FLAT	:= $(patsubst tests/kvm/%.S,$(B)/tests/kvm/%.elf,$(wildcard tests/kvm/*.S))
 	   $(patsubst tests/kvm/c/%.c,$(B)/tests/kvm/%.elf,$(wildcard tests/kvm/c/*.c))
 HELP	:= $(patsubst tests/%.c,$(B)/tests/%.o,$(filter-out tests/t_% tests/fuzz_%,$(wildcard tests/*.c)))
 
-all: $(B)/hutch $(B)/libhutch.a
+AGENTSRC := $(wildcard agent/*.c)
+AGENTOBJ := $(AGENTSRC:%.c=$(B)/%.o)
+
+all: $(B)/hutch $(B)/libhutch.a $(B)/agent/agent
 
 $(B)/hutch: $(TOOLOBJ) $(B)/libhutch.a
 	@echo "  LINK $@"
@@ -55,6 +58,20 @@ $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
 	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# the agent runs in guests: static, small, and with a C library that is small itself
+AGENTCC	= musl-gcc
+AGENTFLAGS = -std=gnu11 -D_GNU_SOURCE -Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables \
+	-fstack-protector-strong $(WARN) $(GCCWARN) -idirafter /usr/include -idirafter /usr/include/$(MULTIARCH)
+MULTIARCH := $(shell $(CC) -print-multiarch)
+$(B)/agent/%.o: agent/%.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	@$(AGENTCC) $(AGENTFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/agent/agent: $(AGENTOBJ)
+	@echo "  LINK $@"
+	@$(AGENTCC) -static -s -Wl,--gc-sections,-z,relro,-z,noexecstack -o $@ $(AGENTOBJ)
 
 # unit tests: one program a file, dynamic (libcheck brings its own libraries)
 tests: $(UNIT) $(FLAT) $(PEER)
@@ -91,9 +108,12 @@ check: all tests
 demo:
 	@tools/demo.sh
 
-guest: $(B)/guest/initrd
+guest: $(B)/guest/initrd $(B)/guest/box
 $(B)/guest/initrd: firmware/guest.sh firmware/init
 	@firmware/guest.sh $(B)/guest
+
+$(B)/guest/box: firmware/guest.sh $(B)/agent/agent
+	@firmware/guest.sh --agent $(B)/agent/agent $(B)/guest
 
 guest-kernel:
 	@firmware/kernel.sh $(B)/guest-kernel

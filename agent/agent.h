@@ -43,11 +43,48 @@ struct setup {
 	unsigned mounts;
 };
 
-/* as process 1: make this guest fit to run things, and vsock to be there; failures go to the
- * console */
-void os_boot(void);
-int os_setup(const struct setup *setup, struct why *why); /* 0, or -1 with *@why */
-void os_poweroff(void); /* does not return; nothing is left to be written */
+/* what the agent holds of its guest; -1 for what it does not have */
+struct os {
+	int modules; /* the folder of the kernel's modules */
+	int cgroup;  /* of all commands: for CLONE_INTO_CGROUP */
+	bool root;   /* the root has been changed already */
+};
+
+/*
+ * As process 1: make this guest fit to run things, and vsock to be there; failures go to the
+ * console, which is also stdout and stderr from then on.  Elsewhere only: take up what is there.
+ * The agent is then safe from SIGPIPE and from a lack of memory, see os_child().
+ */
+void os_boot(struct os *os);
+/* in the child of a fork, before it becomes somebody else's: undo what os_boot() made the agent */
+void os_child(void);
+int os_setup(struct os *os, const struct setup *setup, struct why *why); /* 0, or -1 with *@why */
+/* ends all commands; does not return; nothing is left to be written */
+void os_poweroff(struct os *os) __attribute__((noreturn));
+/* a line for who reads the console */
+void os_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+struct os_info {
+	uint64_t memory_total, memory_free; /* bytes; free: what a new process could have */
+	uint64_t cpu_us;    /* of all commands, or of the guest where it has no cgroups */
+	uint64_t processes; /* threads count too; of the same */
+	uint64_t uptime_ns;
+};
+
+void os_info(const struct os *os, struct os_info *ret);
+
+/* --- cgroup_*.c: all commands together; where there are no cgroups, zeros and no effect --- */
+
+struct work {
+	uint64_t memory_peak; /* bytes */
+	uint64_t cpu_us;
+	uint64_t ooms; /* processes killed for lack of memory */
+	uint64_t processes;
+};
+
+void work_read(const struct os *os, struct work *ret);
+int work_kill(const struct os *os);		   /* waits until they are gone; or -errno */
+int work_freeze(const struct os *os, bool freeze); /* waits until they stand still; or -errno */
 
 /* --- exec_*.c: one command --- */
 
