@@ -24,13 +24,21 @@
 #include <linux/vm_sockets.h>
 
 #include "agent.h"
-#include "os.h"
 
-#define SESSIONS 128
-#define BACKLOG	 64
+#define SESSIONS   128
+#define BACKLOG	   64
+#define LAST_WORDS 300 /* ms to hear how commands ended */
+
+struct os agent_os;
 
 static struct session *session[SESSIONS];
+static uint64_t up_ns;
 static uint64_t off_at, kill_at; /* when the machine is to be off */
+
+uint64_t agent_up_ns(void)
+{
+	return up_ns;
+}
 
 uint64_t agent_now_ms(void)
 {
@@ -42,7 +50,6 @@ uint64_t agent_now_ms(void)
 
 int refuse(struct why *why, enum proto_error code, int error, const char *fmt, ...)
 {
-	size_t n;
 	va_list ap;
 
 	why->code = code;
@@ -50,9 +57,6 @@ int refuse(struct why *why, enum proto_error code, int error, const char *fmt, .
 	va_start(ap, fmt);
 	vsnprintf(why->text, sizeof(why->text), fmt, ap);
 	va_end(ap);
-	n = strlen(why->text);
-	if (error)
-		snprintf(why->text + n, sizeof(why->text) - n, ": %s", strerror(error));
 	return -1;
 }
 
@@ -71,7 +75,9 @@ static void add_session(int fd)
 
 static int listen_vsock(void)
 {
-	struct sockaddr_vm a = { .svm_family = AF_VSOCK, .svm_port = PROTO_PORT, .svm_cid = VMADDR_CID_ANY };
+	struct sockaddr_vm a = { .svm_family = AF_VSOCK,
+				 .svm_port = PROTO_PORT,
+				 .svm_cid = VMADDR_CID_ANY };
 	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
 	if (fd < 0)
@@ -85,7 +91,9 @@ static int listen_vsock(void)
 /* the host may wait for our call, to lose no time; if nobody does, it will call us */
 static void call_host(void)
 {
-	struct sockaddr_vm a = { .svm_family = AF_VSOCK, .svm_port = PROTO_PORT, .svm_cid = VMADDR_CID_HOST };
+	struct sockaddr_vm a = { .svm_family = AF_VSOCK,
+				 .svm_port = PROTO_PORT,
+				 .svm_cid = VMADDR_CID_HOST };
 	int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
@@ -122,19 +130,25 @@ static int watch_children(void)
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 /* --- the end --- */
+
+/* as process 1, all others; else only commands that are waited for */
+static void signal_all(int signo)
+{
+	if (getpid() == 1)
+		kill(-1, signo);
+}
 
 void agent_power_off(uint64_t grace_ms)
 {
 	if (off_at)
 		return;
 	kill_at = agent_now_ms() + grace_ms;
-	off_at = kill_at + 300; /* to hear how they ended */
-	os_signal_all(SIGTERM);
+	off_at = kill_at + LAST_WORDS;
+	signal_all(SIGTERM);
 	for (unsigned i = 0; i < SESSIONS; i++)
 		if (session[i])
 			session_end_command(session[i], SIGTERM);
@@ -156,10 +170,10 @@ static int on_the_way_out(void)
 	if (!off_at)
 		return -1;
 	if (!busy() || now >= off_at)
-		os_poweroff();
+		os_poweroff(&agent_os);
 	if (kill_at && now >= kill_at) {
 		kill_at = 0;
-		os_signal_all(SIGKILL);
+		signal_all(SIGKILL);
 		for (unsigned i = 0; i < SESSIONS; i++)
 			if (session[i])
 				session_end_command(session[i], SIGKILL);
@@ -222,10 +236,12 @@ static int serve_one(int fd, int signals)
 int main(int argc, char **argv)
 {
 	int signals, listener;
+	struct timespec t;
 	bool alone = getpid() == 1;
 
-	if (alone)
-		os_boot();
+	os_boot(&agent_os);
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	up_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 	signals = watch_children();
 	if (argc == 3 && !strcmp(argv[1], "--fd"))
 		return serve_one(atoi(argv[2]), signals);

@@ -106,7 +106,8 @@ struct exec_request {
 
 struct exec_child {
 	pid_t pid;
-	int in, out[2]; /* our ends, not blocking; -1 for what there is not. A terminal is in `out[0]` and, again, `in` */
+	/* our ends, not blocking, -1 for what there is not; a terminal is out[0] and, again, in */
+	int in, out[2];
 };
 
 /* 0, or -1 with *@why: the command did not come into being */
@@ -137,7 +138,10 @@ bool session_is_busy(const struct session *s);
 
 /* --- agent.c --- */
 
+extern struct os agent_os;
+
 void agent_power_off(uint64_t grace_ms); /* once all commands have ended, or after that time */
 uint64_t agent_now_ms(void);
+uint64_t agent_up_ns(void); /* since the guest began, when the agent was ready to serve */
 
 #endif

@@ -20,7 +20,7 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "os.h"
+#include "agent.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define GROUPS	     64
@@ -147,12 +147,13 @@ static int open_terminal(const struct exec_request *x, struct ends *e, struct wh
 	int master = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK), slave, no = 0;
 
 	if (master < 0)
-		return refuse(why, ERROR_SYSTEM, errno, "no terminal: /dev/ptmx");
+		return refuse(why, ERROR_SYSTEM, errno, "no terminal: /dev/ptmx: %s",
+			      strerror(errno));
 	slave = ioctl(master, TIOCSPTLCK, &no)
 			? -1
 			: ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (slave < 0) {
-		refuse(why, ERROR_SYSTEM, errno, "no terminal");
+		refuse(why, ERROR_SYSTEM, errno, "no terminal: %s", strerror(errno));
 		close(master);
 		return -1;
 	}
@@ -171,10 +172,11 @@ static int open_pipes(const struct exec_request *x, struct ends *e, struct why *
 			e->theirs[i] = open("/dev/null", (i ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
 			if (e->theirs[i] >= 0)
 				continue;
-			return refuse(why, ERROR_SYSTEM, errno, "/dev/null");
+			return refuse(why, ERROR_SYSTEM, errno, "/dev/null: %s", strerror(errno));
 		}
 		if (pipe2(p, O_CLOEXEC))
-			return refuse(why, ERROR_SYSTEM, errno, "no pipe for the command");
+			return refuse(why, ERROR_SYSTEM, errno, "no pipe for the command: %s",
+				      strerror(errno));
 		e->ours[i] = p[!i];
 		e->theirs[i] = p[!!i];
 		fcntl(e->ours[i], F_SETFL, O_NONBLOCK);
@@ -221,6 +223,17 @@ static int be_own_session(struct plan *p)
 		if (dup2(p->fd[i], i) < 0)
 			return fail(p, STAGE_SESSION);
 	return 0;
+}
+
+/* the group of all commands; without it there are only fewer figures */
+static void join_work(void)
+{
+	int fd = agent_os.cgroup < 0
+			 ? -1
+			 : openat(agent_os.cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+
+	if (fd >= 0 && write(fd, "0", 1) == 1)
+		close(fd);
 }
 
 static int be_user(struct plan *p)
@@ -274,7 +287,8 @@ static int become(struct plan *p)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (be_own_session(p))
 		return -1;
-	os_join_work();
+	os_child();
+	join_work();
 	for (unsigned i = 0; i < p->rlimits; i++) {
 		struct rlimit l = { p->rlimit[i].soft, p->rlimit[i].hard };
 
@@ -306,17 +320,21 @@ static int explain(const struct plan *p, struct why *why)
 				      "%.100s is there, but not the interpreter it names", name);
 		if (p->error == ENOENT || p->error == ENOTDIR)
 			return refuse(why, ERROR_NOT_FOUND, p->error,
-				      "%.100s: no such command in the guest", name);
-		return refuse(why, ERROR_NOT_RUNNABLE, p->error, "%.100s: cannot be run", name);
+				      "%.100s: there is no such command in the guest", name);
+		return refuse(why, ERROR_NOT_RUNNABLE, p->error, "%.100s: cannot be run: %s", name,
+			      strerror(p->error));
 	case STAGE_CWD:
-		return refuse(why, ERROR_CWD, p->error, "cannot work in %.150s", p->cwd);
+		return refuse(why, ERROR_CWD, p->error, "cannot work in %.150s: %s", p->cwd,
+			      strerror(p->error));
 	case STAGE_USER:
-		return refuse(why, ERROR_USER, p->error, "cannot become user %u, group %u",
-			      (unsigned)p->uid, (unsigned)p->gid);
+		return refuse(why, ERROR_USER, p->error, "cannot become user %u, group %u: %s",
+			      (unsigned)p->uid, (unsigned)p->gid, strerror(p->error));
 	case STAGE_LIMIT:
-		return refuse(why, ERROR_LIMIT, p->error, "cannot set a resource limit");
+		return refuse(why, ERROR_LIMIT, p->error, "cannot set a resource limit: %s",
+			      strerror(p->error));
 	default:
-		return refuse(why, ERROR_SYSTEM, p->error, "cannot prepare the command's session");
+		return refuse(why, ERROR_SYSTEM, p->error,
+			      "cannot prepare the command's session: %s", strerror(p->error));
 	}
 }
 
@@ -358,7 +376,8 @@ static int run_plan(struct plan *p, struct exec_child *ret, struct why *why)
 	}
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	if (pid < 0)
-		return refuse(why, ERROR_SYSTEM, errno, "no process for the command");
+		return refuse(why, ERROR_SYSTEM, errno, "no process for the command: %s",
+			      strerror(errno));
 	ret->pid = pid;
 	return p->stage ? explain(p, why) : 0;
 }
@@ -426,7 +445,7 @@ int exec_call(int (*fn)(void *arg), void *arg, struct exec_child *ret, struct wh
 	}
 	close_fds(e.theirs, 3);
 	if (ret->pid < 0) {
-		refuse(why, ERROR_SYSTEM, errno, "no process");
+		refuse(why, ERROR_SYSTEM, errno, "no process: %s", strerror(errno));
 		close_fds(e.ours, 3);
 		return -1;
 	}

@@ -22,7 +22,6 @@
 
 #include "agent.h"
 #include "files.h"
-#include "os.h"
 
 #define DRAIN_MS 200
 #define RX_FIRST (4U << 10)
@@ -56,7 +55,7 @@ struct session {
 	int status;
 	struct rusage usage;
 	uint64_t drain_until;
-	uint64_t oom_before;
+	uint64_t ooms_before;
 	struct inlet in;
 	struct outlet outlet[2];
 };
@@ -81,7 +80,7 @@ struct session *session_new(int fd)
 	proto_begin(&s->out, PROTO_HELLO, 0);
 	proto_number(&s->out, TAG_MAGIC, PROTO_MAGIC);
 	proto_number(&s->out, TAG_VERSION, PROTO_VERSION);
-	proto_number(&s->out, TAG_BOOT_NS, os_boot_ns());
+	proto_number(&s->out, TAG_BOOT_NS, agent_up_ns());
 	proto_end(&s->out);
 	return s;
 }
@@ -156,8 +155,9 @@ static uint64_t us(struct timeval t)
 static void say_exit(struct session *s)
 {
 	int w = s->status;
-	uint64_t peak = os_work_memory_peak();
+	struct work work;
 
+	work_read(&agent_os, &work);
 	proto_begin(&s->out, PROTO_EXIT, 0);
 	proto_number(&s->out, TAG_STATUS,
 		     (uint64_t)(WIFSIGNALED(w) ? 128 + WTERMSIG(w) : WEXITSTATUS(w)));
@@ -165,13 +165,12 @@ static void say_exit(struct session *s)
 		proto_number(&s->out, TAG_SIGNO, (uint64_t)WTERMSIG(w));
 		proto_number(&s->out, TAG_CORE, WCOREDUMP(w) != 0);
 	}
-	if (os_work_oom_kills() != s->oom_before)
+	if (work.ooms != s->ooms_before)
 		proto_number(&s->out, TAG_OOM, 1);
 	proto_number(&s->out, TAG_USER_US, us(s->usage.ru_utime));
 	proto_number(&s->out, TAG_SYSTEM_US, us(s->usage.ru_stime));
 	proto_number(&s->out, TAG_RSS_MAX, (uint64_t)s->usage.ru_maxrss << 10);
-	if (peak)
-		proto_number(&s->out, TAG_MEMORY_PEAK, peak);
+	proto_number(&s->out, TAG_MEMORY_PEAK, work.memory_peak);
 	proto_end(&s->out);
 }
 
@@ -255,21 +254,24 @@ static int parse_exec(struct proto_reader r, struct exec_request *x, struct why 
 		return refuse(why, ERROR_SYSTEM, ENOMEM, "no memory for the command");
 	while ((more = proto_next(&r, &item)) == 1)
 		if (!exec_item(x, &item))
-			return refuse(why, ERROR_REQUEST, 0, "item %#x makes no sense to this agent",
-				      item.tag);
+			return refuse(why, ERROR_REQUEST, 0,
+				      "item %#x makes no sense to this agent", item.tag);
 	return more ? refuse(why, ERROR_REQUEST, 0, "a request that is cut short") : 0;
 }
 
 /* the child's ends become ours */
 static void begin(struct session *s, uint8_t request, const struct exec_child *child)
 {
+	struct work work;
+
 	s->request = request;
 	s->pid = child->pid;
 	s->exited = false;
 	s->in.fd = child->in;
 	for (int i = 0; i < 2; i++)
 		s->outlet[i] = (struct outlet){ child->out[i], PROTO_WINDOW };
-	s->oom_before = os_work_oom_kills();
+	work_read(&agent_os, &work);
+	s->ooms_before = work.ooms;
 }
 
 static void start_exec(struct session *s, struct proto_reader r)
@@ -344,8 +346,8 @@ static int parse_setup(struct proto_reader r, struct setup *x, struct why *why)
 
 	while ((more = proto_next(&r, &item)) == 1)
 		if (!setup_item(x, &item))
-			return refuse(why, ERROR_REQUEST, 0, "item %#x makes no sense to this agent",
-				      item.tag);
+			return refuse(why, ERROR_REQUEST, 0,
+				      "item %#x makes no sense to this agent", item.tag);
 	return more ? refuse(why, ERROR_REQUEST, 0, "a request that is cut short") : 0;
 }
 
@@ -353,7 +355,7 @@ static void do_setup(struct session *s, struct proto_reader r)
 {
 	struct setup x = { .hostname = NULL };
 	struct why why;
-	int failed = parse_setup(r, &x, &why) || os_setup(&x, &why);
+	int failed = parse_setup(r, &x, &why) || os_setup(&agent_os, &x, &why);
 
 	say_done(s, failed, &why);
 	free(x.hostname);
@@ -367,8 +369,9 @@ static void do_setup(struct session *s, struct proto_reader r)
 
 static void do_info(struct session *s)
 {
-	struct os_info info = os_info();
+	struct os_info info;
 
+	os_info(&agent_os, &info);
 	proto_begin(&s->out, PROTO_DONE, 0);
 	proto_number(&s->out, TAG_MEMORY_TOTAL, info.memory_total);
 	proto_number(&s->out, TAG_MEMORY_FREE, info.memory_free);
@@ -381,8 +384,13 @@ static void do_info(struct session *s)
 static void do_freeze(struct session *s, bool freeze)
 {
 	struct why why;
+	int r = work_freeze(&agent_os, freeze);
 
-	say_done(s, os_freeze(freeze, &why), &why);
+	if (r)
+		refuse(&why, ERROR_SYSTEM, -r, "the commands cannot be frozen: %s", strerror(-r));
+	else if (freeze)
+		sync();
+	say_done(s, r, &why);
 }
 
 static void do_poweroff(struct session *s, struct proto_reader r)
@@ -430,7 +438,8 @@ static void request(struct session *s, uint8_t type, struct proto_reader r)
 	}
 }
 
-/* --- what belongs to a request under way; it may have ended just now, and nobody is at fault --- */
+/* --- what belongs to a request under way; it may have ended just now, and nobody is at fault ---
+ */
 
 static void inlet_write(struct session *s, const uint8_t *data, uint32_t len)
 {
@@ -552,8 +561,9 @@ static void on_resize(struct session *s, struct proto_reader r)
 	struct proto_item item;
 
 	while (proto_next(&r, &item) == 1)
-		if (item.tag == TAG_COLUMNS ? proto_item_number(&item, &columns)
-					    : item.tag == TAG_ROWS && proto_item_number(&item, &rows))
+		if (item.tag == TAG_COLUMNS
+			    ? proto_item_number(&item, &columns)
+			    : item.tag == TAG_ROWS && proto_item_number(&item, &rows))
 			return;
 	if (s->request == PROTO_EXEC && s->outlet[0].fd >= 0)
 		exec_resize(s->outlet[0].fd, columns, rows);

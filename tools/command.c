@@ -9,12 +9,12 @@
 
 #include "command.h"
 
-#define KILL_GRACE  150	 /* ms that a killed command has to tell how it ended */
-#define SILENCE	    1000 /* ms without a word after which an agent is lost */
-#define MISSED	    4	 /* and as many looks: if this process stood still, its guest did too */
-#define LOOK_EVERY  250
-#define TWICE	    2000 /* ms within which a second SIGINT ends all */
-#define AFTERMATH   200	 /* ms to read what was said before the machine's end */
+#define KILL_GRACE 150	/* ms that a killed command has to tell how it ended */
+#define SILENCE	   1000 /* ms without a word after which an agent is lost */
+#define MISSED	   4	/* and as many looks: if this process stood still, its guest did too */
+#define LOOK_EVERY 250
+#define TWICE	   2000 /* ms within which a second SIGINT ends all */
+#define AFTERMATH  200	/* ms to read what was said before the machine's end */
 
 struct state {
 	struct command *c;
@@ -43,8 +43,9 @@ static uint64_t now_ns(void)
 
 int command_signals(void)
 {
-	static const int passed[] = { SIGINT,  SIGTERM, SIGHUP,	 SIGQUIT,
-				      SIGUSR1, SIGUSR2, SIGWINCH };
+	static const int passed[] = {
+		SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH
+	};
 	sigset_t set;
 
 	sigemptyset(&set);

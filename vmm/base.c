@@ -100,7 +100,9 @@ void size_print(uint64_t v, char *buf, size_t len)
 static const struct {
 	const char *name;
 	uint64_t ms;
-} time_units[] = { { "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 } };
+} time_units[] = {
+	{ "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 }
+};
 
 int time_parse(const char *text, uint64_t *ret_ms)
 {

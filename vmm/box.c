@@ -30,7 +30,8 @@ static int add_root(struct hutch *h)
 	if (!rootfs_type(conf->rootfs))
 		return -EINVAL;
 	if (conf->disks == CONF_DISKS)
-		return err(-E2BIG, "rootfs %s: there are %u disks already, and it would be one more",
+		return err(-E2BIG,
+			   "rootfs %s: there are %u disks already, and it would be one more",
 			   conf->rootfs, conf->disks);
 	field_defaults(field_find(conf_fields, "disk")->sub, &root, sizeof(root));
 	if (str_copy(root.path, sizeof(root.path), conf->rootfs))

@@ -310,7 +310,8 @@ static void on_end(struct client *c, uint8_t type, struct proto_reader r)
 {
 	struct proto_item item;
 
-	/* one that fails ends all: what follows it would be done in a guest that is not as wanted */
+	/* one that fails ends all: what follows it would be done in a guest that is not as wanted
+	 */
 	if (c->setups && type == PROTO_DONE) {
 		c->setups--;
 		return;
@@ -493,10 +494,9 @@ static void what_to_wait_for(const struct client *c, struct pollfd *p, int wake)
 	p[P_FD] = (struct pollfd){ c->ended ? -1 : c->fd, POLLIN, 0 };
 	if (c->out.len && c->state != CLIENT_CALLED)
 		p[P_FD].events |= POLLOUT;
-	p[P_IN] = (struct pollfd){ c->in.active && c->in.credit && c->out.len < OUT_ENOUGH
-					   ? c->in.fd
-					   : -1,
-				   POLLIN, 0 };
+	p[P_IN] = (struct pollfd){
+		c->in.active && c->in.credit && c->out.len < OUT_ENOUGH ? c->in.fd : -1, POLLIN, 0
+	};
 	for (int i = 0; i < 2; i++)
 		p[P_OUT + i] = (struct pollfd){ c->sink[i].used ? c->sink[i].fd : -1, POLLOUT, 0 };
 	p[P_WAKE] = (struct pollfd){ wake, POLLIN, 0 };
@@ -535,9 +535,10 @@ int client_pump(struct client *c, int timeout_ms, int wake)
 		int n, r;
 
 		what_to_wait_for(c, p, wake);
-		n = poll(p, P_ALL, end == UINT64_MAX ? -1
-				   : now >= end      ? 0
-						     : (int)((end - now + 999999) / 1000000));
+		n = poll(p, P_ALL,
+			 end == UINT64_MAX ? -1
+			 : now >= end	   ? 0
+					   : (int)((end - now + 999999) / 1000000));
 		if (n < 0 && errno != EINTR)
 			return -errno;
 		if (n < 0)

@@ -48,8 +48,8 @@ enum client_state {
 
 /* how a request ended */
 struct client_end {
-	uint8_t type;	       /* PROTO_DONE, PROTO_EXIT or PROTO_ERROR */
-	uint64_t code, error;  /* PROTO_ERROR: enum proto_error, errno */
+	uint8_t type;	      /* PROTO_DONE, PROTO_EXIT or PROTO_ERROR */
+	uint64_t code, error; /* PROTO_ERROR: enum proto_error, errno */
 	uint64_t status, signal, core, oom, user_us, system_us, rss_max, memory_peak;
 	uint64_t memory_total, memory_free, cpu_us, processes, uptime_ns;
 	uint64_t pid;
@@ -63,8 +63,8 @@ struct client {
 	size_t rx_len;
 	struct proto_buf out;
 	size_t sent;
-	unsigned setups; /* SETUP requests before the one whose end is waited for */
-	bool started;	 /* the command runs */
+	unsigned setups;	      /* SETUP requests before the one whose end is waited for */
+	bool started;		      /* the command runs */
 	uint64_t started_ns, boot_ns; /* when it did; the guest's own time of getting ready */
 	bool ended;
 	struct client_end end;

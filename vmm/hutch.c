@@ -51,15 +51,17 @@ int hutch_get(struct hutch *h, const char *key, char *buf, size_t size)
 		field_print(ref.f, &h->conf, text, sizeof(text));
 	else
 		return hutch_fail(h, err(-EINVAL, "%s: is no key with one value", key));
-	return str_copy(buf, size, text) ? hutch_fail(h, err(-E2BIG, "%s: its value does not fit", key))
-					 : 0;
+	return str_copy(buf, size, text)
+		       ? hutch_fail(h, err(-E2BIG, "%s: its value does not fit", key))
+		       : 0;
 }
 
 int hutch_load(struct hutch *h, const char *path)
 {
 	if (h->vm)
-		return hutch_fail(h, err(-EBUSY, "%s: the machine runs; load it before hutch_start()",
-				   path));
+		return hutch_fail(h,
+				  err(-EBUSY, "%s: the machine runs; load it before hutch_start()",
+				      path));
 	return hutch_fail(h, conf_load(&h->conf, path));
 }
 
@@ -323,7 +325,7 @@ int hutch_set(struct hutch *h, const char *key, const char *value)
 
 	if (!h->vm)
 		return hutch_fail(h, strchr(key, '@') ? conf_change(&h->conf, key, value, &ref)
-						: conf_set(&h->conf, "", key, value));
+						      : conf_set(&h->conf, "", key, value));
 	if (asprintf(&request, "set %s %s", key, value) < 0)
 		return hutch_fail(h, err(-ENOMEM, "%s: out of memory", key));
 	return on_loop(h, request, NULL);

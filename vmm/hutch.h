@@ -48,7 +48,7 @@ struct hutch_key {
 		*help;	 /* arg NULL: a switch; dflt NULL: none; "[...]": may be left out */
 	bool list, many; /* a list; one that takes more than one */
 	bool live;	 /* can be changed while the machine runs */
-	bool box;		 /* of a sandbox; of no use to a machine without an agent */
+	bool box;	 /* of a sandbox; of no use to a machine without an agent */
 };
 int hutch_key(unsigned i, struct hutch_key *ret);
 /* the keys within key @i, where it has some ("format" of "disk"), in order */
@@ -104,8 +104,8 @@ int hutch_tree_print(const void *tree, size_t size, FILE *out, bool json);
 struct hutch_request {
 	enum hutch_ask {
 		HUTCH_ASK_EXEC,
-		HUTCH_ASK_PUT,  /* an archive on `in` to be unpacked at `path` */
-		HUTCH_ASK_GET,  /* `path` as an archive on `out` */
+		HUTCH_ASK_PUT,	/* an archive on `in` to be unpacked at `path` */
+		HUTCH_ASK_GET,	/* `path` as an archive on `out` */
 		HUTCH_ASK_TREE, /* what lies below `path`, on `out` */
 		HUTCH_ASK_INFO,
 		HUTCH_ASK_FREEZE, /* all commands stand still, files are written out */
@@ -116,7 +116,7 @@ struct hutch_request {
 	const char *cwd, *user, *path;
 	bool tty, detach;
 	unsigned columns, rows, grace_ms, flags;
-	int in, out, err; /* -1: none */
+	int in, out, err;	   /* -1: none */
 	uint64_t out_max, err_max; /* bytes to pass on, 0: all */
 };
 
@@ -137,7 +137,8 @@ struct hutch_exit {
 
 struct hutch_job;
 
-/* begin; NULL with a message.  The first of a handle's own machine waits for the agent to be there */
+/* begin; NULL with a message.  The first of a handle's own machine waits for the agent to be there
+ */
 struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x);
 /*
  * hutch_job_wait() - move data until it has ended, @wake is readable (-1: none), or time is up
@@ -150,7 +151,8 @@ void hutch_job_resize(struct hutch_job *job, unsigned columns, unsigned rows);
 bool hutch_job_started(const struct hutch_job *job); /* the command runs */
 /* ms since the agent last said anything while it was asked to; 0 when it was not asked */
 unsigned hutch_job_silence(struct hutch_job *job);
-uint64_t hutch_job_moved(const struct hutch_job *job); /* bytes, both ways; grows while there is something to do */
+uint64_t hutch_job_moved(
+	const struct hutch_job *job); /* bytes, both ways; grows while there is something to do */
 void hutch_job_free(struct hutch_job *job); /* ends the command if it runs */
 
 /* processor time of the machine's CPUs, in ns */

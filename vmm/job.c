@@ -35,10 +35,10 @@ static void add_exec(const struct hutch_request *x, struct proto_buf *b)
 static void add_request(const struct hutch_request *x, struct proto_buf *b)
 {
 	static const uint8_t type[] = {
-		[HUTCH_ASK_EXEC] = PROTO_EXEC,	     [HUTCH_ASK_PUT] = PROTO_PUT,
-		[HUTCH_ASK_GET] = PROTO_GET,	     [HUTCH_ASK_TREE] = PROTO_TREE,
-		[HUTCH_ASK_INFO] = PROTO_INFO,	     [HUTCH_ASK_FREEZE] = PROTO_FREEZE,
-		[HUTCH_ASK_THAW] = PROTO_THAW,	     [HUTCH_ASK_POWEROFF] = PROTO_POWEROFF,
+		[HUTCH_ASK_EXEC] = PROTO_EXEC, [HUTCH_ASK_PUT] = PROTO_PUT,
+		[HUTCH_ASK_GET] = PROTO_GET,   [HUTCH_ASK_TREE] = PROTO_TREE,
+		[HUTCH_ASK_INFO] = PROTO_INFO, [HUTCH_ASK_FREEZE] = PROTO_FREEZE,
+		[HUTCH_ASK_THAW] = PROTO_THAW, [HUTCH_ASK_POWEROFF] = PROTO_POWEROFF,
 	};
 
 	proto_begin(b, type[x->what], 0);
@@ -70,7 +70,8 @@ struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x)
 		client_expect(&job->c, h->agent);
 		setups = box_setup(h, &frames);
 	} else if (!h->conf.vsocks || !h->conf.vsock[0].path[0]) {
-		hutch_fail(h, err(-EINVAL, "vsock: no path is given, and so there is no agent to ask"));
+		hutch_fail(h, err(-EINVAL,
+				  "vsock: no path is given, and so there is no agent to ask"));
 		free(job);
 		return NULL;
 	} else if (hutch_fail(h, client_connect(&job->c, h->conf.vsock[0].path))) {
