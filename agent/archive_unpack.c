@@ -400,7 +400,7 @@ static int name_file(struct unpacker *u, uint64_t size)
 static int end_file(struct unpacker *u, const char *body, uint32_t len)
 {
 	struct archive_file_end end;
-	int r = 0, error;
+	int r = 0;
 
 	if (!u->in_file || len != sizeof(end))
 		return broken(u, "the end of no file");
@@ -408,9 +408,7 @@ static int end_file(struct unpacker *u, const char *body, uint32_t len)
 	if (end.size < u->written || end.size > INT64_MAX)
 		return broken(u, "a file that is shorter than what is in it");
 	if (u->file >= 0 && !end.error && name_file(u, end.size)) {
-		error = errno;
-		r = trouble(u, error,
-			    error == EISDIR ? "a folder is there already:" : "cannot make");
+		r = trouble(u, errno, "cannot make");
 	}
 	drop_file(u);
 	u->in_file = false;
@@ -447,10 +445,7 @@ static int begin_folder(struct unpacker *u, size_t back)
 			errno = ENOTDIR; /* whatever kind of file or link it is */
 	}
 	if (fd < 0) {
-		int r = trouble(u, errno,
-				!made && errno == ENOTDIR
-					? "there is already something that is no folder:"
-					: "cannot make the folder");
+		int r = trouble(u, errno, "cannot make the folder");
 
 		if (r)
 			return r;
@@ -584,7 +579,7 @@ static int make_other(struct unpacker *u, uint32_t type)
 	}
 	if (!r)
 		return 0;
-	return trouble(u, errno, errno == EISDIR ? "a folder is there already:" : "cannot make");
+	return trouble(u, errno, "cannot make");
 }
 
 static int entry(struct unpacker *u, uint32_t type, const char *body, uint32_t len)
