@@ -46,7 +46,7 @@ struct unpacker {
 	/* the entry at hand */
 	struct archive_entry e;
 	char name[ARCHIVE_NAME + 1], link[ARCHIVE_PATH + 1];
-	const char *xattr;
+	char xattr[ARCHIVE_XATTR];
 
 	/* the file whose bytes come */
 	bool in_file;
@@ -169,19 +169,7 @@ static void times_of(const struct archive_entry *e, struct timespec ts[2])
 	ts[1] = (struct timespec){ .tv_sec = e->mtime, .tv_nsec = e->mtime_ns };
 }
 
-/* of a file or folder that we have made */
-static int set_meta(struct unpacker *u, int fd, const struct archive_entry *e)
-{
-	struct timespec ts[2];
-	mode_t mode;
-
-	times_of(e, ts);
-	if (set_owner(u, fd, -1, NULL, e, &mode) || fchmod(fd, mode) || futimens(fd, ts))
-		return -1;
-	return 0;
-}
-
-/* checked by check_xattrs(); a file system may have none, or not these */
+/* checked by archive_xattrs_ok(); a file system may have none, or not these */
 static void set_xattrs(struct unpacker *u, int fd)
 {
 	struct archive_xattr x;
@@ -199,6 +187,21 @@ static void set_xattrs(struct unpacker *u, int fd)
 		if (fsetxattr(fd, name, p + x.name_len, x.value_len, 0))
 			note(u, errno, "an extended attribute is left out:");
 	}
+}
+
+/* of a file or folder that we have made; attributes last but for what forbids them, and after the
+ * bytes and the owner: either change takes security.capability away */
+static int set_meta(struct unpacker *u, int fd, const struct archive_entry *e)
+{
+	struct timespec ts[2];
+	mode_t mode;
+
+	times_of(e, ts);
+	if (set_owner(u, fd, -1, NULL, e, &mode))
+		return -1;
+	if (u->in_file)
+		set_xattrs(u, fd);
+	return fchmod(fd, mode) || futimens(fd, ts) ? -1 : 0;
 }
 
 /* --- one name --- */
@@ -347,7 +350,6 @@ static int begin_file(struct unpacker *u)
 	u->file = open_file(u, where(u));
 	if (u->file < 0)
 		return trouble(u, errno, "cannot make");
-	set_xattrs(u, u->file);
 	return 0;
 }
 
@@ -551,7 +553,7 @@ static int read_entry(struct unpacker *u, uint32_t type, const char *body, uint3
 		return broken(u, "a link that leads elsewhere");
 	memcpy(u->link, body, e->link_len);
 	u->link[e->link_len] = '\0';
-	u->xattr = body + e->link_len;
+	memcpy(u->xattr, body + e->link_len, e->xattr_len);
 	if (!archive_xattrs_ok(u->xattr, e->xattr_len))
 		return broken(u, "attributes that cannot be");
 	return 0;
@@ -605,7 +607,7 @@ static int entry(struct unpacker *u, uint32_t type, const char *body, uint32_t l
 	if (r) /* the root is there, and entered */
 		return 0;
 	if (u->depth && where(u) < 0) { /* its folder could not be made */
-		u->file = -1;
+		u->written = 0;
 		u->in_file = type == ARCHIVE_ENTRY && S_ISREG(u->e.mode);
 		if (type == ARCHIVE_ENTRY && S_ISDIR(u->e.mode))
 			return enter(u, -1, false, back);
