@@ -23,7 +23,7 @@ LDFLAGS	= -pthread $(LINK) -Wl,-z,relro,-z,now,-z,noexecstack $(SAN)
 LIBS	= -lfdt -lyaml -llzma -lz
 
 # what is the same in the agent and in the host's program
-SHARED	:= agent/proto.c
+SHARED	:= agent/proto.c agent/archive.c agent/archive_pack.c agent/archive_unpack.c agent/tree.c
 LIBSRC	:= $(wildcard vmm/*.c vmm/$(ARCH)/*.c devices/*.c boot/*.c) $(SHARED)
 TOOLSRC	:= $(wildcard tools/*.c)
 LIBOBJ	:= $(LIBSRC:%.c=$(B)/%.o)
