@@ -1,12 +1,24 @@
 /* agent.c - requests to the agent in a sandbox */
 #include <errno.h>
+#include <signal.h>
 
 #include "tool.h"
 
-/* there is no agent to ask yet: `hutch stop` goes on to the power button */
+#define ANSWER 1000 /* ms in which an agent that is well has answered */
+
 int agent_poweroff(const char *name, unsigned ms)
 {
-	(void)name;
-	(void)ms;
-	return -ENOSYS;
+	const struct hutch_request x = {
+		.what = HUTCH_ASK_POWEROFF, .grace_ms = ms, .in = -1, .out = -1, .err = -1
+	};
+	struct hutch *h = sandbox_handle(name);
+	struct hutch_job *job = h ? hutch_ask(h, &x) : NULL;
+	struct hutch_exit e;
+	int r = job ? hutch_job_wait(job, ANSWER, -1, &e) : -ENOSYS;
+
+	if (!r && e.how != HUTCH_DONE)
+		r = -EIO;
+	hutch_job_free(job);
+	hutch_free(h);
+	return r;
 }

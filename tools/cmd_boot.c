@@ -6,19 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "registry.h"
-#include "tool.h"
+#include "machine.h"
 
 #define EXIT_PANIC	  3
 #define EXIT_TRIPLE_FAULT 4
 #define ESCAPE		  1 /* Ctrl-A */
-#define FILES		  4096
 
 enum { FLAG_TIMING, FLAG_KEEP, FLAGS };
 
@@ -87,30 +84,6 @@ static int connect_size(struct session *s)
 	return pass_size(s);
 }
 
-static int use_default_guest(struct session *s)
-{
-	char path[4096];
-
-	if (hutch_get(s->h, "kernel", path, sizeof(path)))
-		return -1;
-	if (path[0])
-		return 0;
-	if (guest_kernel(path, sizeof(path))) {
-		complain("kernel: none is given and no default guest is prepared; name one with "
-			 "--kernel FILE, "
-			 "or run 'make guest'");
-		return -1;
-	}
-	if (hutch_set(s->h, "kernel", path))
-		return -1;
-	return guest_initrd(path, sizeof(path)) ? 0 : hutch_set(s->h, "initrd", path);
-}
-
-static void on_pause(void *arg, bool paused)
-{
-	box_paused(arg, paused);
-}
-
 /* "boot KERNEL ARGUMENTS", cut */
 static void tell_command(struct session *s)
 {
@@ -126,7 +99,6 @@ static void tell_command(struct session *s)
 /* into the registry, if it has a name or is to be kept */
 static int register_it(struct session *s, bool keep)
 {
-	char path[256];
 	int r;
 
 	if (hutch_get(s->h, "name", s->box.name, sizeof(s->box.name)))
@@ -135,29 +107,9 @@ static int register_it(struct session *s, bool keep)
 		return 0;
 	s->box.keep = keep;
 	tell_command(s);
-	r = box_make(&s->box);
-	if (r)
-		return r;
-	s->has_box = true;
-	hutch_on_pause(s->h, on_pause, &s->box);
-	if (rundir_path(s->box.name, "ctl", path, sizeof(path)) || hutch_set(s->h, "ctl", path))
-		return -1;
-	if (hutch_get(s->h, "vsock@0.path", path, sizeof(path)) || path[0])
-		return 0; /* there is none, or it has its place */
-	if (rundir_path(s->box.name, "vsock", path, sizeof(path)))
-		return -1;
-	return hutch_set(s->h, "vsock@0.path", path);
-}
-
-/* each connection of a guest takes a descriptor; 1024 in all is what most shells allow at first */
-static void allow_files(void)
-{
-	struct rlimit files;
-
-	if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur >= FILES)
-		return;
-	files.rlim_cur = files.rlim_max < FILES ? files.rlim_max : FILES;
-	setrlimit(RLIMIT_NOFILE, &files);
+	r = machine_register(s->h, &s->box);
+	s->has_box = !r;
+	return r;
 }
 
 static int catch_signals(void)
@@ -297,7 +249,9 @@ static int boot(struct session *s, const struct given *given)
 {
 	int status, r;
 
-	if (use_default_guest(s) || connect_size(s) || connect_console(s)) {
+	if (machine_guest(s->h, false))
+		return EXIT_FAIL;
+	if (connect_size(s) || connect_console(s)) {
 		if (*hutch_error(s->h))
 			complain("%s", hutch_error(s->h));
 		return EXIT_FAIL;
@@ -306,7 +260,7 @@ static int boot(struct session *s, const struct given *given)
 	if (r)
 		return r == -EINVAL ? EXIT_USAGE : EXIT_FAIL;
 	s->signals = catch_signals();
-	allow_files();
+	machine_files();
 	r = hutch_start(s->h);
 	if (r) {
 		complain("%s", hutch_error(s->h));

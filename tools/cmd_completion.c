@@ -10,7 +10,9 @@ static void each_flag(const struct verb *verb,
 	struct hutch_key key;
 	char name[64];
 
-	for (unsigned i = 0; verb && verb->machine && !hutch_key(i, &key); i++) {
+	for (unsigned i = 0; verb && !hutch_key(i, &key); i++) {
+		if (!verb_takes(verb, &key))
+			continue;
 		snprintf(name, sizeof(name), "%s", key.name);
 		for (char *c = name; *c; c++)
 			*c = *c == '_' ? '-' : *c;

@@ -79,5 +79,6 @@ const struct verb verb_inspect = {
 		"make.",
 	.flags = flags,
 	.machine = true,
+	.box = true,
 	.run = run_inspect,
 };

@@ -216,6 +216,13 @@ static void on_end(struct state *s, int r)
 		end(s, c->limit ? FATE_LIMIT : FATE_EXITED, NULL);
 }
 
+static void on_started(struct state *s)
+{
+	s->c->started_ns = s->c->exit.started_ns;
+	if (s->c->on_started)
+		s->c->on_started(s->c->arg);
+}
+
 static void step(struct state *s)
 {
 	uint64_t now = now_ms();
@@ -228,7 +235,7 @@ static void step(struct state *s)
 		sooner(&wait, LOOK_EVERY);
 	r = hutch_job_wait(s->job, wait, s->wake, &s->c->exit);
 	if (hutch_job_started(s->job) && !s->c->started_ns)
-		s->c->started_ns = s->c->exit.started_ns;
+		on_started(s);
 	if (r == -EINTR)
 		on_wake(s);
 	else if (r != -ETIMEDOUT)

@@ -28,14 +28,15 @@ struct command {
 	bool own; /* the machine is this process's: it is watched too */
 	struct hutch_request what;
 	struct command_limits limits;
-	int signals;  /* from command_signals() */
-	bool forward; /* pass them on */
+	int signals;		       /* from command_signals() */
+	bool forward;		       /* pass them on */
+	void (*on_started)(void *arg); /* the command runs; may be NULL */
+	void *arg;
 	/* told in the end */
 	enum command_fate fate;
 	struct hutch_exit exit;
 	const char *limit;
 	int signal;
-	bool refused_limit; /* the output was cut */
 	uint64_t started_ns, ended_ns;
 	char text[1024];
 };

@@ -46,3 +46,8 @@ int guest_initrd(char *buf, size_t size)
 {
 	return find("HUTCH_INITRD", "initrd", buf, size);
 }
+
+int guest_box(char *buf, size_t size)
+{
+	return find("HUTCH_BOX", "box", buf, size);
+}

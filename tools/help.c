@@ -46,17 +46,21 @@ static void option(FILE *out, const struct entry *e)
 	fputc('\n', out);
 }
 
-static void machine_options(FILE *out, void (*print)(FILE *out, const struct entry *e))
+static void machine_options(FILE *out, const struct verb *verb,
+			    void (*print)(FILE *out, const struct entry *e))
 {
 	struct entry e = { .sub = false };
 
 	for (unsigned i = 0; !hutch_key(i, &e.key); i++) {
+		if (!verb_takes(verb, &e.key))
+			continue;
 		e.letter = key_letter(e.key.name);
 		e.sub = false;
 		print(out, &e);
 		e.sub = true;
 		for (unsigned k = 0; !hutch_subkey(i, k, &e.key); k++)
-			print(out, &e);
+			if (verb_takes(verb, &e.key))
+				print(out, &e);
 	}
 }
 
@@ -82,7 +86,7 @@ void help_verb(const struct verb *verb, FILE *out)
 	if (verb->machine || verb->flags)
 		fputs("\nflags:\n", out);
 	if (verb->machine)
-		machine_options(out, option);
+		machine_options(out, verb, option);
 	flag_options(out, verb->flags, option);
 	fputs("\n'hutch help' lists the flags that every verb takes.\n", out);
 }
@@ -160,7 +164,7 @@ static void man_verb(const struct verb *verb, FILE *out)
 	if (!verb->machine)
 		return;
 	fputs(".PP\nand the machine's flags:\n", out);
-	machine_options(out, man_option);
+	machine_options(out, verb, man_option);
 }
 
 static void man_page(FILE *out)

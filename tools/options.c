@@ -79,8 +79,8 @@ static bool same_name(const char *flag, size_t len, const char *key)
 
 static int find_key(const struct parser *p, const char *flag, size_t len, struct hutch_key *ret)
 {
-	for (unsigned i = 0; p->verb->machine && !hutch_key(i, ret); i++)
-		if (same_name(flag, len, ret->name))
+	for (unsigned i = 0; !hutch_key(i, ret); i++)
+		if (verb_takes(p->verb, ret) && same_name(flag, len, ret->name))
 			return (int)i;
 	return -1;
 }
@@ -158,11 +158,14 @@ static int unknown(const struct parser *p, const char *flag, size_t len)
 	struct hutch_key key;
 	unsigned n = 0;
 
-	for (unsigned i = 0; p->verb->machine && n < KEYS_MAX && !hutch_key(i, &key); i++, n++) {
+	for (unsigned i = 0; n < KEYS_MAX && !hutch_key(i, &key); i++) {
+		if (!verb_takes(p->verb, &key))
+			continue;
 		snprintf(dashed[n], sizeof(dashed[n]), "%s", key.name);
 		for (char *c = dashed[n]; *c; c++)
 			*c = *c == '_' ? '-' : *c;
 		names[n] = dashed[n];
+		n++;
 	}
 	for (unsigned i = 0; p->verb->flags && n < KEYS_MAX && p->verb->flags[i].name; i++)
 		names[n++] = p->verb->flags[i].name;

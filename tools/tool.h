@@ -6,6 +6,7 @@
 
 #define EXIT_USAGE 2
 #define EXIT_FAIL  1   /* not found, or a false answer */
+#define EXIT_LIMIT 124 /* a limit of ours ended the command */
 #define EXIT_HUTCH 125 /* hutch itself failed */
 
 /* a flag of one verb; those of the machine come from hutch_key() */
@@ -35,14 +36,20 @@ struct verb {
 	const char *text;	  /* for the manual: paragraphs, or NULL */
 	const struct flag *flags; /* ends with name NULL; may be NULL */
 	bool machine;		  /* takes the machine's keys too */
+	bool box;		  /* and those of a sandbox */
 	bool command;		  /* what stands behind "--" is a command */
 	int (*run)(int argc, char **argv, const struct verb *verb);
 };
 
+static inline bool verb_takes(const struct verb *verb, const struct hutch_key *key)
+{
+	return verb->machine && (!key->box || verb->box);
+}
+
 extern const struct verb *const verbs[]; /* NULL-terminated */
 extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_help, verb_version,
 	verb_ps, verb_wait, verb_stop, verb_kill, verb_pause, verb_resume, verb_rm, verb_gc,
-	verb_logs, verb_events, verb_stats, verb_completion;
+	verb_logs, verb_run, verb_exec, verb_shell, verb_events, verb_stats, verb_completion;
 
 /* one line on stderr: "hutch: ..." */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -53,9 +60,8 @@ void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * Machine keys go to @h (files given with -C first, so that flags win), flags
  * of every verb to globals, and the verb's own to @given, in the order of its
  * table, which the caller has zeroed.  "-it", "-w DIR", "-wDIR", "--workdir=DIR"
- * are all understood.  Other arguments are moved to the front of @argv, which
- * ends with NULL; behind them follows the command of a verb that takes one, up
- * to NULL.  Returns how many there are in front, -1 after a complaint, or -2
+ * are all understood.  Other arguments are moved to the front of @argv; right
+ * behind them follows the command of a verb that takes one, up to NULL.  Returns how many there are in front, -1 after a complaint, or -2
  * after --help.
  */
 int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, struct given *given);
@@ -75,6 +81,7 @@ void help_all(FILE *out);
  */
 int guest_kernel(char *buf, size_t size);
 int guest_initrd(char *buf, size_t size);
+int guest_box(char *buf, size_t size); /* the initramfs whose process 1 is the agent */
 
 /* a request to the machine of a sandbox, found by name or id: its answer to free(), and size; -1
  * after a complaint */
@@ -86,6 +93,9 @@ long client_ask_box(const struct box *box, const char *request, int ms, bool qui
 
 /* ask the agent in a sandbox to power its guest off: -ENOSYS if there is no way to */
 int agent_poweroff(const char *name, unsigned ms);
+
+/* to the agent of a sandbox that another process is: NULL after a complaint */
+struct hutch *sandbox_handle(const char *name);
 
 /* terminal in raw mode, put back on every way out, even if this process is killed */
 int term_raw(void);

@@ -100,11 +100,11 @@ void size_print(uint64_t v, char *buf, size_t len)
 static const struct {
 	const char *name;
 	uint64_t ms;
-} time_units[] = {
+} span_units[] = {
 	{ "d", 86400000 }, { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 }
 };
 
-int time_parse(const char *text, uint64_t *ret_ms)
+int span_parse(const char *text, uint64_t *ret_ms)
 {
 	size_t n = strspn(text, "0123456789");
 	char digits[24];
@@ -115,11 +115,11 @@ int time_parse(const char *text, uint64_t *ret_ms)
 		return 0;
 	}
 	snprintf(digits, sizeof(digits), "%.*s", (int)MIN(n, sizeof(digits) - 1), text);
-	for (unsigned i = 0; n && i < ARRAY_SIZE(time_units); i++) {
-		if (strcmp(text + n, time_units[i].name))
+	for (unsigned i = 0; n && i < ARRAY_SIZE(span_units); i++) {
+		if (strcmp(text + n, span_units[i].name))
 			continue;
 		if (n >= sizeof(digits) || number_parse(digits, &v) ||
-		    __builtin_mul_overflow(v, time_units[i].ms, &v))
+		    __builtin_mul_overflow(v, span_units[i].ms, &v))
 			return err(-ERANGE, "'%.40s' is longer than time is counted here", text);
 		*ret_ms = v;
 		return 0;
@@ -129,16 +129,16 @@ int time_parse(const char *text, uint64_t *ret_ms)
 		   text, n && !text[n] ? ": its unit is missing" : "");
 }
 
-void time_print(uint64_t ms, char *buf, size_t len)
+void span_print(uint64_t ms, char *buf, size_t len)
 {
 	unsigned i = 0;
 
-	while (i < ARRAY_SIZE(time_units) - 1 && ms % time_units[i].ms)
+	while (i < ARRAY_SIZE(span_units) - 1 && ms % span_units[i].ms)
 		i++;
 	if (!ms)
 		snprintf(buf, len, "0");
 	else
-		snprintf(buf, len, "%lu%s", ms / time_units[i].ms, time_units[i].name);
+		snprintf(buf, len, "%lu%s", ms / span_units[i].ms, span_units[i].name);
 }
 
 /* Levenshtein distance, given up past the words' own length */

@@ -87,13 +87,13 @@ int number_parse(const char *text, uint64_t *ret) must_check;
  */
 int size_parse(const char *text, uint64_t *ret) must_check;
 /*
- * time_parse() - "500ms", "30s", "2m", "1h", "7d", to milliseconds; only 0 needs no unit
+ * span_parse() - "500ms", "30s", "2m", "1h", "7d", to milliseconds; only 0 needs no unit
  *
  * -EINVAL, -ERANGE with a message, as size_parse().
  */
-int time_parse(const char *text, uint64_t *ret_ms) must_check;
-/* time_print() - the shortest text time_parse() reads back as @ms */
-void time_print(uint64_t ms, char *buf, size_t len);
+int span_parse(const char *text, uint64_t *ret_ms) must_check;
+/* span_print() - the shortest text span_parse() reads back as @ms */
+void span_print(uint64_t ms, char *buf, size_t len);
 
 /* size_print() - the shortest text size_parse() reads back as @v */
 void size_print(uint64_t v, char *buf, size_t len);

@@ -94,7 +94,7 @@ static int parse_number(const struct field *f, const char *what, const char *tex
 			return err(r, "%s: %s", what, err_last());
 		break;
 	case FIELD_TIME:
-		r = time_parse(text, &v);
+		r = span_parse(text, &v);
 		if (r)
 			return err(r, "%s: %s", what, err_last());
 		break;
@@ -253,7 +253,7 @@ void field_print(const struct field *f, const void *obj, char *buf, size_t len)
 		size_print(field_get(f, obj), buf, len);
 		return;
 	case FIELD_TIME:
-		time_print(field_get(f, obj), buf, len);
+		span_print(field_get(f, obj), buf, len);
 		return;
 	case FIELD_ENUM:
 		snprintf(buf, len, "%s", f->names[field_get(f, obj)]);

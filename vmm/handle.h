@@ -23,7 +23,7 @@ struct hutch {
 	int event_fd;
 	void (*on_pause)(void *arg, bool paused);
 	void *on_pause_arg;
-	/* box.c */
+	/* agent_host.c */
 	int agent;   /* where the guest's agent calls first, -1: nobody waits for it */
 	bool rooted; /* the root's image is the first disk */
 	char agent_path[112];
@@ -32,12 +32,12 @@ struct hutch {
 /* keep this thread's last message in the handle, if @r is negative; returns @r */
 int hutch_fail(struct hutch *h, int r);
 
-/* --- box.c: a machine whose guest has an agent --- */
+/* --- agent_host.c: a machine whose guest has an agent --- */
 
 /* before the machine is made: its root among the disks, a socket for the agent's call */
-int box_open(struct hutch *h) must_check;
-void box_close(struct hutch *h); /* harmless if not open */
+int agent_host_open(struct hutch *h) must_check;
+void agent_host_close(struct hutch *h); /* harmless if not open */
 /* what the guest is to be, as frames for its agent: how many requests */
-unsigned box_setup(const struct hutch *h, struct proto_buf *frames);
+unsigned agent_host_setup(const struct hutch *h, struct proto_buf *frames);
 
 #endif

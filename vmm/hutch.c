@@ -56,6 +56,20 @@ int hutch_get(struct hutch *h, const char *key, char *buf, size_t size)
 		       : 0;
 }
 
+int hutch_get_number(struct hutch *h, const char *key, uint64_t *ret)
+{
+	struct conf_ref ref;
+	int r = conf_ref(&h->conf, key, &ref);
+	const struct field *f = ref.sub ? ref.sub : ref.f;
+
+	if (r)
+		return hutch_fail(h, r);
+	if (f->kind != FIELD_UINT && f->kind != FIELD_SIZE && f->kind != FIELD_TIME)
+		return hutch_fail(h, err(-EINVAL, "%s: is no number", key));
+	*ret = field_get(f, ref.sub ? field_at(ref.f, &h->conf, ref.i) : (void *)&h->conf);
+	return 0;
+}
+
 int hutch_load(struct hutch *h, const char *path)
 {
 	if (h->vm)
@@ -188,7 +202,7 @@ static void end_machine(struct hutch *h)
 	vm_free(h->vm);
 	loop_free(h->loop);
 	cleanup_close(&h->event_fd);
-	box_close(h);
+	agent_host_close(h);
 	h->ctl = NULL;
 	h->vm = NULL;
 	h->loop = NULL;
@@ -205,7 +219,7 @@ static int start_machine(struct hutch *h)
 	h->loop = loop_new();
 	if (!h->loop)
 		return -ENOMEM;
-	r = box_open(h);
+	r = agent_host_open(h);
 	if (r)
 		return r;
 	h->vm = vm_new(h->loop, &h->conf);

@@ -37,6 +37,8 @@ int hutch_set(struct hutch *h, const char *key, const char *value);
 /* the value of a key that is not a list, or of one element ("vsock@0.path"), as text: -EINVAL,
  * -E2BIG */
 int hutch_get(struct hutch *h, const char *key, char *buf, size_t size);
+/* the same of a number, a size (bytes) or a time (ms): -EINVAL */
+int hutch_get_number(struct hutch *h, const char *key, uint64_t *ret);
 /* merge a YAML or JSON file */
 int hutch_load(struct hutch *h, const char *path);
 /* empty a list, so that the next hutch_set() replaces what a file gave */

@@ -68,7 +68,7 @@ struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x)
 	job->from_guest = h->agent >= 0;
 	if (job->from_guest) {
 		client_expect(&job->c, h->agent);
-		setups = box_setup(h, &frames);
+		setups = agent_host_setup(h, &frames);
 	} else if (!h->conf.vsocks || !h->conf.vsock[0].path[0]) {
 		hutch_fail(h, err(-EINVAL,
 				  "vsock: no path is given, and so there is no agent to ask"));
@@ -141,7 +141,7 @@ int hutch_job_wait(struct hutch_job *job, int timeout_ms, int wake, struct hutch
 	int r = client_pump(&job->c, timeout_ms, wake);
 
 	if (job->from_guest && job->h->agent >= 0 && job->c.state != CLIENT_CALLED)
-		box_close(job->h); /* it has called; whoever else does is not the agent */
+		agent_host_close(job->h); /* it has called; whoever else does is not the agent */
 	tell_end(&job->c, ret);
 	if (r == -ECONNRESET)
 		err(r, "the guest's agent closed the connection");

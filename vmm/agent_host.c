@@ -1,5 +1,5 @@
 /*
- * box.c - a machine whose guest has hutch's agent
+ * agent_host.c - a machine whose guest has hutch's agent
  *
  * The agent calls the host as soon as it can, at the socket of the vsock device
  * for its port; that first connection carries SETUP and the first command, so
@@ -66,7 +66,7 @@ static int listen_for_agent(struct hutch *h)
 	return 0;
 }
 
-int box_open(struct hutch *h)
+int agent_host_open(struct hutch *h)
 {
 	int r = add_root(h);
 
@@ -75,7 +75,7 @@ int box_open(struct hutch *h)
 	return r;
 }
 
-void box_close(struct hutch *h)
+void agent_host_close(struct hutch *h)
 {
 	if (h->agent >= 0)
 		unlink(h->agent_path);
@@ -103,7 +103,7 @@ static void add_net(const struct conf *conf, struct proto_buf *b)
 	}
 }
 
-unsigned box_setup(const struct hutch *h, struct proto_buf *b)
+unsigned agent_host_setup(const struct hutch *h, struct proto_buf *b)
 {
 	const struct conf *conf = &h->conf;
 	uint8_t entropy[ENTROPY];

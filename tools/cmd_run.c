@@ -1,0 +1,468 @@
+/*
+ * cmd_run.c - hutch run: a command in a machine of its own, as if it were a local one
+ *
+ * This process is the machine.  In order: what is asked for is checked, the
+ * sandbox enters the registry, the machine starts, the agent calls, the command
+ * runs, the machine goes, the result is told, the registry forgets.  With -d
+ * a child does all that, and the caller leaves once the command runs.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "env.h"
+#include "machine.h"
+#include "result.h"
+
+/*
+ * What a Linux guest is told; firmware/README.md has what each word buys.  The
+ * whole guest is one domain of trust, what lies outside is kept by the host.
+ */
+#define KERNEL_LINE "quiet loglevel=3"
+
+enum {
+	FLAG_DETACH,
+	FLAG_KEEP,
+	FLAG_STDIN,
+	FLAG_TTY,
+	FLAG_ENV,
+	FLAG_ENV_FILE,
+	FLAG_CWD,
+	FLAG_USER,
+	FLAG_RESULT,
+	FLAG_STATUS_FD,
+	FLAG_PID_FILE,
+	FLAG_NO_FORWARD,
+	FLAG_TIMING,
+	FLAG_DRY_RUN,
+	FLAGS
+};
+
+static const struct flag flags[] = {
+	[FLAG_DETACH] = { .name = "detach",
+			  .letter = 'd',
+			  .help = "leave once the command runs, and print the sandbox's name; its "
+				  "output goes to `hutch logs`" },
+	[FLAG_KEEP] = { .name = "keep",
+			.help = "let the ended sandbox stay in `hutch ps --all` until `hutch rm`" },
+	[FLAG_STDIN] = { .name = "interactive", .letter = 'i', .help = "pass our stdin on" },
+	[FLAG_TTY] = { .name = "tty", .letter = 't', .help = "give the command a terminal" },
+	[FLAG_ENV] = { .name = "env",
+		       .letter = 'e',
+		       .arg = "NAME=VALUE",
+		       .many = true,
+		       .help = "a variable of the command; NAME alone takes ours" },
+	[FLAG_ENV_FILE] = { .name = "env-file",
+			    .arg = "FILE",
+			    .many = true,
+			    .help = "variables, one NAME=VALUE a line, # for remarks" },
+	[FLAG_CWD] = { .name = "workdir",
+		       .letter = 'w',
+		       .arg = "DIR",
+		       .help = "where in the guest the command begins [/]" },
+	[FLAG_USER] = { .name = "user",
+			.letter = 'u',
+			.arg = "USER[:GROUP]",
+			.help = "who in the guest it runs as [root]" },
+	[FLAG_RESULT] = { .name = "result",
+			  .arg = "FILE|fd:N",
+			  .help = "write how it went, as one JSON object" },
+	[FLAG_STATUS_FD] = { .name = "status-fd",
+			     .arg = "N",
+			     .help = "tell what happens on this descriptor, one JSON object a "
+				     "line; the last is the result" },
+	[FLAG_PID_FILE] = { .name = "pid-file", .arg = "FILE", .help = "write the process's id" },
+	[FLAG_NO_FORWARD] = { .name = "no-forward-signals",
+			      .help = "signals end the sandbox instead of going to the command" },
+	[FLAG_TIMING] = { .name = "timing", .help = "print how long each step took, on stderr" },
+	[FLAG_DRY_RUN] = { .name = "dry-run",
+			   .help = "check everything that can be checked without a machine" },
+	{ .name = NULL },
+};
+
+struct run {
+	struct hutch *h;
+	const struct given *given;
+	char **argv;
+	struct box box;
+	bool has_box;
+	int ready; /* -1, or where to tell the one who waits that the command runs */
+	struct command c;
+	struct env *env;
+	struct result result;
+};
+
+/* --- what is asked for --- */
+
+static int take_limits(struct run *r)
+{
+	struct command_limits *l = &r->c.limits;
+	const struct {
+		const char *key;
+		uint64_t *to;
+	} limits[] = {
+		{ "boot-timeout", &l->boot },
+		{ "timeout", &l->wall },
+		{ "cpu-time", &l->cpu },
+		{ "idle-timeout", &l->idle },
+		{ "kill-after", &l->kill_after },
+		{ "stdout-max", &r->c.what.out_max },
+		{ "stderr-max", &r->c.what.err_max },
+	};
+
+	for (unsigned i = 0; i < sizeof(limits) / sizeof(*limits); i++) {
+		if (!hutch_get_number(r->h, limits[i].key, limits[i].to))
+			continue;
+		complain("%s", hutch_error(r->h));
+		return EXIT_USAGE;
+	}
+	return 0;
+}
+
+static int take_command(struct run *r)
+{
+	const struct given *g = r->given;
+
+	if (!r->argv[0]) {
+		complain("run: no command is given; write it behind --, as in hutch run -- uname "
+			 "-a");
+		return EXIT_USAGE;
+	}
+	if (g[FLAG_TTY].n && g[FLAG_DETACH].n) {
+		complain("run: -t and -d exclude each other: there is no terminal behind a "
+			 "detached command");
+		return EXIT_USAGE;
+	}
+	r->env = env_read(&g[FLAG_ENV], &g[FLAG_ENV_FILE], g[FLAG_TTY].n);
+	if (!r->env)
+		return EXIT_USAGE;
+	r->c.what = (struct hutch_request){
+		.what = HUTCH_ASK_EXEC,
+		.argv = (const char *const *)r->argv,
+		.env = env_list(r->env),
+		.cwd = g[FLAG_CWD].text,
+		.user = g[FLAG_USER].text,
+		.tty = g[FLAG_TTY].n,
+		.in = g[FLAG_STDIN].n || g[FLAG_TTY].n ? STDIN_FILENO : -1,
+		.out = STDOUT_FILENO,
+		.err = STDERR_FILENO,
+	};
+	r->c.h = r->h;
+	r->c.own = true;
+	r->c.forward = !g[FLAG_NO_FORWARD].n;
+	return take_limits(r);
+}
+
+/* a level promises what stands behind it: what is not there yet is refused */
+static int check_level(struct run *r)
+{
+	char level[16];
+
+	if (hutch_get(r->h, "level", level, sizeof(level)))
+		return EXIT_HUTCH;
+	if (strcmp(level, "strict") && strcmp(level, "maximum"))
+		return 0;
+	complain("--level %s: this version cannot keep what it promises (a user of its own, an "
+		 "empty network namespace, Landlock, a cgroup), and does not pretend to; use "
+		 "--level standard",
+		 level);
+	return EXIT_HUTCH;
+}
+
+static int set(struct run *r, const char *key, const char *value)
+{
+	if (!hutch_set(r->h, key, value))
+		return 0;
+	complain("%s", hutch_error(r->h));
+	return -1;
+}
+
+static int make_sandbox(struct run *r)
+{
+	char path[256];
+	int n;
+
+	if (machine_guest(r->h, true))
+		return EXIT_HUTCH;
+	if (hutch_get(r->h, "vsock@0.path", path, sizeof(path)) && set(r, "vsock", ""))
+		return EXIT_HUTCH;
+	if (set(r, "agent", "yes"))
+		return EXIT_HUTCH;
+	snprintf(r->box.command, sizeof(r->box.command), "%s", r->argv[0]);
+	for (char **arg = r->argv + 1; *arg; arg++) {
+		size_t len = strlen(r->box.command);
+
+		snprintf(r->box.command + len, sizeof(r->box.command) - len, " %s", *arg);
+	}
+	r->box.keep = r->given[FLAG_KEEP].n || r->given[FLAG_DETACH].n;
+	n = machine_register(r->h, &r->box);
+	r->has_box = !n;
+	if (n)
+		return n == -EINVAL ? EXIT_USAGE : EXIT_HUTCH;
+	if (hutch_get(r->h, "hostname", path, sizeof(path)) || path[0])
+		return 0;
+	return set(r, "hostname", r->box.name) ? EXIT_HUTCH : 0;
+}
+
+/* --- the run itself --- */
+
+static void tell_ready(struct run *r)
+{
+	if (r->ready < 0)
+		return;
+	if (write(r->ready, r->box.name, strlen(r->box.name) + 1) < 0)
+		complain("the one who started this sandbox has gone");
+	close(r->ready);
+	r->ready = -1;
+}
+
+/* a detached command's words go into the sandbox's folder, as ours do */
+static int detach_output(struct run *r)
+{
+	int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int out = openat(r->box.dir, "stdout", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int err = openat(r->box.dir, "stderr", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	if (in < 0 || out < 0 || err < 0) {
+		complain("sandbox '%s': its output cannot be kept: %s", r->box.name,
+			 strerror(errno));
+		return EXIT_HUTCH;
+	}
+	dup2(in, STDIN_FILENO);
+	close(in);
+	r->c.what.out = out;
+	r->c.what.err = err;
+	if (!r->given[FLAG_STDIN].n)
+		r->c.what.in = -1;
+	return 0;
+}
+
+static void on_started(void *arg)
+{
+	struct run *r = arg;
+
+	box_started(&r->box);
+	result_started(&r->result);
+	if (r->ready < 0)
+		return;
+	tell_ready(r);
+	/* from here on nobody reads what we say but `hutch logs` */
+	int log = openat(r->box.dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	if (log >= 0)
+		dup2(log, STDERR_FILENO);
+	if (null >= 0)
+		dup2(null, STDOUT_FILENO);
+}
+
+static int write_pid(const char *path)
+{
+	FILE *f = fopen(path, "we");
+
+	if (f && fprintf(f, "%d\n", getpid()) > 0 && !fclose(f))
+		return 0;
+	complain("--pid-file %s: %s", path, strerror(errno));
+	return EXIT_HUTCH;
+}
+
+static void explain(const struct run *r)
+{
+	const struct command *c = &r->c;
+
+	switch (c->fate) {
+	case FATE_REFUSED:
+		complain("%s", c->text);
+		break;
+	case FATE_MACHINE:
+		complain("error %d E_MACHINE: the machine ended before the command did: %s",
+			 EXIT_HUTCH, c->text);
+		break;
+	case FATE_AGENT:
+		complain("error %d E_AGENT: %s", EXIT_HUTCH, c->text);
+		break;
+	case FATE_LIMIT:
+		complain("error %d E_LIMIT: %s was reached; the command was ended", EXIT_LIMIT,
+			 c->limit);
+		break;
+	default:
+		break;
+	}
+}
+
+static int start(struct run *r)
+{
+	int n;
+
+	r->c.signals = command_signals();
+	machine_files();
+	if (r->given[FLAG_PID_FILE].n && write_pid(r->given[FLAG_PID_FILE].text))
+		return EXIT_HUTCH;
+	n = hutch_start(r->h);
+	if (!n) {
+		result_machine(&r->result);
+		return 0;
+	}
+	complain("%s", hutch_error(r->h));
+	snprintf(r->box.reason, sizeof(r->box.reason), "%.*s", (int)sizeof(r->box.reason) - 1,
+		 hutch_error(r->h));
+	return n == -EINVAL ? EXIT_USAGE : EXIT_HUTCH;
+}
+
+static int run_sandbox(struct run *r)
+{
+	int status = make_sandbox(r);
+
+	if (!status && r->given[FLAG_DETACH].n)
+		status = detach_output(r);
+	if (!status)
+		status = start(r);
+	if (status)
+		return status;
+	r->c.on_started = on_started;
+	r->c.arg = r;
+	if (r->c.what.tty && isatty(STDIN_FILENO))
+		term_raw();
+	command_run(&r->c);
+	term_restore();
+	box_stopping(&r->box);
+	explain(r);
+	return command_status(&r->c);
+}
+
+static void finish(struct run *r, int status)
+{
+	r->result.status = status;
+	result_finish(&r->result, &r->c);
+	if (r->has_box) {
+		result_keep(&r->result, r->box.dir);
+		r->box.exit_code = status;
+		if (!r->box.reason[0])
+			result_reason(&r->result, &r->c, r->box.reason, sizeof(r->box.reason));
+	}
+	hutch_free(r->h);
+	if (r->has_box)
+		box_end(&r->box);
+	if (r->given[FLAG_PID_FILE].n)
+		unlink(r->given[FLAG_PID_FILE].text);
+	result_tell(&r->result);
+	if (r->given[FLAG_TIMING].n)
+		result_timing(&r->result, stderr);
+}
+
+/* the caller of run -d: until the command runs, or did not come into being */
+static int wait_for_child(pid_t pid, int ready)
+{
+	char name[64] = "";
+	ssize_t n = read(ready, name, sizeof(name) - 1);
+	int status = 0;
+
+	if (n > 0) {
+		puts(name);
+		return 0;
+	}
+	if (waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))
+		return EXIT_HUTCH;
+	/* over before it was told that it began */
+	return WEXITSTATUS(status);
+}
+
+/* the child goes on with 0; the caller has its exit status in *@ret */
+static bool detach(struct run *r, int *ret)
+{
+	int pipe_[2];
+	pid_t pid;
+
+	if (pipe2(pipe_, O_CLOEXEC)) {
+		complain("pipe: %s", strerror(errno));
+		*ret = EXIT_HUTCH;
+		return true;
+	}
+	fflush(NULL);
+	pid = fork();
+	if (!pid) {
+		setsid();
+		close(pipe_[0]);
+		r->ready = pipe_[1];
+		return false;
+	}
+	close(pipe_[1]);
+	if (pid < 0)
+		complain("fork: %s", strerror(errno));
+	*ret = pid < 0 ? EXIT_HUTCH : wait_for_child(pid, pipe_[0]);
+	return true;
+}
+
+static int check(struct run *r)
+{
+	int status = take_command(r);
+
+	if (!status)
+		status = check_level(r);
+	if (!status)
+		status = result_init(&r->result, &r->given[FLAG_RESULT], &r->given[FLAG_STATUS_FD],
+				     &r->box);
+	return status;
+}
+
+static int run_run(int argc, char **argv, const struct verb *verb)
+{
+	struct given given[FLAGS] = { 0 };
+	struct run r = { .given = given, .ready = -1 };
+	int n, status;
+
+	r.h = hutch_new();
+	if (!r.h) {
+		complain("out of memory");
+		return EXIT_HUTCH;
+	}
+	result_begin(&r.result);
+	if (hutch_set(r.h, "append", KERNEL_LINE) || hutch_set(r.h, "console", "none")) {
+		complain("%s", hutch_error(r.h));
+		return EXIT_HUTCH;
+	}
+	n = parse(argc, argv, verb, r.h, given);
+	if (n > 0)
+		complain("run: '%s' stands before --; the command goes behind it", argv[0]);
+	if (n) {
+		hutch_free(r.h);
+		return n == -2 ? 0 : EXIT_USAGE;
+	}
+	r.argv = argv; /* what stood behind -- */
+	status = check(&r);
+	if (status || given[FLAG_DRY_RUN].n || (given[FLAG_DETACH].n && detach(&r, &status))) {
+		hutch_free(r.h);
+		env_free(r.env);
+		return status;
+	}
+	status = run_sandbox(&r);
+	finish(&r, status);
+	env_free(r.env);
+	return status;
+}
+
+const struct verb verb_run = {
+	.name = "run",
+	.args = "[FLAGS] -- COMMAND [ARGUMENTS]",
+	.summary =
+		"run a command in a machine of its own, and hand back its output and exit status",
+	.text = "The machine begins with the command and goes with it; nothing is left behind. "
+		"stdout and\n"
+		"stderr carry the command's bytes alone. The exit status is the command's own; 124 "
+		"when a\n"
+		"limit ended it, 125 when hutch failed, 126 when it cannot be run (also a bad "
+		"--workdir or\n"
+		"--user), 127 when it is not there, 128+N when signal N ended it. The result tells "
+		"a command\n"
+		"that returns 124 to 127 itself from hutch that does.",
+	.flags = flags,
+	.machine = true,
+	.box = true,
+	.command = true,
+	.run = run_run,
+};

@@ -1,0 +1,81 @@
+#include <errno.h>
+#include <sys/resource.h>
+
+#include "machine.h"
+
+#define FILES 4096
+
+int machine_guest(struct hutch *h, bool box)
+{
+	char path[4096];
+
+	if (hutch_get(h, "kernel", path, sizeof(path)))
+		return -1;
+	if (path[0])
+		return 0;
+	if (guest_kernel(path, sizeof(path))) {
+		complain("kernel: none is given and no default guest is prepared; name one with "
+			 "--kernel FILE, or run 'make guest'");
+		return -1;
+	}
+	if (hutch_set(h, "kernel", path)) {
+		complain("%s", hutch_error(h));
+		return -1;
+	}
+	if (!(box ? guest_box : guest_initrd)(path, sizeof(path))) {
+		if (!hutch_set(h, "initrd", path))
+			return 0;
+		complain("%s", hutch_error(h));
+		return -1;
+	}
+	if (!box)
+		return 0;
+	complain("initrd: the default guest has no agent; run 'make guest', or name an initramfs "
+		 "that has one with --initrd FILE");
+	return -1;
+}
+
+static void on_pause(void *arg, bool paused)
+{
+	box_paused(arg, paused);
+}
+
+static int set_path(struct hutch *h, const struct box *box, const char *key, const char *file)
+{
+	char path[256];
+
+	if (!rundir_path(box->name, file, path, sizeof(path)) && !hutch_set(h, key, path))
+		return 0;
+	complain("%s", hutch_error(h));
+	return -EINVAL;
+}
+
+int machine_register(struct hutch *h, struct box *box)
+{
+	char path[256];
+	int r;
+
+	if (hutch_get(h, "name", box->name, sizeof(box->name)))
+		return -EINVAL;
+	r = box_make(box);
+	if (r)
+		return r;
+	hutch_on_pause(h, on_pause, box);
+	r = set_path(h, box, "ctl", "ctl");
+	/* else there is no vsock, or it has its place */
+	if (!r && !hutch_get(h, "vsock@0.path", path, sizeof(path)) && !path[0])
+		r = set_path(h, box, "vsock@0.path", "vsock");
+	if (r)
+		box_end(box);
+	return r;
+}
+
+void machine_files(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur >= FILES)
+		return;
+	files.rlim_cur = files.rlim_max < FILES ? files.rlim_max : FILES;
+	setrlimit(RLIMIT_NOFILE, &files);
+}

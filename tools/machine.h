@@ -1,0 +1,16 @@
+/* machine.h - what boot and run have in common: the default guest, the registry (layer 6) */
+#ifndef HUTCH_MACHINE_H
+#define HUTCH_MACHINE_H
+
+#include "registry.h"
+#include "tool.h"
+
+/* without --kernel: the default guest, with the agent's initramfs if @box; -1 after a complaint */
+int machine_guest(struct hutch *h, bool box);
+/* enter @box, whose command and keep are set, under the machine's name or one that is made up;
+ * its sockets are made in its folder.  -errno after a complaint */
+int machine_register(struct hutch *h, struct box *box);
+/* each connection of a guest takes a descriptor; 1024 in all is what most shells allow at first */
+void machine_files(void);
+
+#endif

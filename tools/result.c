@@ -1,0 +1,327 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "json.h"
+#include "result.h"
+#include "units.h"
+
+static uint64_t clock_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+void result_begin(struct result *r)
+{
+	*r = (struct result){
+		.fd = -1, .status_fd = -1, .begin_ns = clock_ns(), .begin_ms = realtime_ms()
+	};
+}
+
+static int parse_fd(const char *flag, const char *text, int *ret)
+{
+	char *end;
+	long v = strtol(text, &end, 10);
+
+	if (!*text || *end || v < 0 || fcntl((int)v, F_GETFD) < 0) {
+		complain("%s: '%s' is no open descriptor", flag, text);
+		return EXIT_USAGE;
+	}
+	*ret = (int)v;
+	return 0;
+}
+
+/* what cannot be written in the end is told before anything is done */
+static int try_file(struct result *r, const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+
+	if (fd < 0) {
+		complain("--result %s: %s", path, strerror(errno));
+		return EXIT_USAGE;
+	}
+	close(fd);
+	r->file = strdup(path);
+	return 0;
+}
+
+int result_init(struct result *r, const struct given *file, const struct given *status_fd,
+		const struct box *box)
+{
+	int status = 0;
+
+	r->box = box;
+	if (file->n && !strncmp(file->text, "fd:", 3))
+		status = parse_fd("--result", file->text + 3, &r->fd);
+	else if (file->n)
+		status = try_file(r, file->text);
+	if (!status && status_fd->n)
+		status = parse_fd("--status-fd", status_fd->text, &r->status_fd);
+	return status;
+}
+
+static void line(int fd, const char *text)
+{
+	size_t len = strlen(text), at = 0;
+
+	while (at < len) {
+		ssize_t n = write(fd, text + at, len - at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return;
+		at += (size_t)n;
+	}
+}
+
+static void tell_status(const struct result *r, const char *event)
+{
+	char text[256], when[TIME_TEXT];
+
+	if (r->status_fd < 0)
+		return;
+	time_print(realtime_ms(), when);
+	snprintf(text, sizeof(text), "{\"event\":\"%s\",\"time\":\"%s\",\"id\":\"%s\"}\n", event,
+		 when, r->box->id);
+	line(r->status_fd, text);
+}
+
+void result_machine(struct result *r)
+{
+	r->machine_ns = clock_ns();
+	tell_status(r, "sandbox.start");
+}
+
+void result_started(struct result *r)
+{
+	r->started_ns = clock_ns();
+	tell_status(r, "execution.start");
+}
+
+static const char *status_word(const struct command *c)
+{
+	switch (c->fate) {
+	case FATE_EXITED:
+		return c->exit.oom && c->exit.how == HUTCH_SIGNALED ? "oom"
+		       : c->exit.how == HUTCH_SIGNALED		    ? "signaled"
+								    : "exited";
+	case FATE_LIMIT:
+		return !strcmp(c->limit, "cpu_time") ? "limit" : "timeout";
+	case FATE_SIGNAL:
+		return "signaled";
+	default:
+		return "error";
+	}
+}
+
+void result_reason(const struct result *r, const struct command *c, char *buf, size_t size)
+{
+	if (c->fate == FATE_LIMIT)
+		snprintf(buf, size, "%s was reached", c->limit);
+	else if (c->text[0])
+		snprintf(buf, size, "%.*s", (int)size - 1, c->text);
+	else if (c->fate == FATE_EXITED && c->exit.how == HUTCH_SIGNALED)
+		snprintf(buf, size, "the command died of signal %d", c->exit.signal);
+	else
+		snprintf(buf, size, "the command ended with %d", r->status);
+}
+
+/* E_..., and what to do; NULL where nothing went wrong */
+static const char *error_code(const struct command *c)
+{
+	switch (c->fate) {
+	case FATE_LIMIT:
+		return "E_LIMIT";
+	case FATE_MACHINE:
+		return "E_MACHINE";
+	case FATE_AGENT:
+		return "E_AGENT";
+	case FATE_REFUSED:
+		return c->exit.status == 127   ? "E_NOT_FOUND"
+		       : c->exit.status == 126 ? "E_NOT_RUNNABLE"
+					       : "E_GUEST";
+	default:
+		return NULL;
+	}
+}
+
+static uint64_t ms_between(uint64_t a, uint64_t b)
+{
+	return a && b > a ? (b - a) / 1000000 : 0;
+}
+
+static void member_text(FILE *out, const char *key, const char *text)
+{
+	fprintf(out, ",\"%s\":", key);
+	json_text(out, text);
+}
+
+static void member_number(FILE *out, const char *key, uint64_t v)
+{
+	fprintf(out, ",\"%s\":%lu", key, (unsigned long)v);
+}
+
+static void member_bool(FILE *out, const char *key, bool v)
+{
+	fprintf(out, ",\"%s\":%s", key, v ? "true" : "false");
+}
+
+static void write_error(FILE *out, const struct result *r, const struct command *c)
+{
+	const char *code = error_code(c);
+	char reason[256];
+
+	if (!code) {
+		fputs(",\"error\":null", out);
+		return;
+	}
+	result_reason(r, c, reason, sizeof(reason));
+	fputs(",\"error\":{\"code\":", out);
+	json_text(out, code);
+	member_text(out, "message", reason);
+	fputc('}', out);
+}
+
+static void write_object(FILE *out, const struct result *r, const struct command *c)
+{
+	const struct hutch_exit *e = &c->exit;
+	bool guest = c->fate == FATE_EXITED || c->fate == FATE_REFUSED;
+	int signo = c->fate == FATE_EXITED && e->how == HUTCH_SIGNALED ? e->signal
+		    : c->fate == FATE_SIGNAL			       ? c->signal
+								       : 0;
+	char when[TIME_TEXT];
+
+	fputs("{\"schema\":\"hutch.result/1\"", out);
+	member_text(out, "id", r->box->id);
+	member_text(out, "name", r->box->name);
+	member_bool(out, "success", !r->status);
+	member_text(out, "status", status_word(c));
+	member_text(out, "origin", guest ? "guest" : "hutch");
+	member_number(out, "exit_code", (uint64_t)r->status);
+	if (signo)
+		member_number(out, "signal", (uint64_t)signo);
+	else
+		fputs(",\"signal\":null", out);
+	if (c->limit)
+		member_text(out, "limit", c->limit);
+	member_number(out, "stdout_bytes", e->out_bytes);
+	member_number(out, "stderr_bytes", e->err_bytes);
+	member_bool(out, "stdout_truncated", e->out_cut);
+	member_bool(out, "stderr_truncated", e->err_cut);
+	member_number(out, "duration_ms", ms_between(r->begin_ns, r->ended_ns));
+	member_number(out, "boot_ms",
+		      ms_between(r->begin_ns, c->started_ns ? c->started_ns : r->ended_ns));
+	member_number(out, "exec_ms", ms_between(c->started_ns, r->ended_ns));
+	member_number(out, "cpu_ms", hutch_cpu_ns(c->h) / 1000000);
+	member_number(out, "command_cpu_ms", (e->user_us + e->system_us) / 1000);
+	member_number(out, "memory_peak_bytes", e->memory_peak ? e->memory_peak : e->rss_max);
+	member_text(out, "correlation_id", r->box->id);
+	time_print(r->begin_ms, when);
+	member_text(out, "started_at", when);
+	time_print(r->end_ms, when);
+	member_text(out, "finished_at", when);
+	write_error(out, r, c);
+	fputs("}\n", out);
+}
+
+void result_finish(struct result *r, const struct command *c)
+{
+	size_t size;
+	FILE *out;
+
+	r->ended_ns = clock_ns();
+	r->end_ms = realtime_ms();
+	r->guest_boot_ns = c->exit.boot_ns;
+	if (r->started_ns && c->started_ns)
+		r->started_ns = c->started_ns;
+	out = open_memstream(&r->text, &size);
+	if (!out)
+		return;
+	write_object(out, r, c);
+	if (fclose(out)) {
+		free(r->text);
+		r->text = NULL;
+	}
+}
+
+/* whole, or not at all */
+static int write_file(int dir, const char *path, const char *text)
+{
+	char name[4200];
+	int fd, n = snprintf(name, sizeof(name), "%s.tmp-%d", path, getpid());
+	bool ok;
+
+	if (n >= (int)sizeof(name))
+		return -ENAMETOOLONG;
+	fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd < 0)
+		return -errno;
+	errno = 0;
+	ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+	ok = !close(fd) && ok && !renameat(dir, name, dir, path);
+	if (ok)
+		return 0;
+	n = errno ? -errno : -ENOSPC;
+	unlinkat(dir, name, 0);
+	return n;
+}
+
+void result_keep(const struct result *r, int dir)
+{
+	if (r->text && write_file(dir, "result", r->text))
+		complain("the result cannot be kept in the sandbox's folder: %s", strerror(errno));
+}
+
+void result_tell(struct result *r)
+{
+	int e;
+
+	r->gone_ns = clock_ns();
+	if (r->text && r->file) {
+		e = write_file(AT_FDCWD, r->file, r->text);
+		/* /dev/stderr and the like cannot be replaced */
+		if (e) {
+			int fd = open(r->file, O_WRONLY | O_TRUNC | O_CLOEXEC);
+
+			if (fd < 0)
+				complain("--result %s: %s", r->file, strerror(-e));
+			else
+				line(fd, r->text);
+			if (fd >= 0)
+				close(fd);
+		}
+	}
+	if (r->text && r->fd >= 0)
+		line(r->fd, r->text);
+	if (r->text && r->status_fd >= 0)
+		line(r->status_fd, r->text);
+	free(r->text);
+	free(r->file);
+	r->text = r->file = NULL;
+}
+
+void result_timing(const struct result *r, FILE *out)
+{
+	const struct {
+		const char *name;
+		uint64_t from, to;
+	} step[] = {
+		{ "machine", r->begin_ns, r->machine_ns }, { "boot", r->machine_ns, r->started_ns },
+		{ "command", r->started_ns, r->ended_ns }, { "teardown", r->ended_ns, r->gone_ns },
+		{ "all", r->begin_ns, r->gone_ns },
+	};
+
+	for (unsigned i = 0; i < sizeof(step) / sizeof(*step); i++)
+		if (step[i].from && step[i].to)
+			fprintf(out, "hutch: %-12s %8.1f ms\n", step[i].name,
+				(double)(step[i].to - step[i].from) / 1e6);
+	fprintf(out, "hutch: %-12s %8.1f ms of the guest's own clock until its agent was up\n",
+		"guest", (double)r->guest_boot_ns / 1e6);
+}

@@ -1,0 +1,34 @@
+/* result.h - how a run went: one JSON object, "hutch.result/1" (layer 6) */
+#ifndef HUTCH_RESULT_H
+#define HUTCH_RESULT_H
+
+#include "command.h"
+#include "registry.h"
+
+struct result {
+	const struct box *box;
+	char *file; /* --result */
+	int fd;	    /* of --result fd:N, or -1 */
+	int status_fd;
+	int status;
+	/* CLOCK_MONOTONIC, ns; and CLOCK_REALTIME, ms */
+	uint64_t begin_ns, machine_ns, started_ns, ended_ns, gone_ns;
+	uint64_t begin_ms, end_ms;
+	char *text; /* the object, once it is known */
+	uint64_t guest_boot_ns;
+};
+
+void result_begin(struct result *r); /* as early as can be */
+/* where it is to go: 0, or an exit status after a complaint */
+int result_init(struct result *r, const struct given *file, const struct given *status_fd,
+		const struct box *box);
+void result_machine(struct result *r); /* the machine runs */
+void result_started(struct result *r); /* the command runs */
+/* the command has ended, or never began; the machine is still there */
+void result_finish(struct result *r, const struct command *c);
+void result_keep(const struct result *r, int dir); /* as the file "result" */
+void result_reason(const struct result *r, const struct command *c, char *buf, size_t size);
+void result_tell(struct result *r); /* all is gone: to whoever wants to know; frees */
+void result_timing(const struct result *r, FILE *out);
+
+#endif
