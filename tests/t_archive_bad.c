@@ -42,7 +42,7 @@ static char *outside(void)
 static void set_up(void)
 {
 	fds = fake_fds();
-	rig_begin();
+	rig_begin(false);
 	rig_file("secret", "keep me");
 	rig_dir("out");
 	rig_file("out/file", "keep me");
@@ -176,7 +176,7 @@ END_TEST
 /* a link of the archive's own, or one that is there, and then a folder of that name with a file */
 START_TEST(through_symlink)
 {
-	static const char *const to[] = { "../out", "..", "/tmp", "there", "." };
+	static const char *const to[] = { "../out", "..", "/dev", "there", "." };
 	bool own = _i < (int)ARRAY_SIZE(to);
 
 	made_head(&m, "");
@@ -408,7 +408,7 @@ static const struct {
 } huge[] = {
 	{ 0, UINT64_MAX, EPROTO },
 	{ 0, (uint64_t)INT64_MAX + 1, EPROTO },
-	{ 0, INT64_MAX, EFBIG }, /* or what this file system says: an error, at once */
+	{ 0, INT64_MAX, EFBIG }, /* or what this file system says, at once */
 	{ UINT64_MAX, UINT64_MAX, EPROTO },
 	{ UINT64_MAX - 1, 3, EPROTO },
 	{ INT64_MAX, INT64_MAX, EPROTO },
@@ -419,6 +419,7 @@ static const struct {
 START_TEST(huge_size)
 {
 	struct archive_entry e = { .mode = S_IFREG | 0644, .size = UINT64_MAX, .name_len = 1 };
+	struct stat st;
 
 	made_head(&m, "");
 	made_entry(&m, FOLDER, "", "");
@@ -430,8 +431,8 @@ START_TEST(huge_size)
 	signal(SIGXFSZ, SIG_IGN);
 	if (huge[_i].error == EPROTO)
 		ck_assert_int_eq(unpack(&plain), -EPROTO);
-	else
-		ck_assert_int_lt(unpack(&plain), 0);
+	else if (!unpack(&plain)) /* there are file systems where it is only a large hole */
+		ck_assert(!stat("in/f", &st) && st.st_blocks < 100 && !unlink("in/f"));
 	ck_assert_uint_eq(names("in"), 1);
 }
 END_TEST
