@@ -17,34 +17,45 @@ static const char *const names[] = { "a", "b", "in", "there", "secret", "..", ""
 static const char *const links[] = { "a",     "b",  "../secret", "../out",   "a/b",
 				     "there", "in", "in/a",	 "../../..", "/" };
 static char *before;
+/* libFuzzer writes to where it was started: so these are whole paths */
+static char top[256], secret[300], out[300], in_out[300], target[300], there[300];
 
 /* the secret's time of change tells of a link to it, the folder's of a name in it */
 static char *outside(void)
 {
-	char *out = rig_state("out", true), *all = NULL;
+	char *state = rig_state(out, true), *all = NULL;
 	struct stat st, here;
 
-	require(rig_is("secret", "keep me") && !stat("secret", &st) && !stat(".", &here));
-	require(asprintf(&all, "%s %ld.%ld %lu %ld.%ld", out, st.st_ctim.tv_sec, st.st_ctim.tv_nsec,
-			 st.st_nlink, here.st_mtim.tv_sec, here.st_mtim.tv_nsec) > 0);
-	free(out);
+	require(rig_is(secret, "keep me") && !stat(secret, &st) && !stat(top, &here));
+	require(asprintf(&all, "%s %ld.%ld %lu %ld.%ld", state, st.st_ctim.tv_sec,
+			 st.st_ctim.tv_nsec, st.st_nlink, here.st_mtim.tv_sec,
+			 here.st_mtim.tv_nsec) > 0);
+	free(state);
 	return all;
 }
 
 static void prepare(void)
 {
+	int here = before ? -1 : open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
 	if (!before) {
 		require(!atexit(rig_done));
 		rig_begin(false);
-		rig_file("secret", "keep me");
-		rig_dir("out");
-		rig_file("out/file", "keep me");
+		require(getcwd(top, sizeof(top)) && !fchdir(here) && !close(here));
+		snprintf(secret, sizeof(secret), "%s/secret", top);
+		snprintf(out, sizeof(out), "%s/out", top);
+		snprintf(in_out, sizeof(in_out), "%s/out/file", top);
+		snprintf(target, sizeof(target), "%s/in", top);
+		snprintf(there, sizeof(there), "%s/in/there", top);
+		rig_file(secret, "keep me");
+		rig_dir(out);
+		rig_file(in_out, "keep me");
 	} else {
-		rig_remove("in");
+		rig_remove(target);
 		free(before);
 	}
-	rig_dir("in");
-	require(!symlink("../out", "in/there"));
+	rig_dir(target);
+	require(!symlink("../out", there));
 	before = outside();
 }
 
@@ -139,7 +150,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			add(&m, &in);
 		made_end(&m);
 	}
-	require(!rig_unpack(&m, "in", &o, &report) == !report.error);
+	require(!rig_unpack(&m, target, &o, &report) == !report.error);
 	made_free(&m);
 	after = outside();
 	require(!strcmp(before, after));
