@@ -68,12 +68,19 @@ static int fail(struct unpacker *u, int error, const char *what)
 	return archive_error(u->r, error, what, u->place.len || u->root ? &u->place : NULL);
 }
 
+/* the stream itself: what ends it is what is told, also after an error that did not */
+static int stream_error(struct unpacker *u, int error, const char *what)
+{
+	u->r->error = 0;
+	return archive_error(u->r, error, what, NULL);
+}
+
 static int broken(struct unpacker *u, const char *what)
 {
 	char text[128];
 
 	snprintf(text, sizeof(text), "the archive is not in order: %s", what);
-	return archive_error(u->r, EPROTO, text, NULL);
+	return stream_error(u, EPROTO, text);
 }
 
 static void note(struct unpacker *u, int error, const char *what)
@@ -110,7 +117,7 @@ static int want(struct unpacker *u, size_t len)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return archive_error(u->r, errno, "cannot read the archive", NULL);
+			return stream_error(u, errno, "cannot read the archive");
 		u->eof = !n;
 		u->have += (size_t)n;
 	}
@@ -139,7 +146,7 @@ static int next(struct unpacker *u, struct archive_record *rec, const char **bod
 			return 1;
 		}
 	}
-	return archive_error(u->r, EPROTO, "the archive ends early", NULL);
+	return stream_error(u, EPROTO, "the archive ends early");
 }
 
 /* --- owners, modes, times --- */
@@ -501,10 +508,11 @@ static int place_root(struct unpacker *u, bool is_folder)
 {
 	struct archive_source t;
 	bool must = !archive_source(u->target, &t) && t.folder;
-	int fd = open(u->target, O_PATH | O_DIRECTORY | O_CLOEXEC | (must ? 0 : O_NOFOLLOW)), r;
+	int fd, r;
 
 	if (u->src.contents && !is_folder)
 		return broken(u, "what was to be a folder is none");
+	fd = open(u->target, O_PATH | O_DIRECTORY | O_CLOEXEC | (must ? 0 : O_NOFOLLOW));
 	if (fd >= 0 && u->src.contents) {
 		r = enter(u, fd, false, 0);
 		return r ? r : 1;
@@ -641,7 +649,7 @@ static int head(struct unpacker *u, const char *body, uint32_t len)
 	u->head = true;
 	if (u->o->source) {
 		if (archive_source(u->o->source, &u->src))
-			return archive_error(u->r, EINVAL, "not a path that can be copied", NULL);
+			return stream_error(u, EINVAL, "not a path that can be copied");
 		return 0;
 	}
 	u->src.contents = h.contents;
@@ -673,10 +681,8 @@ static int said(struct unpacker *u, bool last, const char *body, uint32_t len)
 		archive_note(u->o, u->r, all);
 		return 0;
 	}
-	if (!u->r->error) {
-		u->r->error = (int)error;
-		snprintf(u->r->text, sizeof(u->r->text), "%s", all);
-	}
+	u->r->error = (int)error;
+	snprintf(u->r->text, sizeof(u->r->text), "%s", all);
 	return -(int)error;
 }
 
@@ -731,7 +737,7 @@ static int stream(struct unpacker *u)
 			return r;
 	}
 	if (!r && !u->end)
-		return archive_error(u->r, EPROTO, "the archive ends early", NULL);
+		return stream_error(u, EPROTO, "the archive ends early");
 	return r;
 }
 

@@ -10,9 +10,11 @@
 
 static char folder[64];
 
-void rig_begin(void)
+void rig_begin(bool disk)
 {
-	strcpy(folder, "/tmp/hutch-test.XXXXXX");
+	bool shm = !disk && !access("/dev/shm", W_OK);
+
+	snprintf(folder, sizeof(folder), "%s/hutch-test.XXXXXX", shm ? "/dev/shm" : "/tmp");
 	require(mkdtemp(folder) && !chdir(folder));
 }
 

@@ -1,8 +1,9 @@
 /*
  * archive_rig.h - folders to pack and unpack in, archives made by hand, and what a tree looks like
  *
- * rig_begin() goes into a folder of its own under /tmp, which rig_done() removes:
- * names in between are relative to it.
+ * rig_begin() goes into a folder of its own, on a disk or if that does not matter
+ * in memory, which is faster; rig_done() removes it.  Names in between are
+ * relative to it.
  */
 #ifndef HUTCH_ARCHIVE_RIG_H
 #define HUTCH_ARCHIVE_RIG_H
@@ -12,7 +13,7 @@
 #include "archive_format.h"
 #include "base.h"
 
-void rig_begin(void);
+void rig_begin(bool disk);
 void rig_done(void);
 void rig_remove(const char *path); /* with all in it; nothing there is fine */
 

@@ -109,7 +109,7 @@ static void nasty(void)
 
 START_TEST(round_trip)
 {
-	rig_begin();
+	rig_begin(true);
 	nasty();
 	copy("src", "dst", &trusted);
 	check_same("src", "dst", true);
@@ -139,7 +139,7 @@ START_TEST(round_trip_plain)
 	unsigned special = 1;
 	struct stat st;
 
-	rig_begin();
+	rig_begin(true);
 	nasty();
 	special += !access("src/char", F_OK) + !access("src/block", F_OK);
 	copy("src", "dst", &o);
@@ -181,7 +181,7 @@ START_TEST(owner_chosen)
 				  .gid = geteuid() ? getegid() : 78 };
 	struct stat st;
 
-	rig_begin();
+	rig_begin(true);
 	rig_dir("src");
 	rig_file("src/f", "x");
 	ck_assert_int_eq(symlink("f", "src/l"), 0);
@@ -203,7 +203,7 @@ START_TEST(sparse)
 	char buf[16];
 	int fd;
 
-	rig_begin();
+	rig_begin(true);
 	fd = open("src", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	ck_assert_int_eq(ftruncate(fd, 1 << 30), 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(at); i++)
@@ -237,7 +237,7 @@ START_TEST(lengths)
 	char name[32];
 	int fd;
 
-	rig_begin();
+	rig_begin(true);
 	rig_dir("src");
 	for (size_t i = 0; i < sizeof(data); i++)
 		data[i] = (uint8_t)(fake_random(&seed) >> 8);
@@ -260,7 +260,7 @@ START_TEST(virtual)
 	ssize_t n, m;
 	int fd;
 
-	rig_begin();
+	rig_begin(true);
 	copy("/proc/version", ".", &plain);
 	fd = open("/proc/version", O_RDONLY | O_CLOEXEC);
 	n = read(fd, a, sizeof(a));
@@ -344,7 +344,7 @@ START_TEST(places)
 	struct stat st;
 	int r;
 
-	rig_begin();
+	rig_begin(true);
 	rig_file("f", "f");
 	rig_file("f2", "old");
 	rig_dir("d");
@@ -378,7 +378,7 @@ START_TEST(root_link)
 	char to[8] = "";
 	struct made m;
 
-	rig_begin();
+	rig_begin(true);
 	rig_file("f", "f");
 	ck_assert_int_eq(symlink("f", "l"), 0);
 	copy("l", "new", &plain);
@@ -398,7 +398,7 @@ START_TEST(over_others)
 {
 	struct stat st;
 
-	rig_begin();
+	rig_begin(true);
 	rig_dir("src");
 	rig_file("src/f", "new");
 	rig_file("src/l", "new");
@@ -435,7 +435,7 @@ START_TEST(clashes)
 	struct archive_opts on = { .flags = ARCHIVE_CONTINUE, .note = count_note };
 	struct made m;
 
-	rig_begin();
+	rig_begin(true);
 	rig_dir("src");
 	rig_dir("src/a");
 	rig_file("src/a/in", "x");
@@ -511,7 +511,7 @@ START_TEST(changes)
 	int fd, status;
 	pid_t pid;
 
-	rig_begin();
+	rig_begin(true);
 	rig_dir("src");
 	big_file("src/big");
 	pid = pack_child("src", &fd);
@@ -541,7 +541,7 @@ START_TEST(vanishes)
 	int fd, status;
 	pid_t pid;
 
-	rig_begin();
+	rig_begin(true);
 	rig_dir("src");
 	big_file("src/first");
 	big_file("src/other");
@@ -568,7 +568,7 @@ START_TEST(reader_gone)
 	struct archive_opts o = { .flags = 0 };
 	int p[2];
 
-	rig_begin();
+	rig_begin(true);
 	big_file("big");
 	signal(SIGPIPE, SIG_IGN);
 	ck_assert_int_eq(pipe2(p, O_CLOEXEC), 0);
@@ -600,7 +600,7 @@ START_TEST(deep)
 	unsigned fds = fake_fds();
 	struct made m;
 
-	rig_begin();
+	rig_begin(true);
 	nest(ARCHIVE_DEPTH - 1, "d");
 	copy("src", "dst", &trusted);
 	check_same("src", "dst", true);
@@ -624,7 +624,7 @@ START_TEST(long_paths)
 	struct made m;
 
 	memset(name, 'p', 200);
-	rig_begin();
+	rig_begin(true);
 	nest(22, name); /* 21 * 201 is too long */
 	ck_assert_int_eq(rig_pack("src", 0, &m, &report), -ENAMETOOLONG);
 	made_free(&m);
