@@ -222,9 +222,13 @@ static void step(int listener, int signals)
 	}
 }
 
-/* one connection that was inherited, for tests */
-static int serve_one(int fd, int signals)
+/* one connection that was inherited, for tests: what is around it is left alone */
+static int serve_one(int fd)
 {
+	int signals = watch_children();
+
+	agent_os = (struct os){ .modules = -1, .cgroup = -1 };
+	signal(SIGPIPE, SIG_IGN);
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	add_session(fd);
@@ -239,21 +243,20 @@ int main(int argc, char **argv)
 	struct timespec t;
 	bool alone = getpid() == 1;
 
+	if (!alone && argc == 3 && !strcmp(argv[1], "--fd"))
+		return serve_one(atoi(argv[2]));
+	if (!alone && argc != 1) {
+		fprintf(stderr, "usage: agent [--fd N]\n");
+		return 2;
+	}
 	os_boot(&agent_os);
 	clock_gettime(CLOCK_BOOTTIME, &t);
 	up_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 	signals = watch_children();
-	if (argc == 3 && !strcmp(argv[1], "--fd"))
-		return serve_one(atoi(argv[2]), signals);
-	if (argc != 1 && !alone) {
-		fprintf(stderr, "usage: agent [--fd N]\n");
-		return 2;
-	}
 	listener = listen_vsock();
 	call_host();
 	if (listener < 0 || signals < 0) {
-		fprintf(stderr, "agent: cannot listen on vsock port %d: %s\n", PROTO_PORT,
-			strerror(errno));
+		os_say("cannot listen on vsock port %d: %s", PROTO_PORT, strerror(errno));
 		if (!alone)
 			return 1;
 	}

@@ -1,0 +1,554 @@
+/* t_agent - the agent itself, as a process of this machine, and the host's side of its connection
+ */
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "client.h"
+#include "guest.h"
+#include "suite.h"
+
+#define NS 1000000000ULL
+
+struct rig {
+	pid_t pid;
+	struct client c;
+	const char *cwd, *user;
+	uint64_t flags;
+	const char *const *env;
+	int in; /* of the next command */
+	int out[2], err[2];
+	uint64_t most;
+};
+
+/* the agent is beside the tests: B/agent/agent, of the plain build if this one has none */
+static const char *agent_path(void)
+{
+	static char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	require(n > 0);
+	path[n] = '\0';
+	for (int i = 0; i < 2; i++)
+		*strrchr(path, '/') = '\0';
+	strcat(path, "/agent/agent");
+	return path;
+}
+
+static void start(struct rig *x)
+{
+	struct proto_buf hello = { .data = NULL };
+	char number[16];
+	int pair[2];
+
+	*x = (struct rig){ .in = -1 };
+	signal(SIGPIPE, SIG_IGN);
+	require(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	x->pid = fork();
+	if (!x->pid) {
+		fcntl(pair[1], F_SETFD, 0);
+		snprintf(number, sizeof(number), "%d", pair[1]);
+		execl(agent_path(), "agent", "--fd", number, NULL);
+		_exit(99);
+	}
+	close(pair[1]);
+	client_init(&x->c);
+	x->c.fd = pair[0];
+	x->c.state = CLIENT_BUSY;
+	proto_begin(&hello, PROTO_HELLO, 0);
+	proto_number(&hello, TAG_MAGIC, PROTO_MAGIC);
+	proto_number(&hello, TAG_VERSION, PROTO_VERSION);
+	proto_end(&hello);
+	client_request(&x->c, &hello, 0);
+	require(!pipe2(x->out, O_CLOEXEC | O_NONBLOCK) && !pipe2(x->err, O_CLOEXEC | O_NONBLOCK));
+	fcntl(x->out[1], F_SETPIPE_SZ, 1 << 20);
+}
+
+static void stop(struct rig *x)
+{
+	int status;
+
+	client_close(&x->c);
+	for (int i = 0; i < 2; i++) {
+		close(x->out[i]);
+		close(x->err[i]);
+	}
+	require(waitpid(x->pid, &status, 0) == x->pid);
+	ck_assert_int_eq(status, 0); /* also after nonsense */
+}
+
+static void ask(struct rig *x, const char *const *argv)
+{
+	struct proto_buf b = { .data = NULL };
+
+	proto_begin(&b, PROTO_EXEC, 0);
+	for (; *argv; argv++)
+		proto_text(&b, TAG_ARG, *argv);
+	for (const char *const *env = x->env; env && *env; env++)
+		proto_text(&b, TAG_ENV, *env);
+	if (x->cwd)
+		proto_text(&b, TAG_CWD, x->cwd);
+	if (x->user)
+		proto_text(&b, TAG_USER, x->user);
+	proto_number(&b, TAG_FLAGS, x->flags | (x->in >= 0 ? EXEC_STDIN : 0));
+	proto_end(&b);
+	client_source(&x->c, x->in);
+	client_sink(&x->c, 0, x->out[1], x->most);
+	client_sink(&x->c, 1, x->err[1], 0);
+	client_request(&x->c, &b, 0);
+}
+
+static int run(struct rig *x, const char *const *argv)
+{
+	ask(x, argv);
+	ck_assert_int_eq(client_pump(&x->c, 20000, -1), 0);
+	return (int)x->c.end.status;
+}
+
+#define ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+static int sh(struct rig *x, const char *script)
+{
+	return run(x, ARGV("sh", "-c", script));
+}
+
+static size_t drain(int fd, char *buf, size_t size)
+{
+	size_t n = 0;
+	ssize_t k;
+
+	while (n < size - 1 && (k = read(fd, buf + n, size - 1 - n)) > 0)
+		n += (size_t)k;
+	buf[n] = '\0';
+	return n;
+}
+
+static void says(struct rig *x, const char *text)
+{
+	static char buf[1 << 16];
+
+	drain(x->out[0], buf, sizeof(buf));
+	ck_assert_str_eq(buf, text);
+}
+
+START_TEST(every_exit_status)
+{
+	struct rig x;
+	char script[32];
+
+	start(&x);
+	for (int i = 0; i < 256; i++) {
+		snprintf(script, sizeof(script), "exit %d", i);
+		ck_assert_int_eq(sh(&x, script), i);
+		ck_assert_int_eq(x.c.end.type, PROTO_EXIT);
+		ck_assert_int_eq((int)x.c.end.signal, 0);
+	}
+	stop(&x);
+}
+END_TEST
+
+/* what each of the 31 does to a command that does not care */
+START_TEST(every_signal)
+{
+	static const int ignored[] = { SIGCHLD, SIGCONT, SIGURG, SIGWINCH };
+	static const int stops[] = { SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU };
+	struct rig x;
+	char script[64];
+
+	start(&x);
+	for (int i = 1; i < 32; i++) {
+		bool harmless = false, stopping = false;
+
+		for (int k = 0; k < 4; k++) {
+			harmless |= i == ignored[k];
+			stopping |= i == stops[k];
+		}
+		snprintf(script, sizeof(script), "exec 2>&-; kill -%d $$; exit 7", i);
+		ask(&x, ARGV("sh", "-c", script));
+		if (stopping) {
+			/* a session without a terminal is stopped by SIGSTOP alone */
+			while (client_pump(&x.c, 50, -1) == -ETIMEDOUT)
+				client_signal(&x.c, SIGCONT);
+		} else {
+			ck_assert_int_eq(client_pump(&x.c, 20000, -1), 0);
+		}
+		if (harmless || stopping) {
+			ck_assert_int_eq((int)x.c.end.status, 7);
+		} else {
+			ck_assert_int_eq((int)x.c.end.status, 128 + i);
+			ck_assert_int_eq((int)x.c.end.signal, i);
+		}
+	}
+	stop(&x);
+}
+END_TEST
+
+START_TEST(arguments_byte_for_byte)
+{
+	static char big[100 << 10], out[101 << 10];
+	const char *odd[] = { "a b", "'\"", "line\nline", "$(touch /nowhere) `x` $HOME",
+			      "",    "\\",  "\xff\x01\t", "*",
+			      big };
+	const char *argv[16] = { "printf", "%s|" };
+	char *at = out;
+	struct rig x;
+	static char got[101 << 10];
+
+	memset(big, 'x', sizeof(big) - 1);
+	for (unsigned i = 0; i < ARRAY_SIZE(odd); i++) {
+		argv[2 + i] = odd[i];
+		at += sprintf(at, "%s|", odd[i]);
+	}
+	start(&x);
+	ck_assert_int_eq(run(&x, argv), 0);
+	drain(x.out[0], got, sizeof(got));
+	ck_assert(!strcmp(got, out));
+	stop(&x);
+}
+END_TEST
+
+START_TEST(what_does_not_run)
+{
+	static const struct {
+		const char *name, *cwd, *user;
+		int code;
+		const char *text;
+	} cases[] = {
+		{ "no-such-command", NULL, NULL, ERROR_NOT_FOUND, "no-such-command" },
+		{ "/no/such/file", NULL, NULL, ERROR_NOT_FOUND, "/no/such/file" },
+		{ "/etc/passwd", NULL, NULL, ERROR_NOT_RUNNABLE, "Permission denied" },
+		{ "/etc", NULL, NULL, ERROR_NOT_RUNNABLE, "/etc" },
+		{ "true", "/no/such/place", NULL, ERROR_CWD, "/no/such/place" },
+		{ "true", "/etc/passwd", NULL, ERROR_CWD, "Not a directory" },
+		{ "true", NULL, "nobody-of-this-name", ERROR_USER, "nobody-of-this-name" },
+		{ "true", NULL, "root:no-such-group", ERROR_USER, "no-such-group" },
+		{ "", NULL, NULL, ERROR_REQUEST, "without a name" },
+	};
+	struct rig x;
+
+	start(&x);
+	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
+		x.cwd = cases[i].cwd;
+		x.user = cases[i].user;
+		run(&x, ARGV(cases[i].name));
+		ck_assert_int_eq(x.c.end.type, PROTO_ERROR);
+		ck_assert_int_eq((int)x.c.end.code, cases[i].code);
+		ck_assert_ptr_nonnull(strstr(x.c.end.text, cases[i].text));
+	}
+	x.cwd = x.user = NULL;
+	ck_assert_int_eq(sh(&x, "exit 3"), 3); /* and it goes on */
+	stop(&x);
+}
+END_TEST
+
+START_TEST(place_user_environment)
+{
+	static const char *const env[] = { "A=1 2", "B=\n", "PATH=/usr/bin:/bin", NULL };
+	struct rig x;
+
+	start(&x);
+	x.cwd = "/usr";
+	x.env = env;
+	ck_assert_int_eq(sh(&x, "pwd; printf '%s|%s|' \"$A\" \"$B\"; echo $HOME"), 0);
+	says(&x, "/usr\n1 2|\n|/root\n");
+	if (!geteuid()) {
+		x.user = "daemon";
+		ck_assert_int_eq(sh(&x, "id -u; id -g; echo $USER"), 0);
+		says(&x, "1\n1\ndaemon\n");
+		x.user = "1234:5678";
+		ck_assert_int_eq(sh(&x, "id -u; id -G"), 0);
+		says(&x, "1234\n5678\n");
+	}
+	stop(&x);
+}
+END_TEST
+
+/* bytes of all kinds, both ways, more than any buffer holds */
+START_TEST(binary_both_ways)
+{
+	enum { SIZE = 8 << 20 };
+	char path[] = "/tmp/hutch-agent.XXXXXX", back[] = "/tmp/hutch-agent.XXXXXX";
+	int in = mkstemp(path), out = mkstemp(back);
+	uint8_t *a = malloc(SIZE), *b = malloc(SIZE);
+	uint32_t seed = 1;
+	struct rig x;
+
+	require(in >= 0 && out >= 0 && a && b);
+	unlink(path);
+	unlink(back);
+	for (int i = 0; i < SIZE; i++) {
+		seed = seed * 1103515245 + 12345;
+		a[i] = (uint8_t)(seed >> 16);
+	}
+	require(write(in, a, SIZE) == SIZE && !lseek(in, 0, SEEK_SET));
+	start(&x);
+	x.in = in;
+	ask(&x, ARGV("cat"));
+	client_sink(&x.c, 0, out, 0);
+	ck_assert_int_eq(client_pump(&x.c, 60000, -1), 0);
+	ck_assert_int_eq((int)x.c.end.status, 0);
+	ck_assert_int_eq(pread(out, b, SIZE, 0), SIZE);
+	ck_assert(!memcmp(a, b, SIZE));
+	ck_assert_uint_eq(x.c.sink[0].total, SIZE);
+	stop(&x);
+	close(in);
+	close(out);
+	free(a);
+	free(b);
+}
+END_TEST
+
+START_TEST(output_is_cut)
+{
+	static char buf[1 << 20];
+	struct rig x;
+
+	start(&x);
+	x.most = 200000;
+	ck_assert_int_eq(run(&x, ARGV("yes")), 128 + SIGPIPE);
+	ck_assert(x.c.sink[0].cut);
+	ck_assert_uint_eq(x.c.sink[0].total, 200000);
+	ck_assert_uint_eq(drain(x.out[0], buf, sizeof(buf)), 200000);
+	/* just as much as it takes is not cut */
+	x.most = 5;
+	ck_assert_int_eq(run(&x, ARGV("printf", "12345")), 0);
+	ck_assert(!x.c.sink[0].cut);
+	stop(&x);
+}
+END_TEST
+
+/* the one who reads has gone: as in a pipe of local commands */
+START_TEST(closed_reader)
+{
+	struct rig x;
+
+	start(&x);
+	close(x.out[0]);
+	x.out[0] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(run(&x, ARGV("yes")), 128 + SIGPIPE);
+	stop(&x);
+}
+END_TEST
+
+START_TEST(reader_that_stalls)
+{
+	static char buf[1 << 20];
+	uint64_t before;
+	struct rig x;
+	size_t all = 0;
+
+	start(&x);
+	fcntl(x.out[1], F_SETPIPE_SZ, 4096);
+	ask(&x, ARGV("sh", "-c", "head -c 3000000 /dev/zero; echo on its own >&2"));
+	ck_assert_int_eq(client_pump(&x.c, 300, -1), -ETIMEDOUT);
+	/* what came is what was granted, and not more */
+	ck_assert_uint_le(x.c.sink[0].total, PROTO_WINDOW + 8192);
+	fcntl(x.out[1], F_SETPIPE_SZ, 1 << 20);
+	before = now_ns();
+	while (client_pump(&x.c, 20, -1) == -ETIMEDOUT && now_ns() - before < 20 * NS)
+		all += drain(x.out[0], buf, sizeof(buf));
+	all += drain(x.out[0], buf, sizeof(buf));
+	ck_assert_uint_eq(all, 3000000);
+	drain(x.err[0], buf, sizeof(buf));
+	ck_assert_str_eq(buf, "on its own\n");
+	stop(&x);
+}
+END_TEST
+
+/* a stream that stalls holds nothing else up */
+START_TEST(streams_are_apart)
+{
+	static char buf[1 << 16];
+	struct rig x;
+
+	start(&x);
+	fcntl(x.out[1], F_SETPIPE_SZ, 4096);
+	ask(&x, ARGV("sh", "-c", "head -c 3000000 /dev/zero & echo one >&2; sleep 5"));
+	for (int i = 0; i < 100 && !x.c.sink[1].total; i++)
+		ck_assert_int_eq(client_pump(&x.c, 50, -1), -ETIMEDOUT);
+	drain(x.err[0], buf, sizeof(buf));
+	ck_assert_str_eq(buf, "one\n");
+	stop(&x); /* and kills it */
+}
+END_TEST
+
+START_TEST(background_child)
+{
+	uint64_t before = now_ns();
+	struct rig x;
+
+	start(&x);
+	ck_assert_int_eq(sh(&x, "sleep 30 & echo done; exit 4"), 4);
+	says(&x, "done\n");
+	ck_assert_uint_lt(now_ns() - before, 10 * NS);
+	ck_assert_int_eq(sh(&x, "echo next"), 0);
+	says(&x, "next\n");
+	stop(&x);
+}
+END_TEST
+
+START_TEST(end_of_input)
+{
+	struct rig x;
+	int p[2];
+
+	start(&x);
+	ck_assert_int_eq(sh(&x, "cat; echo nothing"), 0); /* none is given */
+	says(&x, "nothing\n");
+	require(!pipe2(p, O_CLOEXEC));
+	require(write(p[1], "some", 4) == 4);
+	close(p[1]);
+	x.in = p[0];
+	ck_assert_int_eq(sh(&x, "cat; echo .end"), 0);
+	says(&x, "some.end\n");
+	/* a command that reads nothing does not keep who writes */
+	close(p[0]);
+	x.in = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	ck_assert_int_eq(sh(&x, "exec <&-; sleep 0.1; echo ok"), 0);
+	says(&x, "ok\n");
+	close(x.in);
+	stop(&x);
+}
+END_TEST
+
+START_TEST(signals_reach_the_group)
+{
+	struct rig x;
+
+	start(&x);
+	ask(&x,
+	    ARGV("sh", "-c", "trap 'echo got; exit 5' TERM; echo up; while :; do sleep 1; done"));
+	for (int i = 0; i < 100 && !x.c.sink[0].total; i++)
+		ck_assert_int_eq(client_pump(&x.c, 50, -1), -ETIMEDOUT);
+	client_signal(&x.c, SIGTERM);
+	ck_assert_int_eq(client_pump(&x.c, 20000, -1), 0);
+	ck_assert_int_eq((int)x.c.end.status, 5);
+	says(&x, "up\ngot\n");
+	stop(&x);
+}
+END_TEST
+
+START_TEST(terminal)
+{
+	struct proto_buf b = { .data = NULL };
+	static char buf[4096];
+	struct rig x;
+
+	start(&x);
+	x.in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	proto_begin(&b, PROTO_EXEC, 0);
+	for (const char *const *a = ARGV("sh", "-c", "tty >/dev/null && stty size; exit 6"); *a;
+	     a++)
+		proto_text(&b, TAG_ARG, *a);
+	proto_number(&b, TAG_COLUMNS, 123);
+	proto_number(&b, TAG_ROWS, 45);
+	proto_number(&b, TAG_FLAGS, EXEC_TTY | EXEC_STDIN);
+	proto_end(&b);
+	client_source(&x.c, -1);
+	client_sink(&x.c, 0, x.out[1], 0);
+	client_request(&x.c, &b, 0);
+	ck_assert_int_eq(client_pump(&x.c, 20000, -1), 0);
+	ck_assert_int_eq((int)x.c.end.status, 6);
+	drain(x.out[0], buf, sizeof(buf));
+	ck_assert_str_eq(buf, "45 123\r\n");
+	close(x.in);
+	stop(&x);
+}
+END_TEST
+
+START_TEST(questions_within_a_command)
+{
+	struct rig x;
+
+	start(&x);
+	ask(&x, ARGV("sleep", "1"));
+	for (int i = 0; i < 100 && !x.c.started; i++)
+		ck_assert_int_eq(client_pump(&x.c, 20, -1), -ETIMEDOUT);
+	client_ping(&x.c);
+	ck_assert(x.c.pinged);
+	for (int i = 0; i < 40 && x.c.pinged; i++)
+		if (client_pump(&x.c, 20, -1) != -ETIMEDOUT)
+			break;
+	ck_assert(!x.c.pinged);
+	ck_assert(!x.c.ended);
+	stop(&x);
+}
+END_TEST
+
+/* whatever comes, the agent ends its session and nothing else; stop() looks at how it ended */
+START_TEST(nonsense)
+{
+	static const struct {
+		uint8_t type, stream;
+		uint32_t len;
+	} frames[] = {
+		{ 0, 0, 0 },
+		{ PROTO_TYPES, 0, 0 },
+		{ PROTO_EXEC, 0, 5 },
+		{ PROTO_EXEC, 0, 1U << 30 },
+		{ PROTO_DATA, 9, 4 },
+		{ PROTO_DATA, 0, 1 << 20 },
+		{ PROTO_CREDIT, 1, 4 },
+		{ PROTO_CREDIT, 1, 9 },
+		{ PROTO_EXIT, 0, 0 },
+		{ PROTO_SETUP, 0, 7 },
+		{ PROTO_GET, 0, 0 },
+		{ PROTO_SIGNAL, 0, 3 },
+		{ PROTO_CLOSE, 2, 0 },
+		{ PROTO_EOF, 0, 0 },
+		{ PROTO_RESIZE, 0, 16 },
+		{ PROTO_HELLO, 0, 12 },
+		{ PROTO_POWEROFF, 2, 65536 },
+	};
+	uint8_t body[64];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(frames); i++) {
+		uint8_t header[PROTO_HEADER];
+		struct rig x;
+
+		start(&x);
+		require(client_pump(&x.c, 50, -1) == -ETIMEDOUT);
+		proto_put_header(header, frames[i].type, frames[i].stream, frames[i].len);
+		memset(body, 0xff, sizeof(body));
+		require(send(x.c.fd, header, sizeof(header), MSG_NOSIGNAL) == sizeof(header));
+		if (frames[i].type != PROTO_POWEROFF)
+			send(x.c.fd, body, MIN(frames[i].len, sizeof(body)), MSG_NOSIGNAL);
+		(void)!client_pump(&x.c, 50, -1);
+		stop(&x);
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("agent");
+	TCase *t = tcase_create("agent");
+
+	tcase_set_timeout(t, 120);
+	if (access(agent_path(), X_OK)) {
+		printf("skip agent: %s is not built\n", agent_path());
+		return 0;
+	}
+	tcase_add_test(t, every_exit_status);
+	tcase_add_test(t, every_signal);
+	tcase_add_test(t, arguments_byte_for_byte);
+	tcase_add_test(t, what_does_not_run);
+	tcase_add_test(t, place_user_environment);
+	tcase_add_test(t, binary_both_ways);
+	tcase_add_test(t, output_is_cut);
+	tcase_add_test(t, closed_reader);
+	tcase_add_test(t, reader_that_stalls);
+	tcase_add_test(t, streams_are_apart);
+	tcase_add_test(t, background_child);
+	tcase_add_test(t, end_of_input);
+	tcase_add_test(t, signals_reach_the_group);
+	tcase_add_test(t, terminal);
+	tcase_add_test(t, questions_within_a_command);
+	tcase_add_test(t, nonsense);
+	suite_add_tcase(s, t);
+	return suite_run(s);
+}
