@@ -1,5 +1,6 @@
 /* cmd_logs.c - hutch logs and hutch events: what a sandbox has written, and writes */
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -8,15 +9,14 @@
 #include "tool.h"
 #include "units.h"
 
-/* where lines come from; all but the console's begin with their time */
+/* where lines come from; those of the guest have no times. A detached command's come first */
 static const struct source {
 	const char *name, *file;
 	bool timed;
 } sources[] = {
-	{ "console", "console", false },
-	{ "agent", "agent", true },
-	{ "vmm", "log", true },
-	{ "audit", "audit", true },
+	{ "stdout", "stdout", false },	 { "stderr", "stderr", false },
+	{ "console", "console", false }, { "agent", "agent", true },
+	{ "vmm", "log", true },		 { "audit", "audit", true },
 };
 
 #define SOURCES (sizeof(sources) / sizeof(*sources))
@@ -82,10 +82,10 @@ enum { LOGS_SOURCE, LOGS_FOLLOW, LOGS_SINCE, LOGS_FLAGS };
 
 static const struct flag logs_flags[] = {
 	[LOGS_SOURCE] = { .name = "source",
-			  .arg = "console|agent|vmm|audit",
-			  .help = "what the guest's console shows, the agent's log, hutch's own, "
-				  "or "
-				  "what the policy refused [console]" },
+			  .arg = "SOURCE",
+			  .help = "stdout and stderr of a detached command, console (the guest's), "
+				  "agent, vmm (hutch itself) or audit (what the policy refused) "
+				  "[stdout where there is one, else console]" },
 	[LOGS_FOLLOW] = { .name = "follow", .letter = 'f', .help = "go on until the sandbox ends" },
 	[LOGS_SINCE] = { .name = "since",
 			 .arg = "DURATION",
@@ -98,7 +98,7 @@ static const struct source *source_of(const char *name)
 	for (size_t i = 0; i < SOURCES; i++)
 		if (!strcmp(name, sources[i].name))
 			return &sources[i];
-	complain("--source: '%s' is not one of: console, agent, vmm, audit", name);
+	complain("--source: '%s' is not one of: stdout, stderr, console, agent, vmm, audit", name);
 	return NULL;
 }
 
@@ -106,7 +106,7 @@ static int run_logs(int argc, char **argv, const struct verb *verb)
 {
 	struct given given[LOGS_FLAGS] = { 0 };
 	int n = parse_names(argc, argv, verb, given, 1, 1), r;
-	const struct source *source = &sources[0];
+	const struct source *source = NULL;
 	struct since since = { .passed = true };
 	uint64_t ms = 0, now = realtime_ms();
 	struct box box;
@@ -117,13 +117,15 @@ static int run_logs(int argc, char **argv, const struct verb *verb)
 		return EXIT_USAGE;
 	if (given[LOGS_SINCE].n && duration_parse("--since", given[LOGS_SINCE].text, &ms))
 		return EXIT_USAGE;
-	if (given[LOGS_SINCE].n && !source->timed) {
-		complain("--since: lines of the console have no times; it goes with --source "
+	if (given[LOGS_SINCE].n && (!source || !source->timed)) {
+		complain("--since: what the guest says has no times; it goes with --source "
 			 "agent, vmm or audit");
 		return EXIT_USAGE;
 	}
 	if (box_open(argv[0], &box))
 		return EXIT_FAIL;
+	if (!source)
+		source = source_of(faccessat(box.dir, "stdout", R_OK, 0) ? "console" : "stdout");
 	time_print(now > ms ? now - ms : 0, since.time);
 	if (given[LOGS_SINCE].n)
 		r = follow(&box, source->file, true, given[LOGS_FOLLOW].n, print_recent, &since);

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "env.h"
 #include "machine.h"
 #include "result.h"
+#include "work.h"
 
 /*
  * What a Linux guest is told; firmware/README.md has what each word buys.  The
@@ -34,6 +36,9 @@ enum {
 	FLAG_ENV_FILE,
 	FLAG_CWD,
 	FLAG_USER,
+	FLAG_MOUNT,
+	FLAG_RUNTIME,
+	FLAG_CODE,
 	FLAG_RESULT,
 	FLAG_STATUS_FD,
 	FLAG_PID_FILE,
@@ -69,6 +74,17 @@ static const struct flag flags[] = {
 			.letter = 'u',
 			.arg = "USER[:GROUP]",
 			.help = "who in the guest it runs as [root]" },
+	[FLAG_MOUNT] = { .name = "mount",
+			 .arg = "HOST:GUEST[:ro|rw|copy]",
+			 .many = true,
+			 .help = "copy a file or folder in; with rw, what is there in the end is "
+				 "copied back. Nothing else of this host is written" },
+	[FLAG_RUNTIME] = { .name = "runtime",
+			   .arg = "NAME",
+			   .help = "what --code is run by: sh, python or javascript [sh]" },
+	[FLAG_CODE] = { .name = "code",
+			.arg = "FILE",
+			.help = "run this file; what is behind -- are its arguments" },
 	[FLAG_RESULT] = { .name = "result",
 			  .arg = "FILE|fd:N",
 			  .help = "write how it went, as one JSON object" },
@@ -94,6 +110,7 @@ struct run {
 	int ready; /* -1, or where to tell the one who waits that the command runs */
 	struct command c;
 	struct env *env;
+	struct work *work;
 	struct result result;
 };
 
@@ -128,7 +145,9 @@ static int take_command(struct run *r)
 {
 	const struct given *g = r->given;
 
-	if (!r->argv[0]) {
+	int status;
+
+	if (!r->argv[0] && !g[FLAG_CODE].n) {
 		complain("run: no command is given; write it behind --, as in hutch run -- uname "
 			 "-a");
 		return EXIT_USAGE;
@@ -138,6 +157,10 @@ static int take_command(struct run *r)
 			 "detached command");
 		return EXIT_USAGE;
 	}
+	r->work = work_read(&g[FLAG_MOUNT], &g[FLAG_RUNTIME], &g[FLAG_CODE], r->argv, &status);
+	if (!r->work)
+		return status;
+	r->argv = work_argv(r->work);
 	r->env = env_read(&g[FLAG_ENV], &g[FLAG_ENV_FILE], g[FLAG_TTY].n);
 	if (!r->env)
 		return EXIT_USAGE;
@@ -247,6 +270,7 @@ static void on_started(void *arg)
 	struct run *r = arg;
 
 	box_started(&r->box);
+	box_event(&r->box, "execution.start", "");
 	result_started(&r->result);
 	if (r->ready < 0)
 		return;
@@ -314,6 +338,71 @@ static int start(struct run *r)
 	return n == -EINVAL ? EXIT_USAGE : EXIT_HUTCH;
 }
 
+/* what ends a transfer early: a signal, or the machine's end */
+static int wake_of(struct run *r)
+{
+	struct epoll_event e = { .events = EPOLLIN };
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+
+	if (fd >= 0 && (epoll_ctl(fd, EPOLL_CTL_ADD, r->c.signals, &e) ||
+			epoll_ctl(fd, EPOLL_CTL_ADD, hutch_event_fd(r->h), &e))) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* the guest is there: what the command needs is brought; 0, or the exit status */
+static int bring_work(struct run *r)
+{
+	struct command boot = r->c;
+	int wake, status;
+
+	boot.what =
+		(struct hutch_request){ .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
+	command_run(&boot);
+	if (boot.fate != FATE_EXITED) {
+		boot.what = r->c.what;
+		r->c = boot;
+		return command_status(&r->c);
+	}
+	wake = wake_of(r);
+	status = work_in(r->work, r->h, wake);
+	if (wake >= 0)
+		close(wake);
+	if (status)
+		r->c.fate = FATE_WORK;
+	return status;
+}
+
+static int take_work(struct run *r)
+{
+	int wake, status;
+
+	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT)
+		return 0;
+	wake = wake_of(r);
+	status = work_out(r->work, r->h, wake);
+	if (wake >= 0)
+		close(wake);
+	if (status)
+		r->c.fate = FATE_WORK;
+	return status;
+}
+
+/* the command and what belongs to it; 0 if the status is the command's */
+static int execute(struct run *r)
+{
+	int status = work_any(r->work) ? bring_work(r) : 0;
+
+	if (status)
+		return status;
+	r->c.on_started = on_started;
+	r->c.arg = r;
+	command_run(&r->c);
+	return work_any(r->work) ? take_work(r) : 0;
+}
+
 static int run_sandbox(struct run *r)
 {
 	int status = make_sandbox(r);
@@ -324,15 +413,23 @@ static int run_sandbox(struct run *r)
 		status = start(r);
 	if (status)
 		return status;
-	r->c.on_started = on_started;
-	r->c.arg = r;
 	if (r->c.what.tty && isatty(STDIN_FILENO))
 		term_raw();
-	command_run(&r->c);
+	status = execute(r);
 	term_restore();
 	box_stopping(&r->box);
 	explain(r);
-	return command_status(&r->c);
+	return status ? status : command_status(&r->c);
+}
+
+static void tell_complete(const struct run *r)
+{
+	char members[128];
+
+	snprintf(members, sizeof(members), ",\"exit_code\":%d,\"duration_ms\":%lu",
+		 r->result.status,
+		 (unsigned long)((r->result.ended_ns - r->result.begin_ns) / 1000000));
+	box_event(&r->box, "execution.complete", members);
 }
 
 static void finish(struct run *r, int status)
@@ -340,6 +437,7 @@ static void finish(struct run *r, int status)
 	r->result.status = status;
 	result_finish(&r->result, &r->c);
 	if (r->has_box) {
+		tell_complete(r);
 		result_keep(&r->result, r->box.dir);
 		r->box.exit_code = status;
 		if (!r->box.reason[0])
@@ -402,6 +500,7 @@ static int check(struct run *r)
 {
 	int status = take_command(r);
 
+	r->result.work = r->work;
 	if (!status)
 		status = check_level(r);
 	if (!status)
@@ -437,11 +536,13 @@ static int run_run(int argc, char **argv, const struct verb *verb)
 	status = check(&r);
 	if (status || given[FLAG_DRY_RUN].n || (given[FLAG_DETACH].n && detach(&r, &status))) {
 		hutch_free(r.h);
+		work_free(r.work);
 		env_free(r.env);
 		return status;
 	}
 	status = run_sandbox(&r);
 	finish(&r, status);
+	work_free(r.work);
 	env_free(r.env);
 	return status;
 }

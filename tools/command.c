@@ -207,8 +207,12 @@ static void look_at_agent(struct state *s)
 static void on_end(struct state *s, int r)
 {
 	struct command *c = s->c;
+	struct hutch_result result;
 
-	if (r)
+	/* a guest that ends takes its agent along */
+	if (r && c->own && !hutch_wait(c->h, AFTERMATH, &result))
+		end(s, FATE_MACHINE, result.text);
+	else if (r)
 		end(s, FATE_AGENT, hutch_error(c->h));
 	else if (c->exit.how == HUTCH_REFUSED)
 		end(s, FATE_REFUSED, c->exit.text);

@@ -21,6 +21,7 @@ enum command_fate {
 	FATE_SIGNAL,  /* we were told to end, by `signal`, before it could be passed on */
 	FATE_MACHINE, /* the machine ended: `text` */
 	FATE_AGENT,   /* the agent was lost: `text` */
+	FATE_WORK,    /* files could not be brought or taken */
 };
 
 struct command {

@@ -125,6 +125,8 @@ void result_reason(const struct result *r, const struct command *c, char *buf, s
 {
 	if (c->fate == FATE_LIMIT)
 		snprintf(buf, size, "%s was reached", c->limit);
+	else if (c->fate == FATE_WORK)
+		snprintf(buf, size, "files could not be copied");
 	else if (c->text[0])
 		snprintf(buf, size, "%.*s", (int)size - 1, c->text);
 	else if (c->fate == FATE_EXITED && c->exit.how == HUTCH_SIGNALED)
@@ -143,6 +145,8 @@ static const char *error_code(const struct command *c)
 		return "E_MACHINE";
 	case FATE_AGENT:
 		return "E_AGENT";
+	case FATE_WORK:
+		return "E_FILES";
 	case FATE_REFUSED:
 		return c->exit.status == 127   ? "E_NOT_FOUND"
 		       : c->exit.status == 126 ? "E_NOT_RUNNABLE"
@@ -189,6 +193,35 @@ static void write_error(FILE *out, const struct result *r, const struct command 
 	fputc('}', out);
 }
 
+/* what the command did to the folder that was mounted first; null where that is not known */
+static void write_changes(FILE *out, const struct result *r)
+{
+	static const char *const key[] = {
+		[TREE_CREATED] = "files_created",
+		[TREE_MODIFIED] = "files_modified",
+		[TREE_DELETED] = "files_deleted",
+	};
+	const struct work_change *change = NULL;
+	size_t n = 0;
+	bool known = r->work && work_changes(r->work, &change, &n);
+
+	if (r->work && work_folder(r->work))
+		member_text(out, "workspace_path", work_folder(r->work));
+	for (unsigned what = 0; what < TREE_CHANGES; what++) {
+		const char *comma = "";
+
+		fprintf(out, ",\"%s\":%s", key[what], known ? "[" : "null");
+		for (size_t i = 0; known && i < n; i++) {
+			if (change[i].what != what)
+				continue;
+			fputs(comma, out);
+			json_text(out, change[i].name);
+			comma = ",";
+		}
+		fputs(known ? "]" : "", out);
+	}
+}
+
 static void write_object(FILE *out, const struct result *r, const struct command *c)
 {
 	const struct hutch_exit *e = &c->exit;
@@ -222,6 +255,7 @@ static void write_object(FILE *out, const struct result *r, const struct command
 	member_number(out, "cpu_ms", hutch_cpu_ns(c->h) / 1000000);
 	member_number(out, "command_cpu_ms", (e->user_us + e->system_us) / 1000);
 	member_number(out, "memory_peak_bytes", e->memory_peak ? e->memory_peak : e->rss_max);
+	write_changes(out, r);
 	member_text(out, "correlation_id", r->box->id);
 	time_print(r->begin_ms, when);
 	member_text(out, "started_at", when);

@@ -4,11 +4,13 @@
 
 #include "command.h"
 #include "registry.h"
+#include "work.h"
 
 struct result {
 	const struct box *box;
-	char *file; /* --result */
-	int fd;	    /* of --result fd:N, or -1 */
+	const struct work *work; /* NULL: nothing was brought */
+	char *file;		 /* --result */
+	int fd;			 /* of --result fd:N, or -1 */
 	int status_fd;
 	int status;
 	/* CLOCK_MONOTONIC, ns; and CLOCK_REALTIME, ms */

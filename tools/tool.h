@@ -49,7 +49,8 @@ static inline bool verb_takes(const struct verb *verb, const struct hutch_key *k
 extern const struct verb *const verbs[]; /* NULL-terminated */
 extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_help, verb_version,
 	verb_ps, verb_wait, verb_stop, verb_kill, verb_pause, verb_resume, verb_rm, verb_gc,
-	verb_logs, verb_run, verb_exec, verb_shell, verb_events, verb_stats, verb_completion;
+	verb_logs, verb_run, verb_exec, verb_shell, verb_cp, verb_events, verb_stats,
+	verb_completion;
 
 /* one line on stderr: "hutch: ..." */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -61,8 +62,8 @@ void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * of every verb to globals, and the verb's own to @given, in the order of its
  * table, which the caller has zeroed.  "-it", "-w DIR", "-wDIR", "--workdir=DIR"
  * are all understood.  Other arguments are moved to the front of @argv; right
- * behind them follows the command of a verb that takes one, up to NULL.  Returns how many there are in front, -1 after a complaint, or -2
- * after --help.
+ * behind them follows the command of a verb that takes one, up to NULL.  Returns how many there are
+ * in front, -1 after a complaint, or -2 after --help.
  */
 int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, struct given *given);
 /* the same of a verb that takes @min to @max arguments, each a name (-1: any number) */

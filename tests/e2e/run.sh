@@ -1,0 +1,131 @@
+#!/bin/sh
+# tests/e2e/run.sh [GROUP...]: hutch run and what goes with it, on the default guest. See lib.sh.inc.
+cd "$(dirname "$0")/../.." || exit 1
+. tests/e2e/lib.sh.inc
+limit=400
+HUTCH_ROOT=$tmp/root
+export HUTCH_ROOT
+# an emulated guest takes its time to boot
+patience="--boot-timeout 200s"
+
+# check NAME WANT-STATUS [ARGUMENTS OF hutch...]: output in $tmp/out, errors in $tmp/err; true if the status is right
+check() {
+	name=$1 want=$2
+	shift 2
+	timeout 250 $hutch "$@" >"$tmp/out" 2>"$tmp/err"
+	status=$?
+	[ $status = "$want" ] && return 0
+	bad "$name" "exit status $status, not $want"
+	return 1
+}
+
+# is NAME TEXT: the output is just that
+is() {
+	if [ "$(cat "$tmp/out")" = "$2" ]; then echo "ok $1"; else bad "$1" "the output is not '$2'"; fi
+}
+
+# holds NAME FILE TEXT...: a file has all these texts
+holds() {
+	name=$1 file=$2
+	shift 2
+	for text; do
+		grep -qF -- "$text" "$file" || { bad "$name" "$file has no '$text'"; return 1; }
+	done
+	echo "ok $name"
+}
+
+nothing_left() { # NAME
+	left=$(ls "$HUTCH_ROOT" 2>/dev/null)
+	if [ -z "$left" ]; then echo "ok $1"; else bad "$1" "left behind: $left"; fi
+}
+
+# one-shot runs, and what they tell
+once() {
+	check "run: uname" 0 run $patience --result "$tmp/result" -- sh -c 'uname -s; echo to stderr >&2' && {
+		is "run: output" Linux
+		holds "run: errors are apart" "$tmp/err" "to stderr"
+		holds "run: result" "$tmp/result" '"schema":"hutch.result/1"' '"success":true' \
+			'"status":"exited"' '"origin":"guest"' '"exit_code":0' '"stdout_bytes":6' '"error":null'
+	}
+	nothing_left "run: nothing is left"
+	check "run: not there" 127 run $patience --result "$tmp/result" -- no-such-command &&
+		holds "run: not there" "$tmp/err" "no-such-command: there is no such command in the guest"
+	holds "run: not there, result" "$tmp/result" '"exit_code":127' '"code":"E_NOT_FOUND"' '"success":false'
+	check "run: a limit" 124 run $patience --timeout 2s --result "$tmp/result" -- \
+		sh -c 'echo partial; sleep 100' && is "run: a limit keeps what was said" partial
+	holds "run: a limit, result" "$tmp/result" '"status":"timeout"' '"limit":"timeout"' '"origin":"hutch"'
+	printf 'one\ntwo\n' | check "run: stdin" 42 run $patience -i -e A=x -w /tmp -- \
+		sh -c 'cat; echo $A; pwd; exit 42' && is "run: stdin, environment, place" "one
+two
+x
+/tmp"
+	check "run: a machine that ends" 125 run $patience --result "$tmp/result" -- poweroff -f &&
+		holds "run: a machine that ends" "$tmp/err" E_MACHINE "power"
+	check "run: boot limit" 124 run --boot-timeout 10ms -- true && echo "ok run: boot limit"
+	nothing_left "run: still nothing is left"
+}
+
+# a sandbox that stays, and all that is done to it
+stays() {
+	check "run -d" 0 run $patience -d --name box --result "$tmp/result" -- \
+		sh -c 'echo begin; trap "echo got TERM; exit 3" TERM; while :; do sleep 0.2; done' && is "run -d" box
+	check "ps" 0 ps && holds "ps" "$tmp/out" box running
+	check "a second of that name" 125 run --name box -- true && holds "a second of that name" "$tmp/err" box
+	check "exec" 7 exec box -- sh -c 'echo hello; exit 7' && is "exec" hello
+	printf 'a\0b' | check "exec -i" 0 exec -i box -- od -An -tx1 && is "exec -i" " 61 00 62"
+	check "exec: signal" 137 exec box -- sh -c 'kill -9 $$' && echo "ok exec: signal"
+	check "exec: limit" 124 exec --timeout 500ms box -- sleep 60 && echo "ok exec: limit"
+	check "exec: not runnable" 126 exec -w /nowhere box -- true && holds "exec: bad place" "$tmp/err" /nowhere
+	check "exec: a child left behind" 0 exec box -- sh -c 'sleep 60 & echo at once' && is "exec: a child left behind" "at once"
+	check "exec: stderr" 0 exec box -- sh -c 'echo err >&2' && holds "exec: stderr" "$tmp/err" err
+	check "exec: nobody" 125 exec nobody -- true && holds "exec: nobody" "$tmp/err" nobody
+
+	mkdir -p "$tmp/in/sub" && echo text >"$tmp/in/sub/file" && ln -s sub/file "$tmp/in/link"
+	check "cp in" 0 cp "$tmp/in" box:/tmp/there && echo "ok cp in"
+	check "cp in: there" 0 exec box -- sh -c 'cat /tmp/there/link; readlink /tmp/there/link' && is "cp in: there" "text
+sub/file"
+	check "cp out" 0 cp box:/tmp/there "$tmp/back" && diff -r "$tmp/in" "$tmp/back" && echo "ok cp out"
+	check "cp: not there" 1 cp box:/nowhere "$tmp/x" && holds "cp: not there" "$tmp/err" /nowhere
+
+	check "pause" 0 pause box && check "exec: paused" 125 exec box -- true &&
+		holds "exec: paused" "$tmp/err" resume
+	check "resume" 0 resume box && check "exec: again" 0 exec box -- echo up && is "exec: again" up
+	check "stop" 0 stop --time 20s box && echo "ok stop"
+	check "wait" 3 wait box && echo "ok wait: the command's own status"
+	check "logs" 0 logs box && is "logs" "begin
+got TERM"
+	holds "run -d: result" "$tmp/result" '"exit_code":3'
+	check "events" 0 events --json box && holds "events" "$tmp/out" execution.start execution.complete
+	check "rm" 0 rm box && nothing_left "rm"
+}
+
+# folders in and out, code, numbers of the result
+work() {
+	mkdir -p "$tmp/w" && echo old >"$tmp/w/keep" && echo gone >"$tmp/w/delete" && echo 1 >"$tmp/w/change"
+	check "mount" 0 run $patience --mount "$tmp/w:/work:rw" -w /work --result "$tmp/result" -- \
+		sh -c 'rm delete; echo 22 >change; echo new >create; cat keep' && is "mount" old
+	holds "mount: what changed" "$tmp/result" '"files_created":["create"]' '"files_modified":["change"]' \
+		'"files_deleted":["delete"]' '"workspace_path":"/work"'
+	if [ "$(cat "$tmp/w/change" "$tmp/w/create")" = "22
+new" ]; then echo "ok mount: copied back"; else bad "mount: copied back" "$(ls "$tmp/w")"; fi
+	echo 'echo "$1 and $2"; exit 9' >"$tmp/code.sh"
+	check "code" 9 run $patience --mount "$tmp/w:/ro" --code "$tmp/code.sh" -- a "b c" && is "code" "a and b c"
+	check "code: no interpreter" 127 run $patience --runtime python --code "$tmp/code.sh" -- && echo "ok code: no interpreter"
+	check "code: unknown runtime" 125 run --runtime pyton --code "$tmp/code.sh" -- &&
+		holds "code: unknown runtime" "$tmp/err" E_RUNTIME python
+	nothing_left "work: nothing is left"
+}
+
+# output without end, a reader that goes
+much() {
+	check "much: cut" 141 run $patience --stdout-max 2000000B --result "$tmp/result" -- yes &&
+		[ "$(wc -c <"$tmp/out")" = 2000000 ] && holds "much: cut" "$tmp/result" \
+		'"stdout_bytes":2000000' '"stdout_truncated":true'
+	timeout 250 $hutch run $patience -- yes 2>"$tmp/err" | head -n 1 >"$tmp/out"
+	is "much: a reader that goes" y
+	check "much: 64 MB" 0 run $patience -- head -c 64000000 /dev/zero && [ "$(wc -c <"$tmp/out")" = 64000000 ] &&
+		echo "ok much: 64 MB"
+	nothing_left "much: nothing is left"
+}
+
+run_groups "once stays work much" "$@"

@@ -1,0 +1,249 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "work.h"
+
+#define CODE_PLACE  "/tmp/hutch-code"
+#define CHANGES_MAX 10000
+
+struct mount {
+	char *host;
+	const char *guest; /* within the same text */
+	bool back;
+};
+
+struct work {
+	struct mount *mount;
+	unsigned mounts;
+	const char *code;
+	char code_path[64];
+	char **argv;
+	void *before;
+	size_t before_size;
+	bool known;
+	struct work_change *change;
+	size_t changes, changes_size;
+};
+
+static const struct {
+	const char *name, *program, *suffix;
+} runtimes[] = {
+	{ "sh", "sh", "sh" },
+	{ "python", "python3", "py" },
+	{ "javascript", "node", "js" },
+};
+
+#define RUNTIMES (sizeof(runtimes) / sizeof(*runtimes))
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return !stat(path, &st) && S_ISDIR(st.st_mode);
+}
+
+/* "HOST:GUEST[:ro|rw|copy]" */
+static int parse_mount(const char *text, struct mount *m)
+{
+	char *copy = strdup(text), *colon = copy ? strchr(copy, ':') : NULL, *how;
+
+	if (!colon || colon == copy || colon[1] != '/') {
+		complain("--mount: '%s' is no mount; write HOST:/GUEST, and :rw behind it to have "
+			 "changes copied back",
+			 text);
+		free(copy);
+		return -1;
+	}
+	*colon = '\0';
+	*m = (struct mount){ copy, colon + 1, false };
+	how = strrchr(colon + 1, ':');
+	if (how && (!strcmp(how, ":rw") || !strcmp(how, ":ro") || !strcmp(how, ":copy"))) {
+		m->back = !strcmp(how, ":rw");
+		*how = '\0';
+	}
+	if (!access(copy, m->back ? R_OK | W_OK : R_OK))
+		return 0;
+	complain("--mount: %s: %s", copy, strerror(errno));
+	return -1;
+}
+
+static int take_mounts(struct work *w, const struct given *mounts)
+{
+	w->mount = calloc(mounts->n + 1, sizeof(*w->mount));
+	if (!w->mount)
+		return EXIT_HUTCH;
+	for (; w->mounts < mounts->n; w->mounts++)
+		if (parse_mount(mounts->all[w->mounts], &w->mount[w->mounts]))
+			return EXIT_USAGE;
+	return 0;
+}
+
+static int find_runtime(const char *name)
+{
+	const char *names[RUNTIMES + 1] = { NULL }, *near;
+
+	for (unsigned i = 0; i < RUNTIMES; i++) {
+		if (!strcmp(name, runtimes[i].name))
+			return (int)i;
+		names[i] = runtimes[i].name;
+	}
+	near = hutch_nearest(name, names);
+	complain("error %d E_RUNTIME: there is no runtime '%s'%s%s%s; it is sh, python or "
+		 "javascript",
+		 EXIT_HUTCH, name, near ? "; did you mean '" : "", near ? near : "",
+		 near ? "'?" : "");
+	return -1;
+}
+
+static int take_code(struct work *w, const struct given *runtime, const char *code, char **argv)
+{
+	int i = find_runtime(runtime->n ? runtime->text : "sh");
+	unsigned n = 0;
+
+	if (i < 0)
+		return EXIT_HUTCH;
+	if (access(code, R_OK)) {
+		complain("--code %s: %s", code, strerror(errno));
+		return EXIT_USAGE;
+	}
+	while (argv[n])
+		n++;
+	w->argv = calloc(n + 3, sizeof(*w->argv));
+	if (!w->argv)
+		return EXIT_HUTCH;
+	snprintf(w->code_path, sizeof(w->code_path), CODE_PLACE ".%s", runtimes[i].suffix);
+	w->code = code;
+	w->argv[0] = (char *)(uintptr_t)runtimes[i].program;
+	w->argv[1] = w->code_path;
+	memcpy(w->argv + 2, argv, n * sizeof(*argv));
+	return 0;
+}
+
+struct work *work_read(const struct given *mounts, const struct given *runtime,
+		       const struct given *code, char **argv, int *ret_status)
+{
+	struct work *w = calloc(1, sizeof(*w));
+
+	*ret_status = EXIT_HUTCH;
+	if (w)
+		*ret_status = take_mounts(w, mounts);
+	if (w && !*ret_status && code->n)
+		*ret_status = take_code(w, runtime, code->text, argv);
+	else if (w && !*ret_status && runtime->n) {
+		complain("--runtime %s: which code? name its file with --code FILE", runtime->text);
+		*ret_status = EXIT_USAGE;
+	}
+	if (w && !*ret_status && !w->argv)
+		w->argv = argv;
+	if (!*ret_status)
+		return w;
+	work_free(w);
+	return NULL;
+}
+
+void work_free(struct work *w)
+{
+	if (!w)
+		return;
+	for (unsigned i = 0; i < w->mounts; i++)
+		free(w->mount[i].host);
+	for (size_t i = 0; i < w->changes; i++)
+		free(w->change[i].name);
+	free(w->change);
+	free(w->mount);
+	free(w->before);
+	if (w->code)
+		free(w->argv);
+	free(w);
+}
+
+bool work_any(const struct work *w)
+{
+	return w->mounts || w->code;
+}
+
+char **work_argv(const struct work *w)
+{
+	return w->argv;
+}
+
+const char *work_folder(const struct work *w)
+{
+	return w->mounts ? w->mount[0].guest : NULL;
+}
+
+int work_in(struct work *w, struct hutch *h, int wake)
+{
+	char what[300], from[4300];
+
+	for (unsigned i = 0; i < w->mounts; i++) {
+		const struct mount *m = &w->mount[i];
+
+		/* the guest's path is this very folder, whether it is there already or not */
+		snprintf(what, sizeof(what), "--mount %.250s", m->host);
+		snprintf(from, sizeof(from), "%.4200s%s", m->host, is_folder(m->host) ? "/." : "");
+		if (transfer_put(h, what, from, m->guest, wake))
+			return EXIT_HUTCH;
+	}
+	if (w->code && transfer_put(h, "--code", w->code, w->code_path, wake))
+		return EXIT_HUTCH;
+	if (w->mounts)
+		w->before = transfer_tree(h, w->mount[0].guest, &w->before_size, wake);
+	return 0;
+}
+
+static void on_change(void *arg, enum tree_change what, const char *name, size_t len)
+{
+	struct work *w = arg;
+
+	if (w->changes == CHANGES_MAX)
+		return;
+	if (w->changes == w->changes_size) {
+		size_t size = w->changes_size ? w->changes_size * 2 : 64;
+		struct work_change *more = realloc(w->change, size * sizeof(*more));
+
+		if (!more)
+			return;
+		w->change = more;
+		w->changes_size = size;
+	}
+	w->change[w->changes] = (struct work_change){ what, strndup(name, len) };
+	w->changes += w->change[w->changes].name != NULL;
+}
+
+int work_out(struct work *w, struct hutch *h, int wake)
+{
+	char what[300], from[4300];
+	struct tree_result result;
+	size_t size = 0;
+	void *after;
+	int status = 0;
+
+	if (w->before) {
+		after = transfer_tree(h, w->mount[0].guest, &size, wake);
+		w->known = after && !tree_diff(w->before, w->before_size, after, size, on_change, w,
+					       &result);
+		free(after);
+	}
+	for (unsigned i = 0; i < w->mounts; i++) {
+		const struct mount *m = &w->mount[i];
+
+		if (!m->back)
+			continue;
+		snprintf(what, sizeof(what), "--mount %.250s", m->host);
+		snprintf(from, sizeof(from), "%.4200s%s", m->guest, is_folder(m->host) ? "/." : "");
+		if (transfer_get(h, what, from, m->host, wake))
+			status = EXIT_HUTCH;
+	}
+	return status;
+}
+
+bool work_changes(const struct work *w, const struct work_change **ret, size_t *ret_n)
+{
+	*ret = w->change;
+	*ret_n = w->changes;
+	return w->known;
+}
