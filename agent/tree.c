@@ -216,7 +216,8 @@ static void folder(struct lister *l, int fd)
 	else if (r)
 		l->flags |= TREE_INCOMPLETE;
 	if (!r) {
-		qsort_r(s.at, s.n, sizeof(*s.at), by_name, s.text);
+		if (s.n)
+			qsort_r(s.at, s.n, sizeof(*s.at), by_name, s.text);
 		l->depth++;
 		for (size_t i = 0; i < s.n && !l->error && !(l->flags & TREE_TRUNCATED); i++)
 			name(l, fd, s.text + s.at[i]);
