@@ -72,10 +72,8 @@ static int record(struct packer *p, uint32_t type, const void *head, size_t head
 	if (r)
 		return r;
 	add(p, &rec, sizeof(rec));
-	if (head_len)
-		add(p, head, head_len);
-	if (data_len)
-		add(p, data, data_len);
+	add(p, head, head_len);
+	add(p, data, data_len);
 	return 0;
 }
 
@@ -85,7 +83,7 @@ static int note(struct packer *p, int error, const char *what)
 
 	archive_sentence(text, sizeof(text), error, what, &p->place);
 	archive_note(p->o, p->r, text);
-	return record(p, ARCHIVE_NOTE, text, strlen(text), NULL, 0);
+	return record(p, ARCHIVE_NOTE, text, strlen(text), "", 0);
 }
 
 /* something cannot be packed: the end, or a note */
@@ -314,7 +312,7 @@ static int file(struct packer *p, int at, const char *name, const char *as)
 	if (!r)
 		r = contents(p, fd, &st, &end);
 	if (!r)
-		r = record(p, ARCHIVE_FILE_END, &end, sizeof(end), NULL, 0);
+		r = record(p, ARCHIVE_FILE_END, &end, sizeof(end), "", 0);
 	if (r)
 		goto out;
 	if (end.error)
@@ -405,7 +403,7 @@ static int folder(struct packer *p, int at, const char *name, const char *as)
 	p->depth--;
 out:
 	closedir(dir);
-	return r ? r : record(p, ARCHIVE_LEAVE, NULL, 0, NULL, 0);
+	return r ? r : record(p, ARCHIVE_LEAVE, "", 0, "", 0);
 }
 
 /* whatever @name is, under the name @as */
@@ -483,7 +481,7 @@ int archive_pack(int out, const char *path, const struct archive_opts *opts,
 			   strlen(report->text));
 	} else {
 		end = (struct archive_end){ report->entries, report->bytes };
-		r = record(p, ARCHIVE_END, &end, sizeof(end), NULL, 0);
+		r = record(p, ARCHIVE_END, &end, sizeof(end), "", 0);
 	}
 	if (!r)
 		flush(p);

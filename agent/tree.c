@@ -216,7 +216,8 @@ static void folder(struct lister *l, int fd)
 	else if (r)
 		l->flags |= TREE_INCOMPLETE;
 	if (!r) {
-		qsort_r(s.at, s.n, sizeof(*s.at), by_name, s.text);
+		if (s.n)
+			qsort_r(s.at, s.n, sizeof(*s.at), by_name, s.text);
 		l->depth++;
 		for (size_t i = 0; i < s.n && !l->error && !(l->flags & TREE_TRUNCATED); i++)
 			name(l, fd, s.text + s.at[i]);
@@ -357,12 +358,13 @@ int tree_diff(const void *before, size_t before_len, const void *after, size_t a
 	      void (*change)(void *arg, enum tree_change what, const char *name, size_t len),
 	      void *arg, struct tree_result *ret)
 {
-	struct cursor *c = calloc(2, sizeof(*c)), *a = c, *b = c + 1;
+	struct cursor *c = calloc(2, sizeof(*c)), *a = c, *b;
 	struct tree_result res = { .flags = 0 };
 	int r;
 
 	if (!c)
 		return -ENOMEM;
+	b = c + 1;
 	r = begin(a, before, before_len);
 	if (!r)
 		r = begin(b, after, after_len);

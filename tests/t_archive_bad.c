@@ -58,6 +58,8 @@ static void tear_down(void)
 
 	ck_assert_msg(!strcmp(before, after), "changed outside:\n%s\n%s", before, after);
 	ck_assert_uint_eq(fake_fds(), fds);
+	free(before);
+	free(after);
 	made_free(&m);
 	rig_done();
 }

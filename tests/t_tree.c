@@ -250,9 +250,13 @@ END_TEST
 
 /* --- lists that nobody made --- */
 
+#define BAD_LIST (10U << 20)
+
 static void put(struct list *l, const void *data, size_t len)
 {
-	l->data = realloc(l->data, l->len + len);
+	if (!l->data)
+		l->data = malloc(BAD_LIST);
+	ck_assert_uint_le(l->len + len, BAD_LIST);
 	memcpy(l->data + l->len, data, len);
 	l->len += len;
 }
