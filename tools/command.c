@@ -110,7 +110,12 @@ static void on_machine_end(struct state *s)
 {
 	struct hutch_result result;
 
-	if (!hutch_job_wait(s->job, AFTERMATH, -1, &s->c->exit)) {
+	int r;
+
+	do {
+		r = hutch_job_wait(s->job, AFTERMATH, -1, &s->c->exit);
+	} while (r == -EINPROGRESS);
+	if (!r) {
 		end(s, FATE_EXITED, NULL);
 		return;
 	}
@@ -242,7 +247,7 @@ static void step(struct state *s)
 		on_started(s);
 	if (r == -EINTR)
 		on_wake(s);
-	else if (r != -ETIMEDOUT)
+	else if (r != -ETIMEDOUT && r != -EINPROGRESS)
 		on_end(s, r);
 }
 

@@ -85,7 +85,7 @@ void client_request(struct client *c, struct proto_buf *frames, unsigned setups)
 	proto_raw(&c->out, frames->data, frames->len);
 	proto_free(frames);
 	c->setups = setups;
-	c->ended = c->started = false;
+	c->ended = c->started = c->started_told = false;
 	c->end = (struct client_end){ .type = 0 };
 	if (c->state == CLIENT_IDLE)
 		c->state = CLIENT_BUSY;
@@ -550,6 +550,10 @@ int client_pump(struct client *c, int timeout_ms, int wake)
 		r = work(c, p);
 		if (r)
 			return r;
+		if (c->started && !c->started_told && !c->ended) {
+			c->started_told = true;
+			return -EINPROGRESS;
+		}
 	}
 	return 0;
 }

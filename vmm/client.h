@@ -65,6 +65,7 @@ struct client {
 	size_t sent;
 	unsigned setups;	      /* SETUP requests before the one whose end is waited for */
 	bool started;		      /* the command runs */
+	bool started_told;	      /* and the caller knows */
 	uint64_t started_ns, boot_ns; /* when it did; the guest's own time of getting ready */
 	bool ended;
 	struct client_end end;
@@ -100,7 +101,8 @@ void client_ping(struct client *c);
 /*
  * client_pump() - move what can be moved, for at most @timeout_ms (-1: as long as it takes)
  *
- * 0 when the request has ended and its output is written, -EINTR when @wake is readable (-1: none),
+ * 0 when the request has ended and its output is written, -EINPROGRESS once when the command runs,
+ * -EINTR when @wake is readable (-1: none),
  * -ETIMEDOUT, -ECONNRESET when the agent is lost, -EPROTO when it talks nonsense.
  */
 int client_pump(struct client *c, int timeout_ms, int wake) must_check;

@@ -147,7 +147,7 @@ int hutch_job_wait(struct hutch_job *job, int timeout_ms, int wake, struct hutch
 		err(r, "the guest's agent closed the connection");
 	else if (r == -EPROTO)
 		err(r, "the guest's agent talks nonsense");
-	return r == -EINTR || r == -ETIMEDOUT ? r : hutch_fail(job->h, r);
+	return r == -EINTR || r == -ETIMEDOUT || r == -EINPROGRESS ? r : hutch_fail(job->h, r);
 }
 
 void hutch_job_signal(struct hutch_job *job, int signo)
