@@ -324,13 +324,15 @@ logs() {
 	wait_for grep -q ready "$tmp/followed"
 	wait_for grep -q start "$tmp/events"
 	wait_for grep -q start "$tmp/events.json"
+	echo more >>"$HUTCH_ROOT/logs/console"
+	check "logs -f prints what is added" wait_for grep -q more "$tmp/followed"
 	"$hutch" pause logs
 	"$hutch" resume logs
 	"$hutch" stop logs
 	reap 0
 	wait $follower
 	check "logs -f ends with the sandbox" test $? = 0
-	check "and has the whole console" test "$(tr -d '\r' <"$tmp/followed" | tr '\n' ' ')" = "ready pressed "
+	check "and has the whole console" test "$(tr -d '\r' <"$tmp/followed" | tr '\n' ' ')" = "ready more pressed "
 	wait $events
 	check "events -f ends with it" test $? = 0
 	wait $json
@@ -424,4 +426,4 @@ completions() {
 }
 
 for part in ${*:-records same_name killed sweepers waits pauses stop kept logs stats wrong completions}; do $part; done
-check "no process is left" sh -c "! ps -e -o args= | grep -q '[h]utch boot .*--memory 32M --name'"
+check "no process is left" sh -c "! ps -e -o args= | grep -F '$hutch boot' | grep -q -- '--memory 32M --name'"
