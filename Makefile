@@ -26,6 +26,7 @@ LIBSRC	:= $(wildcard vmm/*.c vmm/$(ARCH)/*.c devices/*.c boot/*.c)
 TOOLSRC	:= $(wildcard tools/*.c)
 LIBOBJ	:= $(LIBSRC:%.c=$(B)/%.o)
 TOOLOBJ	:= $(TOOLSRC:%.c=$(B)/%.o)
+TOOLLIB	:= $(filter-out $(B)/tools/hutch.o,$(TOOLOBJ)) # all but main(), for tests of what the verbs do
 UNIT	:= $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/t_*.c))
 FUZZ	:= $(patsubst tests/%.c,%,$(wildcard tests/fuzz_*.c))
 PEER	:= $(B)/tests/peer
@@ -43,6 +44,10 @@ $(B)/libhutch.a: $(LIBOBJ)
 	@rm -f $@
 	@ar rcs $@ $(LIBOBJ)
 
+$(B)/libtools.a: $(TOOLLIB)
+	@rm -f $@
+	@ar rcs $@ $(TOOLLIB)
+
 $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
@@ -51,9 +56,9 @@ $(B)/%.o: %.c Makefile
 # unit tests: one program a file, dynamic (libcheck brings its own libraries)
 tests: $(UNIT) $(FLAT) $(PEER)
 
-$(B)/tests/t_%: $(B)/tests/t_%.o $(HELP) $(B)/libhutch.a
+$(B)/tests/t_%: $(B)/tests/t_%.o $(HELP) $(B)/libtools.a $(B)/libhutch.a
 	@echo "  LINK $@"
-	@$(CC) -pthread $(SAN) -o $@ $< $(HELP) $(B)/libhutch.a $(LIBS) -lcheck -lsubunit -lrt -lm
+	@$(CC) -pthread $(SAN) -o $@ $< $(HELP) $(B)/libtools.a $(B)/libhutch.a $(LIBS) -lcheck -lsubunit -lrt -lm
 
 # flat guests: tiny ELF files that run on any /dev/kvm, also without hardware virtualization
 $(B)/tests/kvm/%.elf: tests/kvm/%.S tests/kvm/flat.h tests/kvm/flat.ld
@@ -113,7 +118,10 @@ $(B)/fuzz/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@$(CLANG) $(FUZZFLAGS) -MMD -MP -c -o $@ $<
 FUZZHELP := $(HELP:$(B)/%=$(B)/fuzz/%)
-$(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz_%.o $(FUZZHELP) $(LIBSRC:%.c=$(B)/fuzz/%.o)
+$(B)/fuzz/libtools.a: $(TOOLLIB:$(B)/%=$(B)/fuzz/%)
+	@rm -f $@
+	@ar rcs $@ $^
+$(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz_%.o $(FUZZHELP) $(LIBSRC:%.c=$(B)/fuzz/%.o) $(B)/fuzz/libtools.a
 	@echo "  FUZZ $@"
 	@$(CLANG) -pthread -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
 

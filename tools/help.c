@@ -55,6 +55,18 @@ static void machine_options(FILE *out,
 	print(out, &config_key, false);
 }
 
+/* a flag that has a letter tells it at the end of its help */
+static void verb_flag(const struct verb *verb, size_t i, FILE *out,
+		      void (*print)(FILE *out, const struct hutch_key *key, bool sub))
+{
+	const struct flag *f = &verb->flags[i];
+	char help[256],
+		letter = verb->letters && i < strlen(verb->letters) ? verb->letters[i] : ' ';
+
+	snprintf(help, sizeof(help), letter != ' ' ? "%s; also -%c" : "%s", f->help, letter);
+	print(out, &(struct hutch_key){ .name = f->name, .arg = f->arg, .help = help }, false);
+}
+
 void help_verb(const struct verb *verb, FILE *out)
 {
 	fprintf(out, "usage: hutch %s%s%s\n%s\n", verb->name, *verb->args ? " " : "", verb->args,
@@ -65,9 +77,12 @@ void help_verb(const struct verb *verb, FILE *out)
 		fputs("\nflags:\n", out);
 	if (verb->machine)
 		machine_options(out, option);
-	for (const struct flag *f = verb->flags; f && f->name; f++)
-		option(out, &(struct hutch_key){ .name = f->name, .arg = f->arg, .help = f->help },
-		       false);
+	for (size_t i = 0; verb->flags && verb->flags[i].name; i++)
+		verb_flag(verb, i, out, option);
+	if (verb->sub)
+		fputs("\nverbs:\n", out);
+	for (unsigned i = 0; verb->sub && verb->sub[i]; i++)
+		fprintf(out, "  %-14s %s\n", verb->sub[i]->name, verb->sub[i]->summary);
 }
 
 void help_all(FILE *out)
@@ -135,10 +150,10 @@ static void man_verb(const struct verb *verb, FILE *out)
 		roff(out, verb->text);
 		fputs("\n.fi\n", out);
 	}
-	for (const struct flag *f = verb->flags; f && f->name; f++)
-		man_option(out,
-			   &(struct hutch_key){ .name = f->name, .arg = f->arg, .help = f->help },
-			   false);
+	for (size_t i = 0; verb->flags && verb->flags[i].name; i++)
+		verb_flag(verb, i, out, man_option);
+	for (unsigned i = 0; verb->sub && verb->sub[i]; i++)
+		man_verb(verb->sub[i], out);
 	if (!verb->machine)
 		return;
 	fputs(".PP\nand the machine's flags:\n", out);
@@ -155,6 +170,21 @@ static void man_page(FILE *out)
 		man_verb(verbs[i], out);
 }
 
+/* "help image", "help image build" */
+static int help_named(const struct verb *verb, const char *sub)
+{
+	size_t skip = strlen(verb->name) + 1;
+
+	for (unsigned i = 0; sub && verb->sub && verb->sub[i]; i++) {
+		if (!strcmp(verb->sub[i]->name + skip, sub)) {
+			help_verb(verb->sub[i], stdout);
+			return 0;
+		}
+	}
+	help_verb(verb, stdout);
+	return 0;
+}
+
 static int run_help(int argc, char **argv, const struct verb *verb)
 {
 	const char *value[1] = { NULL };
@@ -166,12 +196,9 @@ static int run_help(int argc, char **argv, const struct verb *verb)
 		man_page(stdout);
 		return 0;
 	}
-	for (unsigned i = 0; n && verbs[i]; i++) {
-		if (!strcmp(argv[0], verbs[i]->name)) {
-			help_verb(verbs[i], stdout);
-			return 0;
-		}
-	}
+	for (unsigned i = 0; n && verbs[i]; i++)
+		if (!strcmp(argv[0], verbs[i]->name))
+			return help_named(verbs[i], n > 1 ? argv[1] : NULL);
 	if (n) {
 		complain("there is no verb '%s'; 'hutch help' lists them", argv[0]);
 		return EXIT_USAGE;

@@ -8,7 +8,8 @@
 #include "tool.h"
 
 const struct verb *const verbs[] = {
-	&verb_boot, &verb_set, &verb_inspect, &verb_doctor, &verb_help, &verb_version, NULL,
+	&verb_boot,   &verb_set,  &verb_inspect, &verb_image,
+	&verb_doctor, &verb_help, &verb_version, NULL,
 };
 
 #define VERBS (sizeof(verbs) / sizeof(verbs[0]) - 1)

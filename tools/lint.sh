@@ -33,6 +33,8 @@ may_include() { # FILE HEADER
 	own=$(layer_of "$(basename "$1" .c | sed 's/\.h$//').h")
 	other=$(layer_of "$2")
 	case $1 in
+	tools/image*) case $2 in tool.h | hutch.h | image*.h) [ ! -e "boot/$2" ]; return ;; *) return 1 ;; esac ;;
+	tools/cmd_image.c) case $2 in tool.h | hutch.h | image_build.h) return 0 ;; *) return 1 ;; esac ;;
 	tools/*) case $2 in tool.h | hutch.h) return 0 ;; *) return 1 ;; esac ;;
 	agent/*) case $2 in proto.h) return 0 ;; *) [ -e "agent/$2" ] ;; esac; return ;;
 	tests/*) return 0 ;;

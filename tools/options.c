@@ -41,6 +41,13 @@ static int find_flag(const struct parser *p, const char *flag, size_t len)
 	return -1;
 }
 
+static int find_letter(const struct parser *p, char letter)
+{
+	const char *letters = p->verb->letters, *at = letters ? strchr(letters, letter) : NULL;
+
+	return at && *at && *at != ' ' ? (int)(at - letters) : -1;
+}
+
 static int unknown(const struct parser *p, const char *flag, size_t len)
 {
 	static char word[64], dashed[KEYS_MAX][40];
@@ -103,6 +110,28 @@ static int take(struct parser *p, int argc, char **argv)
 	return wants && !eq ? 2 : 1;
 }
 
+/* "-o FILE", "-oFILE", "-x": as take() */
+static int take_letter(struct parser *p, int argc, char **argv)
+{
+	const char *word = argv[0];
+	int i = find_letter(p, word[1]);
+	const char *arg;
+
+	if (i < 0)
+		return unknown(p, word + 1, strlen(word + 1));
+	arg = p->verb->flags[i].arg;
+	if (!arg && word[2]) {
+		complain("%.2s: takes no value, '%s' is too much", word, word + 2);
+		return -1;
+	}
+	if (arg && !word[2] && argc < 2) {
+		complain("%.2s: a value is missing: %s", word, arg);
+		return -1;
+	}
+	p->value[i] = !arg ? "" : word[2] ? word + 2 : argv[1];
+	return arg && !word[2] ? 2 : 1;
+}
+
 /* -C and --config files come first, so that flags win wherever they stand */
 static int take_files(struct parser *p, int argc, char **argv)
 {
@@ -147,11 +176,36 @@ int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, const
 		else if (!strncmp(argv[i], "--", 2) && argv[i][2])
 			n = take(&p, argc - i, argv + i);
 		else if (argv[i][0] == '-' && argv[i][1] && argv[i][1] != '-')
-			n = unknown(&p, argv[i] + 1, strlen(argv[i] + 1));
+			n = take_letter(&p, argc - i, argv + i);
 		else
 			argv[rest++] = argv[i];
 		if (n < 0)
 			return -1;
 	}
 	return rest;
+}
+
+int run_sub(int argc, char **argv, const struct verb *verb)
+{
+	const char *names[KEYS_MAX + 1] = { NULL }, *near;
+	size_t skip = strlen(verb->name) + 1; /* "image ls" */
+
+	if (argc && (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h"))) {
+		help_verb(verb, stdout);
+		return 0;
+	}
+	if (!argc) {
+		help_verb(verb, stderr);
+		return EXIT_USAGE;
+	}
+	for (unsigned i = 0; i < KEYS_MAX && verb->sub[i]; i++) {
+		names[i] = verb->sub[i]->name + skip;
+		if (!strcmp(argv[0], names[i]))
+			return verb->sub[i]->run(argc - 1, argv + 1, verb->sub[i]);
+	}
+	near = hutch_nearest(argv[0], names);
+	complain("%s: there is no '%s'%s%s%s; 'hutch help %s' lists what there is", verb->name,
+		 argv[0], near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "",
+		 verb->name);
+	return EXIT_USAGE;
 }

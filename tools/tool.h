@@ -6,6 +6,7 @@
 
 #define EXIT_USAGE 2
 #define EXIT_FAIL  1
+#define EXIT_HUTCH 125 /* hutch itself failed, not what was asked about */
 
 /* a flag of one verb; those of the machine come from hutch_key() */
 struct flag {
@@ -16,12 +17,16 @@ struct verb {
 	const char *name, *args, *summary;
 	const char *text;	  /* for the manual: paragraphs, or NULL */
 	const struct flag *flags; /* ends with name NULL; may be NULL */
+	const char *letters;	  /* "o" if the first flag is also -o; a space: has none */
 	bool machine;		  /* takes the machine's keys too */
+	const struct verb *const
+		*sub; /* verbs of this one, named "image ls"; then run is run_sub() */
 	int (*run)(int argc, char **argv, const struct verb *verb);
 };
 
 extern const struct verb *const verbs[]; /* NULL-terminated */
 extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_help, verb_version;
+extern const struct verb verb_image;
 
 /* one line on stderr: "hutch: ..." */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -35,6 +40,9 @@ void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  * front of @argv.  Returns how many, -1 after a complaint, or -2 after --help.
  */
 int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, const char **value);
+
+/* run the verb of @verb that the first argument names */
+int run_sub(int argc, char **argv, const struct verb *verb);
 
 void help_verb(const struct verb *verb, FILE *out);
 void help_all(FILE *out);
@@ -52,6 +60,23 @@ void rundir_remove(const char *name, int fd);
 
 /* a request to a running machine: its answer to free(), and size; -1 after a complaint */
 long client_ask(const char *name, const char *request, void **ret);
+
+enum image_fs { IMAGE_EXT4 = 1, IMAGE_EROFS, IMAGE_SQUASHFS };
+
+#define IMAGE_MAP_ROOT 1u /* in a folder's image, the caller's files belong to root */
+
+/*
+ * image_resolve() - the image a person means by @what: its path, and which file system it holds
+ *
+ * @what is the name of an image in the store (looked at first if there is no '/'
+ * in it), the path of an image, or of a folder: that is packed into an image in
+ * the cache, or one is there because nothing in the folder has changed since.
+ * A cached image is held until this process and those forked from it end: nobody
+ * removes it.  Returns an enum image_fs, or -errno after a complaint.
+ */
+int image_resolve(const char *what, unsigned flags, char *path, size_t size);
+/* "ext4", "erofs", "squashfs": what the guest's kernel calls it; NULL for other numbers */
+const char *image_fs_name(int fs);
 
 /* terminal in raw mode, put back on every way out, even if this process is killed */
 int term_raw(void);
