@@ -65,7 +65,7 @@ static int run_build(int argc, char **argv, const struct verb *verb)
 	}
 	if (value[BUILD_OUTPUT])
 		return write_image(argv[0], &opt, value[BUILD_OUTPUT]);
-	r = image_name_path(argv[1], path, sizeof(path));
+	r = image_name_path(argv[1], true, path, sizeof(path));
 	if (r == -EINVAL)
 		complain("image build: '%s' is not a name; use up to 63 letters, digits, dots, "
 			 "dashes, underscores, or -o for a path",
@@ -88,11 +88,11 @@ static long list_images(struct listed **ret)
 	struct dirent *de;
 	long count = 0;
 	DIR *d;
-	int r = image_store_path(path, sizeof(path));
+	int r = image_store_path(false, path, sizeof(path));
 
-	if (r)
-		return r;
-	d = opendir(path);
+	d = r ? NULL : opendir(path);
+	if (r == -ENOENT || (!r && !d && errno == ENOENT))
+		return 0; /* nothing was ever stored */
 	while (d && (de = readdir(d))) {
 		size_t len = strlen(de->d_name);
 		struct listed l = { .kind = 0 };
@@ -221,10 +221,8 @@ static int run_rm(int argc, char **argv, const struct verb *verb)
 		return EXIT_USAGE;
 	}
 	for (int i = 0; i < n; i++) {
-		int r = image_name_path(argv[i], path, sizeof(path));
+		int r = image_name_path(argv[i], false, path, sizeof(path));
 
-		if (r && r != -EINVAL)
-			return EXIT_HUTCH;
 		if (!r && !unlink(path))
 			continue;
 		if (r || errno == ENOENT) {

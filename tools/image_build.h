@@ -50,11 +50,15 @@ int image_temp_open(struct image_temp *t, const char *final);
 int image_temp_commit(struct image_temp *t, const char *final);
 void image_temp_drop(struct image_temp *t);
 
-/* the folder of named images, or of cached ones, made if need be: -errno after a complaint */
-int image_store_path(char *buf, size_t size);
-int image_cache_path(char *buf, size_t size);
-/* the path of a named image, whether it is there or not: -EINVAL if it is no name, no complaint */
-int image_name_path(const char *name, char *buf, size_t size);
+/*
+ * The folder of named images, of cached ones, and the path of a named one.  With
+ * @make the folder is made if need be, and what fails complained about; without,
+ * nothing is, and what the path names may be missing.  -ENOENT (no home folder),
+ * -ENAMETOOLONG, -EINVAL (no name; never complained about), what mkdir() says.
+ */
+int image_store_path(bool make, char *buf, size_t size);
+int image_cache_path(bool make, char *buf, size_t size);
+int image_name_path(const char *name, bool make, char *buf, size_t size);
 
 /* 0, or -EAGAIN if someone else holds the file in a way that excludes this */
 int image_lock(int fd, short type, bool wait);

@@ -140,7 +140,7 @@ static int from_folder(const char *folder, unsigned flags, char *path, size_t si
 {
 	struct image_options opt = { .map_root = flags & IMAGE_MAP_ROOT };
 	char dir[PATH_MAX];
-	int r = image_cache_path(dir, sizeof(dir));
+	int r = image_cache_path(true, dir, sizeof(dir));
 
 	if (!r)
 		r = find_or_pack(folder, &opt, dir, path, size);
@@ -171,7 +171,7 @@ static int open_what(const char *what, char *named, size_t size)
 {
 	int fd = -1, code;
 
-	if (!strchr(what, '/') && !image_name_path(what, named, size))
+	if (!strchr(what, '/') && !image_name_path(what, false, named, size))
 		fd = open(named, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0)
 		return fd;

@@ -196,41 +196,53 @@ static int make_folders(char *path)
 	}
 }
 
-static int folder(const char *variable, const char *home_dir, const char *root_dir,
-		  const char *name, char *buf, size_t size)
+struct place {
+	const char *variable, *in_home, *of_root, *name;
+};
+
+static int folder(const struct place *p, bool make, char *buf, size_t size)
 {
-	const char *xdg = getenv(variable), *home = getenv("HOME");
+	const char *xdg = getenv(p->variable), *home = getenv("HOME");
 	int n, r;
 
 	if (xdg && *xdg == '/')
-		n = snprintf(buf, size, "%s/hutch%s", xdg, name);
+		n = snprintf(buf, size, "%s/hutch%s", xdg, p->name);
 	else if (!geteuid())
-		n = snprintf(buf, size, "%s/hutch%s", root_dir, name);
+		n = snprintf(buf, size, "%s/hutch%s", p->of_root, p->name);
 	else if (home && *home == '/')
-		n = snprintf(buf, size, "%s/%s/hutch%s", home, home_dir, name);
+		n = snprintf(buf, size, "%s/%s/hutch%s", home, p->in_home, p->name);
 	else
 		n = 0;
+	r = !n ? -ENOENT : n < (int)size ? 0 : -ENAMETOOLONG;
+	if (!make)
+		return r;
 	if (!n) {
-		complain("there is no place for images: set HOME or %s to a folder", variable);
-		return -ENOENT;
+		complain("there is no place for images: set HOME or %s to a folder", p->variable);
+		return r;
 	}
-	r = n < (int)size ? make_folders(buf) : -ENAMETOOLONG;
+	if (!r)
+		r = make_folders(buf);
 	if (r)
 		complain("the folder for images, %s: %s", buf, strerror(-r));
 	return r;
 }
 
-int image_store_path(char *buf, size_t size)
+int image_store_path(bool make, char *buf, size_t size)
 {
-	return folder("XDG_DATA_HOME", ".local/share", "/var/lib", "/images", buf, size);
+	static const struct place store = { "XDG_DATA_HOME", ".local/share", "/var/lib",
+					    "/images" };
+
+	return folder(&store, make, buf, size);
 }
 
-int image_cache_path(char *buf, size_t size)
+int image_cache_path(bool make, char *buf, size_t size)
 {
-	return folder("XDG_CACHE_HOME", ".cache", "/var/cache", "", buf, size);
+	static const struct place cache = { "XDG_CACHE_HOME", ".cache", "/var/cache", "" };
+
+	return folder(&cache, make, buf, size);
 }
 
-int image_name_path(const char *name, char *buf, size_t size)
+int image_name_path(const char *name, bool make, char *buf, size_t size)
 {
 	static const char letters[] =
 		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
@@ -239,9 +251,9 @@ int image_name_path(const char *name, char *buf, size_t size)
 
 	if (!n || name[n] || n >= 64 || *name == '.' || *name == '-')
 		return -EINVAL;
-	r = image_store_path(buf, size);
-	n = strlen(buf);
+	r = image_store_path(make, buf, size);
+	n = r ? 0 : strlen(buf);
 	if (!r && snprintf(buf + n, size - n, "/%s.img", name) >= (int)(size - n))
-		r = -EINVAL;
+		r = -ENAMETOOLONG;
 	return r;
 }
