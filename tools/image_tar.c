@@ -412,6 +412,21 @@ static int take_entry(struct tar *a, const struct header *h, uint64_t size)
 	}
 }
 
+/* the next 512 bytes; a text or a picture is told apart from an archive that is damaged */
+static int read_header(struct tar *a, struct header *h)
+{
+	bool first = !stream_pos(a->in);
+	ssize_t n;
+
+	if (!first)
+		return stream_need(a->in, h, sizeof(*h));
+	n = stream_read(a->in, h, sizeof(*h));
+	if (n < 0 || (n == sizeof(*h) && (good_sum(h) || all_zero(h))))
+		return n < 0 ? (int)n : 0;
+	complain("%s: is not an archive of tar, plain or gzip", a->what);
+	return -EBADMSG;
+}
+
 /* a header that is not the end */
 static int take_header(struct tar *a, const struct header *h)
 {
@@ -419,10 +434,6 @@ static int take_header(struct tar *a, const struct header *h)
 	uint64_t size;
 	int r;
 
-	if (!good_sum(h) && stream_pos(a->in) == BLOCK) {
-		complain("%s: is not an archive of tar, plain or gzip", a->what);
-		return -EBADMSG;
-	}
 	if (!good_sum(h))
 		return fail(a, "this is no header of tar, or it is damaged");
 	if (number(h->size, sizeof(h->size), &field) || field < 0)
@@ -471,7 +482,7 @@ int tar_read(struct image_tree *t, const struct image_source *src, uint32_t sour
 	a->in = stream_open(src, sum);
 	if (a->in) {
 		do {
-			r = stream_need(a->in, &h, sizeof(h));
+			r = read_header(a, &h);
 			if (!r && all_zero(&h))
 				break;
 			if (!r)
