@@ -44,20 +44,25 @@ void scratch_make(void)
 	ck_assert_ptr_nonnull(mkdtemp(scratch));
 	setenv("XDG_DATA_HOME", scratch_path("data"), 1);
 	setenv("XDG_CACHE_HOME", scratch_path("cache"), 1);
-	*image_said = '\0';
 }
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw)
 {
 	(void)st;
 	(void)flag;
-	(void)ftw;
-	return remove(path);
+	return ftw->level ? remove(path) : 0;
+}
+
+void scratch_clear(void)
+{
+	*image_said = '\0';
+	nftw(scratch, remove_one, 64, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
 void scratch_remove(void)
 {
-	nftw(scratch, remove_one, 64, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	scratch_clear();
+	rmdir(scratch);
 }
 
 void put_file(const char *path, const void *data, size_t len)

@@ -16,9 +16,11 @@
 /* what complain() said last, "" if nothing since said_clear() */
 extern char image_said[2048];
 
-/* a folder of its own, gone with scratch_remove(); the environment's stores lie in it */
+/* a folder of its own, gone with scratch_remove() also when a test fails (an unchecked fixture);
+ * the environment's stores lie in it. Each test begins with scratch_clear(). */
 extern char scratch[64];
 void scratch_make(void);
+void scratch_clear(void);
 void scratch_remove(void);
 const char *scratch_path(const char *name); /* one of eight buffers */
 

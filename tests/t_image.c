@@ -37,11 +37,6 @@ static void make_tree(const char *dir)
 	set_mtime(scratch_path("src/none"), -5, 500000000);
 }
 
-static void setup(void)
-{
-	scratch_make();
-}
-
 START_TEST(one_of_each)
 {
 	struct view_inode i, hard;
@@ -446,7 +441,8 @@ int main(void)
 	TCase *t = tcase_create("image");
 
 	tcase_set_timeout(t, 60);
-	tcase_add_checked_fixture(t, setup, scratch_remove);
+	tcase_add_unchecked_fixture(t, scratch_make, scratch_remove);
+	tcase_add_checked_fixture(t, scratch_clear, NULL);
 	tcase_add_test(t, one_of_each);
 	tcase_add_test(t, same_bytes);
 	tcase_add_test(t, folder_and_archive);

@@ -326,13 +326,26 @@ static bool same(const struct image_node *n, const struct stat *st)
 
 struct file_reader {
 	int fd;
+	bool sparse;
 	int code; /* 1: ended too early */
 };
+
+/* is there a hole of @len bytes here? then the file's offset is behind it */
+static bool skip_hole(int fd, size_t len)
+{
+	off_t at = lseek(fd, 0, SEEK_CUR), data = lseek(fd, at, SEEK_DATA);
+	bool hole = data < 0 ? errno == ENXIO : data - at >= (off_t)len;
+
+	lseek(fd, hole ? at + (off_t)len : at, SEEK_SET);
+	return hole;
+}
 
 static int read_file(void *arg, void *buf, size_t len)
 {
 	struct file_reader *f = arg;
 
+	if (f->sparse && skip_hole(f->fd, len))
+		return 1;
 	while (len) {
 		ssize_t n = read(f->fd, buf, len);
 
@@ -359,6 +372,7 @@ static int one_file(struct image_tree *t, int root, const struct image_node *n, 
 	if (f.fd < 0)
 		return f.fd;
 	stale = fstat(f.fd, &st) || !same(n, &st);
+	f.sparse = !stale && st.st_blocks < st.st_size / 512;
 	if (!stale)
 		r = erofs_file(e, n, read_file, &f);
 	if (!stale && !f.code)

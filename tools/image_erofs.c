@@ -333,12 +333,13 @@ static int write_content(struct erofs *e, const struct image_node *n, erofs_read
 		r = read(arg, e->buf, len);
 		if (!r)
 			r = write_blocks(e, e->buf, len, (uint64_t)n->block * BLOCK + done);
-		if (r)
+		if (r < 0)
 			return r;
 	}
 	len = put_inode(e, n);
+	memset(e->meta + len, 0, tail);
 	r = tail ? read(arg, e->meta + len, tail) : 0;
-	return r ? r : write_at(e, e->meta, len + tail, n->pos);
+	return r < 0 ? r : write_at(e, e->meta, len + tail, n->pos);
 }
 
 static uint8_t file_type(uint32_t mode)

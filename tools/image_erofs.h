@@ -17,7 +17,8 @@ struct erofs *erofs_open(struct image_tree *t, int fd);
 void erofs_close(struct erofs *e);
 uint64_t erofs_size(const struct erofs *e); /* of the image, in bytes */
 
-/* the next @len bytes of a file's content: 0, or -errno after a complaint */
+/* the next @len bytes of a file's content: 0, 1 if they are zeros and @buf is as it was, or -errno
+ * after a complaint */
 typedef int erofs_read_fn(void *arg, void *buf, size_t len);
 
 /* erofs_file() - one regular file of the tree, its content read front to back; once for each */
