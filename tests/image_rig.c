@@ -1,5 +1,4 @@
 /* image_rig.c - see image_rig.h */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -9,6 +8,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "fake.h" /* require() */
 #include "image_rig.h"
 
 #define BLOCK 4096u
@@ -41,7 +41,7 @@ void scratch_make(void)
 	const char *tmp = getenv("TMPDIR");
 
 	snprintf(scratch, sizeof(scratch), "%.40s/hutch-t.XXXXXX", tmp ? tmp : "/tmp");
-	ck_assert_ptr_nonnull(mkdtemp(scratch));
+	require(mkdtemp(scratch) != NULL);
 	setenv("XDG_DATA_HOME", scratch_path("data"), 1);
 	setenv("XDG_CACHE_HOME", scratch_path("cache"), 1);
 }
@@ -69,8 +69,8 @@ void put_file(const char *path, const void *data, size_t len)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
-	ck_assert_msg(fd >= 0, "%s: %s", path, strerror(errno));
-	ck_assert_int_eq(write(fd, data, len), (ssize_t)len);
+	require(fd >= 0);
+	require(write(fd, data, len) == (ssize_t)len);
 	close(fd);
 }
 
@@ -83,7 +83,7 @@ void set_mtime(const char *path, int64_t s, uint32_t ns)
 {
 	struct timespec t[2] = { { s, ns }, { s, ns } };
 
-	ck_assert_int_eq(utimensat(AT_FDCWD, path, t, AT_SYMLINK_NOFOLLOW), 0);
+	require(utimensat(AT_FDCWD, path, t, AT_SYMLINK_NOFOLLOW) == 0);
 }
 
 void *get_file(const char *path, size_t *ret_len)
@@ -92,9 +92,9 @@ void *get_file(const char *path, size_t *ret_len)
 	struct stat st;
 	char *p;
 
-	ck_assert_msg(fd >= 0 && !fstat(fd, &st), "%s: %s", path, strerror(errno));
+	require(fd >= 0 && !fstat(fd, &st));
 	p = malloc((size_t)st.st_size + 1);
-	ck_assert_int_eq(read(fd, p, (size_t)st.st_size), st.st_size);
+	require(read(fd, p, (size_t)st.st_size) == st.st_size);
 	close(fd);
 	*ret_len = (size_t)st.st_size;
 	return p;
@@ -129,7 +129,7 @@ void ball_raw(struct ball *b, const void *data, size_t len)
 	if (len > b->size - b->len) {
 		b->size = (b->size + len) * 2;
 		b->data = realloc(b->data, b->size);
-		ck_assert_ptr_nonnull(b->data);
+		require(b->data != NULL);
 	}
 	if (len)
 		memcpy(b->data + b->len, data, len);
@@ -217,10 +217,10 @@ void ball_gzip(struct ball *b, size_t from)
 	size_t room = b->len - from + 1000;
 	uint8_t *out = malloc(room);
 
-	ck_assert_int_eq(deflateInit2(&z, 1, Z_DEFLATED, 31, 8, 0), Z_OK);
+	require(deflateInit2(&z, 1, Z_DEFLATED, 31, 8, 0) == Z_OK);
 	z.next_out = out;
 	z.avail_out = (unsigned)room;
-	ck_assert_int_eq(deflate(&z, Z_FINISH), Z_STREAM_END);
+	require(deflate(&z, Z_FINISH) == Z_STREAM_END);
 	b->len = from;
 	ball_raw(b, out, z.total_out);
 	deflateEnd(&z);
@@ -240,27 +240,20 @@ int build_image(const char *source, const char *name)
 	struct image_sum sum;
 	int fd = open(scratch_path(name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), r;
 
-	ck_assert_int_ge(fd, 0);
+	require(fd >= 0);
 	*image_said = '\0';
 	r = image_build(source, &opt, fd, &sum);
 	close(fd);
 	/* who fails says why, once */
-	ck_assert_msg(!r == !*image_said, "%d '%s'", r, image_said);
+	require(!r == !*image_said);
 	return r;
 }
-
-/* an assertion of libcheck writes to a file each time, which is too slow for each of many names */
-#define must(cond)                                            \
-	do {                                                  \
-		if (!(cond))                                  \
-			ck_abort_msg("the image: %s", #cond); \
-	} while (0)
 
 static uint64_t get(const struct view *v, uint64_t at, unsigned size)
 {
 	uint64_t x = 0;
 
-	must(at <= v->len && size <= v->len - at);
+	require(at <= v->len && size <= v->len - at);
 	memcpy(&x, v->p + at, size);
 	return x;
 }
@@ -268,16 +261,23 @@ static uint64_t get(const struct view *v, uint64_t at, unsigned size)
 void view_open(struct view *v, const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	require(fd >= 0);
+	view_open_fd(v, fd);
+	close(fd);
+}
+
+void view_open_fd(struct view *v, int fd)
+{
 	struct stat st;
 
-	must(fd >= 0 && !fstat(fd, &st) && st.st_size);
+	require(!fstat(fd, &st) && st.st_size);
 	v->len = (size_t)st.st_size;
 	v->p = mmap(NULL, v->len, PROT_READ, MAP_SHARED, fd, 0); /* files may be huge, and holes */
-	close(fd);
-	must(v->p != MAP_FAILED);
-	must(get(v, 1024, 4) == 0xe0f5e1e2);
-	must(get(v, 1024 + 12, 1) == 12);
-	must(get(v, 1024 + 36, 4) * BLOCK == v->len);
+	require(v->p != MAP_FAILED);
+	require(get(v, 1024, 4) == 0xe0f5e1e2);
+	require(get(v, 1024 + 12, 1) == 12);
+	require(get(v, 1024 + 36, 4) * BLOCK == v->len);
 }
 
 void view_close(struct view *v)
@@ -298,20 +298,20 @@ static void view_inode(const struct view *v, uint64_t nid, struct view_inode *i)
 				  .mtime = (int64_t)get(v, at + 32, 8),
 				  .mtime_ns = (uint32_t)get(v, at + 40, 4),
 				  .nlink = (uint32_t)get(v, at + 44, 4) };
-	must(format == 1 || format == 5);
+	require(format == 1 || format == 5);
 	i->xattrs = (uint32_t)get(v, at + 2, 2);
 	i->xattrs = i->xattrs ? 12 + 4 * (i->xattrs - 1) : 0;
 	i->xattr_at = (uint32_t)at + 64;
 	i->data = get(v, at + 16, 4) * BLOCK;
 	end = at + 64 + i->xattrs;
 	if (end - at <= BLOCK)
-		must(at / BLOCK == (end - 1) / BLOCK);
+		require(at / BLOCK == (end - 1) / BLOCK);
 	if (format == 1)
 		return;
 	tail = i->size % BLOCK;
-	must(tail != 0);
+	require(tail != 0);
 	/* the kernel takes it from the page of the inode */
-	must(at / BLOCK == (end + tail - 1) / BLOCK);
+	require(at / BLOCK == (end + tail - 1) / BLOCK);
 	i->tail = end;
 }
 
@@ -320,7 +320,7 @@ void view_read(const struct view *v, const struct view_inode *i, uint64_t off, v
 {
 	uint64_t full = i->tail ? i->size / BLOCK * BLOCK : i->size;
 
-	must(off <= i->size && len <= i->size - off);
+	require(off <= i->size && len <= i->size - off);
 	for (size_t k = 0; k < len; k++, off++)
 		((uint8_t *)buf)[k] =
 			(uint8_t)get(v, off < full ? i->data + off : i->tail + off - full, 1);
@@ -359,12 +359,12 @@ static bool next_entry(struct entries *e)
 		e->at += BLOCK;
 		e->n = 0;
 		e->count = name_off(e, 0) / 12;
-		must(e->count && name_off(e, 0) % 12 == 0 && name_off(e, 0) < e->len);
+		require(e->count && name_off(e, 0) % 12 == 0 && name_off(e, 0) < e->len);
 	}
 	from = name_off(e, e->n);
 	to = e->n + 1 < e->count ? name_off(e, e->n + 1)
 				 : from + strnlen((char *)e->b + from, e->len - from);
-	must(from < to && to <= e->len && to - from < 256);
+	require(from < to && to <= e->len && to - from < 256);
 	memcpy(e->name, e->b + from, to - from);
 	e->name[to - from] = '\0';
 	memcpy(&e->nid, e->b + 12 * (size_t)e->n++, 8);
@@ -379,7 +379,7 @@ bool view_find(const struct view *v, const char *path, struct view_inode *ret)
 		size_t len = strcspn(path, "/");
 		bool found = false;
 
-		must(S_ISDIR(ret->mode));
+		require(S_ISDIR(ret->mode));
 		while (!found && next_entry(&e))
 			found = strlen(e.name) == len && !memcmp(e.name, path, len);
 		if (!found)
@@ -410,19 +410,19 @@ static unsigned check_dir(const struct view *v, const struct view_inode *dir, ui
 	char last[256] = "";
 
 	while (next_entry(&e)) {
-		must(strcmp(last, e.name) < 0);
+		require(strcmp(last, e.name) < 0);
 		strcpy(last, e.name);
 		view_inode(v, e.nid, &i);
 		links += S_ISDIR(i.mode) && strcmp(e.name, ".");
 		if (!strcmp(e.name, "."))
-			must(e.nid == dir->nid);
+			require(e.nid == dir->nid);
 		else if (!strcmp(e.name, ".."))
-			must(e.nid == parent);
+			require(e.nid == parent);
 		else
 			names += S_ISDIR(i.mode) ? check_dir(v, &i, dir->nid) : 1;
 	}
 	/* ".." counts here, as the name above does there */
-	must(dir->nlink == links + 1);
+	require(dir->nlink == links + 1);
 	return names;
 }
 
@@ -430,6 +430,6 @@ unsigned view_check(const struct view *v)
 {
 	struct view_inode root;
 
-	must(view_find(v, "", &root) && S_ISDIR(root.mode));
+	require(view_find(v, "", &root) && S_ISDIR(root.mode));
 	return check_dir(v, &root, root.nid);
 }

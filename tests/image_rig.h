@@ -73,6 +73,7 @@ struct view_inode {
 };
 
 void view_open(struct view *v, const char *path);
+void view_open_fd(struct view *v, int fd);
 void view_close(struct view *v);
 bool view_find(const struct view *v, const char *path, struct view_inode *ret);
 void view_read(const struct view *v, const struct view_inode *i, uint64_t off, void *buf,
