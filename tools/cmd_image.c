@@ -18,10 +18,21 @@ struct listed {
 	time_t made;
 };
 
+/* "12.3 MiB" */
+static const char *size_text(uint64_t bytes, char *buf, size_t size)
+{
+	if (bytes < 10 << 20)
+		snprintf(buf, size, "%lu KiB", (unsigned long)(bytes >> 10));
+	else
+		snprintf(buf, size, "%.1f MiB", (double)bytes / (1 << 20));
+	return buf;
+}
+
 static int write_image(const char *source, const struct image_options *opt, const char *final)
 {
 	struct image_temp temp;
 	struct image_sum sum;
+	char size[32];
 
 	if (image_temp_open(&temp, final))
 		return EXIT_HUTCH;
@@ -32,8 +43,8 @@ static int write_image(const char *source, const struct image_options *opt, cons
 	if (image_temp_commit(&temp, final))
 		return EXIT_HUTCH;
 	close(temp.fd);
-	printf("%s: %lu files, %.1f MiB\n", final, (unsigned long)sum.files,
-	       (double)sum.bytes / (1 << 20));
+	printf("%s: %lu files, %s\n", final, (unsigned long)sum.files,
+	       size_text(sum.bytes, size, sizeof(size)));
 	return 0;
 }
 
@@ -140,7 +151,7 @@ static const struct flag ls_flags[] = {
 static void print_image(const struct listed *l, bool json, bool first)
 {
 	const char *kind = image_fs_name(l->kind) ? image_fs_name(l->kind) : "damaged";
-	char when[32];
+	char when[32], size[32];
 	struct tm tm;
 
 	if (json) {
@@ -156,8 +167,8 @@ static void print_image(const struct listed *l, bool json, bool first)
 	strftime(when, sizeof(when), "%Y-%m-%d %H:%M", &tm);
 	if (first)
 		printf("%-24s %-9s %9s %12s  %s\n", "NAME", "TYPE", "FILES", "SIZE", "CREATED");
-	printf("%-24s %-9s %9lu %8.1f MiB  %s\n", l->name, kind, (unsigned long)l->files,
-	       (double)l->bytes / (1 << 20), when);
+	printf("%-24s %-9s %9lu %12s  %s\n", l->name, kind, (unsigned long)l->files,
+	       size_text(l->bytes, size, sizeof(size)), when);
 }
 
 static int run_ls(int argc, char **argv, const struct verb *verb)
