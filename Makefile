@@ -135,13 +135,16 @@ fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
 fuzz: fuzz-build
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_RINGS=$(FUZZ_RINGS) tests/fuzz.sh $(FUZZ)
 
-FUZZFLAGS = -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -Iagent -pthread -O1 -g \
+FUZZFLAGS = -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -Iagent -Itools -pthread -O1 -g \
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 $(B)/fuzz/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@$(CLANG) $(FUZZFLAGS) -MMD -MP -c -o $@ $<
 FUZZHELP := $(HELP:$(B)/%=$(B)/fuzz/%)
-$(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz_%.o $(FUZZHELP) $(LIBSRC:%.c=$(B)/fuzz/%.o)
+$(B)/fuzz/libtools.a: $(TOOLLIB:$(B)/%=$(B)/fuzz/%)
+	@rm -f $@
+	@ar rcs $@ $^
+$(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz_%.o $(FUZZHELP) $(LIBSRC:%.c=$(B)/fuzz/%.o) $(B)/fuzz/libtools.a
 	@echo "  FUZZ $@"
 	@$(CLANG) -pthread -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
 
