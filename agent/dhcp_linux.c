@@ -172,21 +172,23 @@ static void take_option(struct dhcp *c, struct net *net, uint8_t code, const uin
 int dhcp_take(struct dhcp *c, struct net *net, const uint8_t *data, size_t len)
 {
 	struct packet p;
-	const uint8_t *o = p.m.options, *end;
-	size_t ihl, min = sizeof(p) - sizeof(p.m.options);
+	const uint8_t *o, *end;
+	size_t ihl;
 	int type = 0;
 
+	/* what did not come is zero, and then no cookie */
 	memset(&p, 0, sizeof(p));
 	if (len < sizeof(p.ip))
 		return 0;
 	memcpy(&p.ip, data, sizeof(p.ip));
 	ihl = p.ip.ihl * 4U;
 	if (p.ip.protocol != IPPROTO_UDP || ihl < sizeof(p.ip) || len < ihl ||
-	    len - ihl + sizeof(p.ip) < min || (ntohs(p.ip.frag_off) & 0x3fff))
+	    (ntohs(p.ip.frag_off) & 0x3fff))
 		return 0;
 	len = len - ihl < sizeof(p) - sizeof(p.ip) ? len - ihl : sizeof(p) - sizeof(p.ip);
 	memcpy(&p.udp, data + ihl, len);
 	end = (uint8_t *)&p.udp + len;
+	o = p.m.options;
 	if (p.udp.dest != htons(CLIENT) || p.m.op != 2 || p.m.xid != c->xid ||
 	    p.m.cookie != htonl(COOKIE) || memcmp(p.m.chaddr, c->mac, 6) != 0)
 		return 0;

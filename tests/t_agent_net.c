@@ -228,9 +228,12 @@ START_TEST(cut_and_changed)
 
 	for (size_t n = 0; n < OPTIONS; n++)
 		ck_assert_msg(!take(p, n, &net, &c), "%zu bytes are enough", n);
-	for (size_t n = OPTIONS; n < len; n++) {
-		told = take(p, n, &net, &c);
-		ck_assert(told == 0 || told == ACK);
+	/* between two options it is whole, and within one it is nothing */
+	for (size_t n = OPTIONS, next = OPTIONS; n < len; n++) {
+		if (n > next)
+			next += p[next] ? 2U + p[next + 1] : 1;
+		told = n == next && n > OPTIONS ? ACK : 0;
+		ck_assert_msg(take(p, n, &net, &c) == told, "%zu bytes", n);
 	}
 	for (size_t at = OPTIONS; at < len; at++)
 		for (unsigned v = 0; v < 256; v++) {
@@ -240,6 +243,30 @@ START_TEST(cut_and_changed)
 			ck_assert_uint_le(net.dnss, NET_NAMES);
 			ck_assert_ptr_nonnull(memchr(net.domain, 0, sizeof(net.domain)));
 		}
+}
+END_TEST
+
+/* as much as there can be: what is too long is left out, what goes beyond the end is refused */
+START_TEST(long_options)
+{
+	uint8_t options[312] = { 53, 1, ACK, 15, 200 }, p[1500];
+	struct dhcp c;
+	struct net net;
+
+	memset(options + 5, 'a', 200);
+	ck_assert_int_eq(take(p, answer(p, options, sizeof(options)), &net, &c), ACK);
+	ck_assert_str_eq(net.domain, "");
+	options[310] = 15;
+	options[311] = 200;
+	ck_assert_int_eq(take(p, answer(p, options, sizeof(options)), &net, &c), 0);
+	options[310] = 0;
+	options[311] = 15;
+	ck_assert_int_eq(take(p, answer(p, options, sizeof(options)), &net, &c), 0);
+	options[311] = 0;
+	options[5 + 200] = 6;
+	options[5 + 201] = 40;
+	ck_assert_int_eq(take(p, answer(p, options, sizeof(options)), &net, &c), ACK);
+	ck_assert_uint_eq(net.dnss, NET_NAMES);
 }
 END_TEST
 
@@ -254,6 +281,7 @@ int main(void)
 	tcase_add_test(t, an_answer);
 	tcase_add_test(t, not_for_us);
 	tcase_add_test(t, cut_and_changed);
+	tcase_add_test(t, long_options);
 	suite_add_tcase(s, t);
 	return suite_run(s);
 }
