@@ -80,6 +80,17 @@ $(B)/tests/t_%: $(B)/tests/t_%.o $(HELP) $(B)/libtools.a $(B)/libhutch.a
 	@echo "  LINK $@"
 	@$(CC) -pthread $(SAN) -o $@ $< $(HELP) $(B)/libtools.a $(B)/libhutch.a $(LIBS) -lcheck -lsubunit -lrt -lm
 
+# parts of the agent, for this machine
+AGENTTEST = net_linux dhcp_linux
+$(B)/tests/t_agent_net: $(B)/tests/t_agent_net.o $(AGENTTEST:%=$(B)/tests/agent/%.o)
+	@echo "  LINK $@"
+	@$(CC) -pthread $(SAN) -o $@ $^ -lcheck -lsubunit -lrt -lm
+
+$(B)/tests/agent/%.o: agent/%.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
 # flat guests: tiny ELF files that run on any /dev/kvm, also without hardware virtualization
 $(B)/tests/kvm/%.elf: tests/kvm/%.S tests/kvm/flat.h tests/kvm/flat.ld
 	@mkdir -p $(@D)
@@ -170,4 +181,5 @@ clean:
 .PHONY: all tests check demo guest guest-kernel lint asan fuzz fuzz-build bench install clean
 .SECONDARY:
 -include $(wildcard $(B)/vmm/*.d $(B)/vmm/*/*.d $(B)/devices/*.d $(B)/boot/*.d $(B)/agent/*.d \
-	$(B)/tools/*.d $(B)/tests/*.d $(B)/fuzz/*/*.d $(B)/fuzz/vmm/*/*.d)
+	$(B)/tools/*.d \
+	$(B)/tests/*.d $(B)/tests/agent/*.d $(B)/fuzz/*/*.d $(B)/fuzz/vmm/*/*.d)

@@ -245,7 +245,7 @@ static int run_rm(int argc, char **argv, const struct verb *verb)
 	return status;
 }
 
-static const struct verb image_build = {
+static const struct verb build = {
 	.name = "image build",
 	.args = "[FLAGS] SOURCE NAME | -o FILE SOURCE",
 	.summary = "make a root file system of a folder, a tar or an OCI layout",
@@ -263,14 +263,14 @@ static const struct verb image_build = {
 	.run = run_build,
 };
 
-static const struct verb image_ls = {
+static const struct verb ls = {
 	.name = "image ls",
 	.args = "",
 	.summary = "list the images in the store",
 	.run = run_ls,
 };
 
-static const struct verb image_rm = {
+static const struct verb rm = {
 	.name = "image rm",
 	.args = "NAME...",
 	.summary = "remove images from the store",
@@ -278,7 +278,7 @@ static const struct verb image_rm = {
 	.run = run_rm,
 };
 
-static const struct verb *const sub[] = { &image_build, &image_ls, &image_rm, NULL };
+static const struct verb *const sub[] = { &build, &ls, &rm, NULL };
 
 const struct verb verb_image = {
 	.name = "image",
