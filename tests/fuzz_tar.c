@@ -133,9 +133,9 @@ static void archives(struct input *in, uint8_t how)
 		sources[n].len = b.len;
 		sources[n].ctime = st.st_ctim;
 		t->layer = n;
-		*image_said = '\0';
+		*complained = '\0';
 		r = tar_read(t, &sources[n], n, how & 8, NULL);
-		require(r <= 0 && !r == !*image_said);
+		require(r <= 0 && !r == !*complained);
 		n++;
 	}
 	if (!r)

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <stdarg.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,18 +12,7 @@
 
 #define BLOCK 4096u
 
-char image_said[2048];
 char scratch[64];
-
-/* in place of the command's own */
-void complain(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(image_said, sizeof(image_said), fmt, ap);
-	va_end(ap);
-}
 
 const char *scratch_path(const char *name)
 {
@@ -55,7 +43,7 @@ static int remove_one(const char *path, const struct stat *st, int flag, struct 
 
 void scratch_clear(void)
 {
-	*image_said = '\0';
+	*complained = '\0';
 	nftw(scratch, remove_one, 64, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
 }
 
@@ -241,11 +229,11 @@ int build_image(const char *source, const char *name)
 	int fd = open(scratch_path(name), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), r;
 
 	require(fd >= 0);
-	*image_said = '\0';
+	*complained = '\0';
 	r = image_build(source, &opt, fd, &sum);
 	close(fd);
 	/* who fails says why, once */
-	require(!r == !*image_said);
+	require(!r == !*complained);
 	return r;
 }
 

@@ -11,10 +11,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "../tools/image_build.h"
+#include "complain.h"
+#include "image_build.h"
 
-/* what complain() said last, "" if nothing since said_clear() */
-extern char image_said[2048];
+/* what complain() said last is in complain.h */
 
 /* a folder of its own, gone with scratch_remove() also when a test fails (an unchecked fixture);
  * the environment's stores lie in it. Each test begins with scratch_clear(). */

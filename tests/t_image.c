@@ -283,19 +283,19 @@ START_TEST(bad_sources)
 {
 	put_text(scratch_path("text"), "not an archive\n");
 	ck_assert_int_lt(build_image(scratch_path("text"), "img"), 0);
-	ck_assert_ptr_nonnull(strstr(image_said, "is not an archive of tar"));
+	ck_assert_ptr_nonnull(strstr(complained, "is not an archive of tar"));
 	ck_assert_int_eq(build_image(scratch_path("none"), "img"), -ENOENT);
 	ck_assert_int_eq(build_image("/dev/null", "img"), -EINVAL);
 	make_tree(scratch_path("src"));
 	ck_assert_int_eq(build_image(scratch_path("src"), "img"), 0);
 	ck_assert_int_eq(build_image(scratch_path("img"), "img2"), -EINVAL);
-	ck_assert_ptr_nonnull(strstr(image_said, "is an image already (erofs)"));
+	ck_assert_ptr_nonnull(strstr(complained, "is an image already (erofs)"));
 }
 END_TEST
 
 static int resolve(const char *what, char path[PATH_MAX])
 {
-	*image_said = '\0';
+	*complained = '\0';
 	return image_resolve(what, 0, path, PATH_MAX);
 }
 
@@ -319,9 +319,9 @@ START_TEST(resolve_kinds)
 	}
 	put_text(scratch_path("text"), "text");
 	ck_assert_int_eq(resolve(scratch_path("text"), path), -EINVAL);
-	ck_assert_ptr_nonnull(strstr(image_said, "is not an image"));
+	ck_assert_ptr_nonnull(strstr(complained, "is not an image"));
 	ck_assert_int_eq(resolve("no-such-thing", path), -ENOENT);
-	ck_assert_ptr_nonnull(strstr(image_said, "hutch image ls"));
+	ck_assert_ptr_nonnull(strstr(complained, "hutch image ls"));
 	/* a name goes before a file of the same name; "./" says which */
 	ck_assert_int_eq(image_name_path("name", true, store, sizeof(store)), 0);
 	put_file(store, data, sizeof(data));

@@ -268,7 +268,7 @@ static struct blob text_layer(const char *path, const char *text)
 static void refuse(const char *words)
 {
 	ck_assert_int_lt(build_image(scratch_path("oci"), "img"), 0);
-	ck_assert_msg(strstr(image_said, words) != NULL, "'%s' is not '%s'", image_said, words);
+	ck_assert_msg(strstr(complained, words) != NULL, "'%s' is not '%s'", complained, words);
 }
 
 static void put_layers(struct blob layers[3])
@@ -307,7 +307,7 @@ START_TEST(layers_and_whiteouts)
 	start_layout();
 	put_layers(layers);
 	put_image(layers, 3);
-	ck_assert_msg(!build_image(scratch_path("oci"), "img"), "%s", image_said);
+	ck_assert_msg(!build_image(scratch_path("oci"), "img"), "%s", complained);
 	view_open(&v, scratch_path("img"));
 	view_check(&v);
 	ck_assert(view_text(&v, "etc/base", "top") && view_text(&v, "hard", "etc/kept"));
@@ -321,11 +321,11 @@ START_TEST(layers_and_whiteouts)
 	view_close(&v);
 	/* an archive of the layout is the layout */
 	ck_assert_int_eq(command("tar -C '%s/oci' -cf '%s/oci.tar' .", scratch, scratch), 0);
-	ck_assert_msg(!build_image(scratch_path("oci.tar"), "img2"), "%s", image_said);
+	ck_assert_msg(!build_image(scratch_path("oci.tar"), "img2"), "%s", complained);
 	ck_assert(same_files(scratch_path("img"), scratch_path("img2")));
 	ck_assert_int_eq(command("gzip -1 '%s/oci.tar'", scratch), 0);
 	ck_assert_int_lt(build_image(scratch_path("oci.tar.gz"), "img2"), 0);
-	ck_assert_ptr_nonnull(strstr(image_said, "gzip -d"));
+	ck_assert_ptr_nonnull(strstr(complained, "gzip -d"));
 }
 END_TEST
 
@@ -340,7 +340,7 @@ START_TEST(damaged)
 	m = put_manifest(layers, 3, "amd64");
 	index = put_json("{\"manifests\":[{" DESC "," LINUX "}]}", OF(m));
 	put_index("{" DESC "}", OF(index));
-	ck_assert_msg(!build_image(scratch_path("oci"), "img"), "%s", image_said);
+	ck_assert_msg(!build_image(scratch_path("oci"), "img"), "%s", complained);
 	snprintf(name, sizeof(name), "oci/blobs/sha256/%s",
 		 _i == 0   ? index.digest
 		 : _i == 1 ? m.digest
@@ -355,7 +355,7 @@ START_TEST(damaged)
 					   : 4),
 			 0);
 	refuse("has another content than its digest says");
-	ck_assert_ptr_nonnull(strstr(image_said, name + 17));
+	ck_assert_ptr_nonnull(strstr(complained, name + 17));
 	ck_assert_int_eq(command("truncate -s +1 '%s'", scratch_path(name)), 0);
 	refuse("has not the size that is written of it");
 	ck_assert_int_eq(unlink(scratch_path(name)), 0);
@@ -383,7 +383,7 @@ START_TEST(which_image)
 	nested = put_json("{\"manifests\":[{" DESC "," OTHER "},{" DESC "," LINUX "}]}", OF(other),
 			  OF(a));
 	put_index("{" DESC "," OTHER "},{" DESC "}", OF(other), OF(nested));
-	ck_assert_msg(!build_image(scratch_path("oci"), "img"), "%s", image_said);
+	ck_assert_msg(!build_image(scratch_path("oci"), "img"), "%s", complained);
 	view_open(&v, scratch_path("img"));
 	ck_assert(view_text(&v, "a", "a"));
 	view_close(&v);

@@ -12,7 +12,7 @@ static void build_ball(struct ball *b, struct view *ret)
 {
 	ball_end(b);
 	ball_write(b, scratch_path("tar"));
-	ck_assert_msg(!build_image(scratch_path("tar"), "img"), "%s", image_said);
+	ck_assert_msg(!build_image(scratch_path("tar"), "img"), "%s", complained);
 	view_open(ret, scratch_path("img"));
 	view_check(ret);
 }
@@ -22,7 +22,7 @@ static void refuse_ball(struct ball *b, const char *words)
 {
 	ball_write(b, scratch_path("tar"));
 	ck_assert_int_lt(build_image(scratch_path("tar"), "img"), 0);
-	ck_assert_msg(strstr(image_said, words) != NULL, "'%s' is not '%s'", image_said, words);
+	ck_assert_msg(strstr(complained, words) != NULL, "'%s' is not '%s'", complained, words);
 }
 
 START_TEST(kinds_of_entries)
@@ -329,7 +329,7 @@ START_TEST(packed)
 	ball_gzip(&b, half);
 	ball_end(&b);
 	ball_write(&b, scratch_path("tar"));
-	ck_assert_msg(!build_image(scratch_path("tar"), "img"), "%s", image_said);
+	ck_assert_msg(!build_image(scratch_path("tar"), "img"), "%s", complained);
 	view_open(&v, scratch_path("img"));
 	ck_assert(view_text(&v, "one", "1") && view_text(&v, "two", "2"));
 	view_close(&v);

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "complain.h"
 #include "fake.h"
 #include "json.h"
 #include "proc.h"
@@ -16,18 +17,6 @@
 #include "suite.h"
 #include "tool.h"
 #include "units.h"
-
-/* in place of the command's own: what was complained of last */
-static char complaint[2048];
-
-void complain(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(complaint, sizeof(complaint), fmt, ap);
-	va_end(ap);
-}
 
 enum { FLAG_INTERACTIVE, FLAG_TTY, FLAG_ENV, FLAG_WORKDIR, FLAG_LABEL, FLAG_QUIET, FLAGS };
 
@@ -56,7 +45,7 @@ static int parse_line(const struct verb *verb, const char *line)
 	snprintf(words, sizeof(words), "%s", line);
 	memset(given, 0, sizeof(given));
 	globals = (struct globals){ .json = false };
-	complaint[0] = '\0';
+	complained[0] = '\0';
 	argc = 0;
 	for (char *w = strtok(words, " "); w; w = strtok(NULL, " "))
 		argv[argc++] = strcmp(w, "@") ? w : w + 1;
@@ -111,15 +100,15 @@ START_TEST(letters)
 	ck_assert_str_eq(argv[0], "-");
 
 	ck_assert_int_eq(parse_line(&plain, "-ix"), -1);
-	ck_assert_str_eq(complaint, "test: unknown flag -x in '-ix'");
+	ck_assert_str_eq(complained, "test: unknown flag -x in '-ix'");
 	ck_assert_int_eq(parse_line(&plain, "-m"), -1); /* no machine, no key of it */
-	ck_assert_str_eq(complaint, "test: unknown flag -m");
+	ck_assert_str_eq(complained, "test: unknown flag -m");
 	ck_assert_int_eq(parse_line(&plain, "-itw"), -1);
-	ck_assert_str_eq(complaint, "-w: a value is missing: DIR");
+	ck_assert_str_eq(complained, "-w: a value is missing: DIR");
 	ck_assert_int_eq(parse_line(&plain, "--tty=yes"), -1);
-	ck_assert_str_eq(complaint, "--tty takes no value, 'yes' is too much");
+	ck_assert_str_eq(complained, "--tty takes no value, 'yes' is too much");
 	ck_assert_int_eq(parse_line(&plain, "--workdri x"), -1);
-	ck_assert_str_eq(complaint, "test: unknown flag --workdri; did you mean --workdir?");
+	ck_assert_str_eq(complained, "test: unknown flag --workdri; did you mean --workdir?");
 	ck_assert_int_eq(parse_line(&plain, "--=x"), -1);
 	ck_assert_int_eq(parse_line(&plain, "-C file"), -1);
 }
@@ -187,13 +176,13 @@ START_TEST(machine_keys)
 	check_key("cpus", "3");
 	ck_assert_uint_eq(given[FLAG_TTY].n, 1);
 	ck_assert_int_eq(parse_line(&machine, "-m 64"), -1);
-	ck_assert_ptr_nonnull(strstr(complaint, "memory: '64' is not a size"));
+	ck_assert_ptr_nonnull(strstr(complained, "memory: '64' is not a size"));
 	/* a file that cannot be read is told before anything else is done */
 	ck_assert_int_eq(parse_line(&machine, "-m 32M -C /nonexistent"), -1);
-	ck_assert_ptr_nonnull(strstr(complaint, "/nonexistent"));
+	ck_assert_ptr_nonnull(strstr(complained, "/nonexistent"));
 	check_key("memory", "64M");
 	ck_assert_int_eq(parse_line(&machine, "-C @"), -1);
-	ck_assert_str_eq(complaint, "-C: a value is missing: FILE");
+	ck_assert_str_eq(complained, "-C: a value is missing: FILE");
 	/* what only looks like -C is no file */
 	ck_assert_int_eq(parse_line(&machine, "-w -C"), 0);
 	ck_assert_str_eq(given[FLAG_WORKDIR].text, "-C");
@@ -212,7 +201,7 @@ START_TEST(flags_of_all_verbs)
 	ck_assert(globals.quiet);
 	ck_assert_uint_eq(given[FLAG_QUIET].n, 1);
 	ck_assert_int_eq(parse_line(&plain, "--root"), -1);
-	ck_assert_str_eq(complaint, "--root: a value is missing: DIR");
+	ck_assert_str_eq(complained, "--root: a value is missing: DIR");
 }
 END_TEST
 
@@ -235,7 +224,7 @@ START_TEST(flags_before_the_verb)
 	ck_assert_int_eq(leading("--root ps"), 2); /* and nothing is left */
 	ck_assert_int_eq(leading("--root"), 1);
 	ck_assert_int_eq(leading("-x ps"), -1);
-	ck_assert_ptr_nonnull(strstr(complaint, "-x is no flag that stands before the verb"));
+	ck_assert_ptr_nonnull(strstr(complained, "-x is no flag that stands before the verb"));
 	ck_assert_int_eq(leading("-qx ps"), -1);
 	ck_assert_int_eq(leading("--=x ps"), -1);
 	ck_assert_int_eq(leading("-- ps"), -1);
@@ -268,15 +257,15 @@ START_TEST(durations)
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		ms = 42;
-		complaint[0] = '\0';
+		complained[0] = '\0';
 		ck_assert_msg(duration_parse("--time", bad[i], &ms) == -EINVAL, "%s", bad[i]);
 		ck_assert_uint_eq(ms, 42);
-		ck_assert_ptr_nonnull(strstr(complaint, "is not a duration; write"));
+		ck_assert_ptr_nonnull(strstr(complained, "is not a duration; write"));
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(large); i++)
 		ck_assert_msg(duration_parse("--time", large[i], &ms) == -ERANGE, "%s", large[i]);
 	ck_assert_int_eq(duration_parse("--time", "90", &ms), -EINVAL);
-	ck_assert_str_eq(complaint, "--time: '90' has no unit; write 90ms, 90s, 90m or 90h");
+	ck_assert_str_eq(complained, "--time: '90' has no unit; write 90ms, 90s, 90m or 90h");
 }
 END_TEST
 
@@ -293,7 +282,7 @@ START_TEST(sizes)
 	ck_assert_int_eq(size_value("--max", "0", &v), 0);
 	ck_assert_uint_eq(v, 0);
 	ck_assert_int_eq(size_value("--max", "64", &v), -EINVAL);
-	ck_assert_str_eq(complaint, "--max: '64' has no unit; write 64K, 64M or 64G");
+	ck_assert_str_eq(complained, "--max: '64' has no unit; write 64K, 64M or 64G");
 	ck_assert_int_eq(size_value("--max", "2MB", &v), -EINVAL);
 	ck_assert_int_eq(size_value("--max", "8388608T", &v), -ERANGE);
 }
@@ -423,7 +412,7 @@ static void make_root(void)
 	snprintf(root, sizeof(root), "/tmp/hutch-tools.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(root));
 	globals.root = root;
-	complaint[0] = '\0';
+	complained[0] = '\0';
 }
 
 static void remove_root(void)
@@ -443,7 +432,7 @@ static struct box make_box(const char *name, bool keep)
 
 	strcpy(box.name, name);
 	strcpy(box.command, "a \"command\" \x01");
-	ck_assert_msg(!box_make(&box), "%s", complaint);
+	ck_assert_msg(!box_make(&box), "%s", complained);
 	return box;
 }
 
@@ -550,7 +539,7 @@ START_TEST(names)
 	char part[8];
 
 	ck_assert_int_eq(box_make(&b), -EEXIST);
-	ck_assert_ptr_nonnull(strstr(complaint, "a sandbox named 'same' runs already"));
+	ck_assert_ptr_nonnull(strstr(complained, "a sandbox named 'same' runs already"));
 	strcpy(b.name, "a/b");
 	ck_assert_int_eq(box_make(&b), -EINVAL);
 	strcpy(b.name, ".hidden");
@@ -567,7 +556,7 @@ START_TEST(names)
 		box_close(&b);
 	}
 	ck_assert_int_eq(box_open("none", &b), -ENOENT);
-	ck_assert_ptr_nonnull(strstr(complaint, "there is no sandbox 'none'"));
+	ck_assert_ptr_nonnull(strstr(complained, "there is no sandbox 'none'"));
 	ck_assert_int_eq(box_open("..", &b), -ENOENT);
 	ck_assert_int_eq(box_open("", &b), -ENOENT);
 	ck_assert_int_eq(box_open(".lock", &b), -ENOENT);
@@ -590,7 +579,7 @@ START_TEST(ids)
 	same_beginning(&a, "aaaabbbb111111111111111111111111");
 	same_beginning(&b, "aaaabbbb222222222222222222222222");
 	ck_assert_int_eq(box_open("aaaa", &seen), -EINVAL);
-	ck_assert_ptr_nonnull(strstr(complaint, "begins the id of 2 sandboxes"));
+	ck_assert_ptr_nonnull(strstr(complained, "begins the id of 2 sandboxes"));
 	ck_assert_int_eq(box_open("aaaabbbb2", &seen), 0);
 	ck_assert_str_eq(seen.name, "b");
 	box_close(&seen);
@@ -697,7 +686,7 @@ START_TEST(broken_state)
 	ck_assert_int_eq(write(fd, "{\"id\":\"x\"", 9), 9);
 	close(fd);
 	ck_assert_uint_eq(boxes(), 0);
-	ck_assert_str_eq(complaint, "the state of 'one' makes no sense");
+	ck_assert_str_eq(complained, "the state of 'one' makes no sense");
 	ck_assert_int_eq(box_open("one", &seen), -EINVAL);
 	box_close(&box);
 	ck_assert_int_eq(box_open("one", &seen), -ENOENT);

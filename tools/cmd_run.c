@@ -21,12 +21,6 @@
 #include "result.h"
 #include "work.h"
 
-/*
- * What a Linux guest is told; firmware/README.md has what each word buys.  The
- * whole guest is one domain of trust, what lies outside is kept by the host.
- */
-#define KERNEL_LINE "quiet loglevel=3"
-
 enum {
 	FLAG_DETACH,
 	FLAG_KEEP,
@@ -205,12 +199,25 @@ static int set(struct run *r, const char *key, const char *value)
 	return -1;
 }
 
+/* --rootfs: an image, a name in the store, or a folder that is packed first */
+static int find_root(struct run *r)
+{
+	char what[4096], path[4096];
+
+	if (hutch_get(r->h, "rootfs", what, sizeof(what)) || !what[0])
+		return 0;
+	/* the files of a caller who is not root belong to the guest's root */
+	if (image_resolve(what, geteuid() ? IMAGE_MAP_ROOT : 0, path, sizeof(path)) < 0)
+		return -1;
+	return set(r, "rootfs", path);
+}
+
 static int make_sandbox(struct run *r)
 {
 	char path[256];
 	int n;
 
-	if (machine_guest(r->h, true))
+	if (machine_line(r->h) || machine_guest(r->h, true) || find_root(r))
 		return EXIT_HUTCH;
 	if (hutch_get(r->h, "vsock@0.path", path, sizeof(path)) && set(r, "vsock", ""))
 		return EXIT_HUTCH;
@@ -521,7 +528,8 @@ static int run_run(int argc, char **argv, const struct verb *verb)
 		return EXIT_HUTCH;
 	}
 	result_begin(&r.result);
-	if (hutch_set(r.h, "append", KERNEL_LINE) || hutch_set(r.h, "console", "none")) {
+	/* "": what suits the kernel, once that is known */
+	if (hutch_set(r.h, "append", "") || hutch_set(r.h, "console", "none")) {
 		complain("%s", hutch_error(r.h));
 		return EXIT_HUTCH;
 	}

@@ -84,7 +84,7 @@ void help_all(FILE *out);
  */
 int guest_kernel(char *buf, size_t size);
 int guest_initrd(char *buf, size_t size);
-int guest_box(char *buf, size_t size); /* the initramfs whose process 1 is the agent */
+int guest_box(char *buf, size_t size);	   /* the initramfs whose process 1 is the agent */
 int guest_cmdline(char *buf, size_t size); /* what its kernel is to be told */
 
 /* a request to the machine of a sandbox, found by name or id: its answer to free(), and size; -1
