@@ -53,6 +53,7 @@ struct conf_net {
 	uint32_t mtu; /* 0: the guest's own choice */
 	bool offload;
 	bool link;
+	char forward[256];	 /* "[ADDRESS/]HOST[:GUEST]", more behind + */
 	char ip[96];		 /* as ip= on a kernel's command line; the agent sees to it */
 	uint64_t bw, bw_burst;	 /* bytes a second, each direction; 0: no limit */
 	uint64_t pps, pps_burst; /* packets a second */
