@@ -165,6 +165,10 @@ const struct field conf_fields[] = {
 	       .help = "longest time in which the command says and reads nothing"),
 	F_TIME(struct conf, boot_timeout, .arg = "TIME", .dflt = "30s", .box = true,
 	       .help = "longest time until the guest's agent answers"),
+	F_TIME(struct conf, heartbeat, .arg = "TIME", .dflt = "1s", .box = true,
+	       .help = "longest silence of the guest's agent while a command runs, before it "
+		       "counts "
+		       "as lost; 0: it is not asked"),
 	F_TIME(struct conf, kill_after, .arg = "TIME", .dflt = "0", .box = true,
 	       .help = "time between SIGTERM and SIGKILL when a limit ends the command"),
 	F_SIZE(struct conf, stdout_max, 0, UINT64_MAX, .arg = "SIZE", .box = true,

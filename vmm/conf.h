@@ -105,7 +105,7 @@ struct conf {
 	uint32_t pids;
 	uint32_t level; /* enum conf_level */
 	/* milliseconds, 0: no limit */
-	uint64_t timeout, cpu_time, idle_timeout, boot_timeout, kill_after;
+	uint64_t timeout, cpu_time, idle_timeout, boot_timeout, kill_after, heartbeat;
 	uint64_t stdout_max, stderr_max;
 };
 
