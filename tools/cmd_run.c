@@ -131,6 +131,7 @@ static int take_limits(struct run *r)
 		{ "cpu-time", &l->cpu },
 		{ "idle-timeout", &l->idle },
 		{ "kill-after", &l->kill_after },
+		{ "heartbeat", &l->heartbeat },
 		{ "stdout-max", &r->c.what.out_max },
 		{ "stderr-max", &r->c.what.err_max },
 	};

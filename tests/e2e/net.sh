@@ -202,7 +202,7 @@ user() {
 # the same by hutch run, and a port of ours that leads to the guest
 publish() {
 	[ -e /sys/class/net/d0 ] || outside || return
-	timeout 200 $hutch run --boot-timeout 150s -p 8090:80 -- sh -c 'wget -q -O /d http://10.99.0.1:8080/data
+	timeout 200 $hutch run --boot-timeout 150s --heartbeat 30s -p 8090:80 -- sh -c 'wget -q -O /d http://10.99.0.1:8080/data
 		md5sum </d; mkdir /w; echo served >/w/i; httpd -p 80 -h /w; sleep 5; echo end' >"$tmp/raw" 2>"$tmp/err" &
 	pid=$!
 	for _ in $(seq 300); do

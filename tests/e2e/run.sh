@@ -6,7 +6,7 @@ limit=400
 HUTCH_ROOT=$tmp/root
 export HUTCH_ROOT
 # an emulated guest takes its time to boot
-patience="--boot-timeout 200s"
+patience="--boot-timeout 200s --heartbeat 30s"
 
 # check NAME WANT-STATUS [ARGUMENTS OF hutch...]: output in $tmp/out, errors in $tmp/err; true if the status is right
 check() {
