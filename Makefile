@@ -173,6 +173,8 @@ install: all
 	install -D -m 755 $(B)/hutch $(DESTDIR)$(PREFIX)/bin/hutch
 	install -D -m 644 $(B)/libhutch.a $(DESTDIR)$(PREFIX)/lib/libhutch.a
 	install -D -m 644 vmm/hutch.h $(DESTDIR)$(PREFIX)/include/hutch.h
+	for f in vmlinuz vmlinux initrd box cmdline; do \
+		[ ! -e $(B)/guest/$$f ] || install -D -m 644 $(B)/guest/$$f $(DESTDIR)$(PREFIX)/share/hutch/$$f; done
 	$(B)/hutch help --man | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/man/man1/hutch.1
 
 clean:

@@ -668,10 +668,9 @@ START_TEST(what_passt_is_given)
 				     "ls -l /proc/$$/fd >fds\n"
 				     "cat /proc/$$/fdinfo/3 >info\n"
 				     "echo first >&2; echo second\n";
-	const struct conf_net conf = { .mode = NET_USER,
-				       .link = true,
-				       .mtu = 1300,
-				       .forward = "8080:80+::1/443" };
+	const struct conf_net conf = {
+		.mode = NET_USER, .link = true, .mtu = 1300, .forward = "8080:80+::1/443"
+	};
 	char path[8192];
 	int leak = memfd_create("leak", 0);
 
