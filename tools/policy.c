@@ -234,9 +234,8 @@ static int check_named(const struct reading *r, const struct ceiling *c)
 		where = hutch_origin(policy, c->key);
 		hutch_get(r->h, c->key, wanted, sizeof(wanted));
 		hutch_get(policy, c->key, most, sizeof(most));
-		complain("error %d E_POLICY: %s: '%s' (%s) is more than the policy allows, "
-			 "which "
-			 "is '%s' (%s)",
+		complain("error %d E_POLICY: %s: '%s' (%s) goes over the policy's '%s' (%s); ask "
+			 "for that, or for something stricter",
 			 EXIT_HUTCH, c->key, wanted, by, most, where ? where : r->name[i]);
 		return EXIT_HUTCH;
 	}
