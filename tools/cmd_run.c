@@ -134,7 +134,7 @@ static int take_answer(struct run *r)
 		return EXIT_HUTCH;
 	}
 	*to = ANSWER_KILL;
-	while (*to + 1 < ANSWERS && strcmp(word, command_answers[*to]))
+	while (*to < ANSWER_LOG && strcmp(word, command_answers[*to]))
 		++*to;
 	return 0;
 }
@@ -181,6 +181,12 @@ static void on_violation(void *arg, const struct violation *v)
 		complain("%s of %s was reached, and sandbox '%s' is paused; 'hutch resume %s' lets "
 			 "it go on, 'hutch kill %s' ends it",
 			 v->limit, value, name, name, name);
+	/* the first limits are the level's, which nobody may know of */
+	if (v->answer == ANSWER_CUT)
+		complain("%s of %s was reached: the command said more, which is lost; give more "
+			 "with "
+			 "--%.6s-max, 0 is no limit",
+			 v->limit, value, v->limit);
 }
 
 static int take_command(struct run *r)

@@ -17,7 +17,7 @@
 #define TWICE	   2000 /* ms within which a second SIGINT ends all */
 #define AFTERMATH  200	/* ms to read what was said before the machine's end */
 
-const char *const command_answers[ANSWERS] = { "kill", "pause", "log" };
+const char *const command_answers[ANSWERS] = { "kill", "pause", "log", "cut" };
 
 struct state {
 	struct command *c;
@@ -93,6 +93,24 @@ static void kill_command(struct state *s, const char *name)
 	hutch_job_signal(s->job, grace ? SIGTERM : SIGKILL);
 	s->kill_at = grace ? now + grace : 0;
 	s->give_up_at = now + grace + KILL_GRACE;
+}
+
+/* known only in the end */
+static void tell_cuts(struct state *s)
+{
+	struct command *c = s->c;
+	struct violation *v;
+
+	if (c->exit.out_cut) {
+		v = violate(s, &c->what.out_max, "stdout_max");
+		v->answer = ANSWER_CUT;
+		tell(s, v);
+	}
+	if (c->exit.err_cut) {
+		v = violate(s, &c->what.err_max, "stderr_max");
+		v->answer = ANSWER_CUT;
+		tell(s, v);
+	}
 }
 
 static void limit(struct state *s, uint64_t *value, const char *name)
@@ -324,6 +342,7 @@ void command_run(struct command *c)
 	while (!s.over)
 		step(&s);
 	c->ended_ns = now_ns();
+	tell_cuts(&s);
 	hutch_job_free(s.job);
 	if (s.wake >= 0)
 		close(s.wake);

@@ -9,8 +9,11 @@
 
 #include "tool.h"
 
-/* what is done when a limit of time is reached, but that of the boot, which always ends all */
-enum command_answer { ANSWER_KILL, ANSWER_PAUSE, ANSWER_LOG, ANSWERS };
+/*
+ * What is done when a limit is reached.  The first three are for those of time,
+ * but that of the boot, which always ends all; of too much output the rest is cut.
+ */
+enum command_answer { ANSWER_KILL, ANSWER_PAUSE, ANSWER_LOG, ANSWER_CUT, ANSWERS };
 extern const char *const command_answers[ANSWERS];
 
 struct violation {
@@ -19,7 +22,7 @@ struct violation {
 	uint64_t at_ms; /* of CLOCK_REALTIME */
 };
 
-#define LIMITS 4 /* each is told once */
+#define LIMITS 6 /* each is told once */
 
 /* ms, 0: none */
 struct command_limits {

@@ -53,7 +53,8 @@ once() {
 	holds "run: not there, result" "$tmp/result" '"exit_code":127' '"code":"E_NOT_FOUND"' '"success":false'
 	check "run: a limit" 124 run $patience --timeout 2s --result "$tmp/result" -- \
 		sh -c 'echo partial; sleep 100' && is "run: a limit keeps what was said" partial
-	holds "run: a limit, result" "$tmp/result" '"status":"timeout"' '"limit":"timeout"' '"origin":"hutch"'
+	holds "run: a limit, result" "$tmp/result" '"status":"timeout"' '"limit":"timeout"' '"origin":"hutch"' \
+		'"violations":[{"limit":"timeout","value":"2s","action":"kill"' '"sha256":null'
 	printf 'one\ntwo\n' | check "run: stdin" 42 run $patience -i -e A=x -w /tmp -- \
 		sh -c 'cat; echo $A; pwd; exit 42' && is "run: stdin, environment, place" "one
 two
@@ -118,9 +119,10 @@ new" ]; then echo "ok mount: copied back"; else bad "mount: copied back" "$(ls "
 
 # output without end, a reader that goes
 much() {
-	check "much: cut" 141 run $patience --stdout-max 2000000B --result "$tmp/result" -- yes &&
+	check "much: cut" 141 run $patience --result "$tmp/result" -- yes &&
 		[ "$(wc -c <"$tmp/out")" = 2000000 ] && holds "much: cut" "$tmp/result" \
-		'"stdout_bytes":2000000' '"stdout_truncated":true'
+		'"stdout_bytes":2000000' '"stdout_truncated":true' '"limit":"stdout_max","value":"2000000B","action":"cut"'
+	holds "much: cut, and it is said" "$tmp/err" "stdout_max of 2000000B was reached"
 	timeout 250 $hutch run $patience -- yes 2>"$tmp/err" | head -n 1 >"$tmp/out"
 	is "much: a reader that goes" y
 	check "much: 64 MB" 0 run $patience --stdout-max 0 -- head -c 64000000 /dev/zero && [ "$(wc -c <"$tmp/out")" = 64000000 ] &&
