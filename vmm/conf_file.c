@@ -13,7 +13,7 @@
 
 #include "conf.h"
 
-#define FILE_MAX  MiB
+#define FILE_MAX MiB
 
 struct reader {
 	yaml_parser_t yaml;
