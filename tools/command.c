@@ -8,12 +8,15 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "units.h"
 
 #define KILL_GRACE 150 /* ms that a killed command has to tell how it ended */
 #define MISSED	   4   /* and as many looks: if this process stood still, its guest did too */
 #define LOOK_EVERY 250
 #define TWICE	   2000 /* ms within which a second SIGINT ends all */
 #define AFTERMATH  200	/* ms to read what was said before the machine's end */
+
+const char *const command_answers[ANSWERS] = { "kill", "pause", "log", "cut" };
 
 struct state {
 	struct command *c;
@@ -63,18 +66,67 @@ static void end(struct state *s, enum command_fate fate, const char *text)
 	s->over = true;
 }
 
-/* a limit is reached: the command is ended, and its last words are waited for */
-static void limit(struct state *s, const char *name)
+/* a limit is reached, and so is one no longer */
+static struct violation *violate(struct state *s, uint64_t *value, const char *name)
 {
 	struct command *c = s->c;
-	uint64_t grace = c->limits.kill_after, now = now_ms();
+	struct violation *v = &c->violation[c->violations++];
 
-	if (c->limit)
-		return;
-	c->limit = name;
+	*value = 0;
+	*v = (struct violation){ name, ANSWER_KILL, realtime_ms() };
+	return v;
+}
+
+static void tell(struct state *s, const struct violation *v)
+{
+	if (s->c->on_violation)
+		s->c->on_violation(s->c->arg, v);
+}
+
+/* the command is ended, and its last words are waited for */
+static void kill_command(struct state *s, const char *name)
+{
+	uint64_t grace = s->c->limits.kill_after, now = now_ms();
+
+	s->c->limit = name;
 	hutch_job_signal(s->job, grace ? SIGTERM : SIGKILL);
 	s->kill_at = grace ? now + grace : 0;
 	s->give_up_at = now + grace + KILL_GRACE;
+}
+
+/* known only in the end */
+static void tell_cuts(struct state *s)
+{
+	struct command *c = s->c;
+	struct violation *v;
+
+	if (c->exit.out_cut) {
+		v = violate(s, &c->what.out_max, "stdout_max");
+		v->answer = ANSWER_CUT;
+		tell(s, v);
+	}
+	if (c->exit.err_cut) {
+		v = violate(s, &c->what.err_max, "stderr_max");
+		v->answer = ANSWER_CUT;
+		tell(s, v);
+	}
+}
+
+static void limit(struct state *s, uint64_t *value, const char *name)
+{
+	struct command *c = s->c;
+	struct violation *v;
+
+	if (c->limit)
+		return;
+	v = violate(s, value, name);
+	v->answer = c->limits.answer;
+	/* a machine that cannot be paused would go on */
+	if (v->answer == ANSWER_PAUSE && !hutch_is_paused(c->h) && hutch_pause(c->h))
+		v->answer = ANSWER_KILL;
+	if (v->answer == ANSWER_KILL)
+		kill_command(s, name);
+	tell(s, v);
 }
 
 static void pass_size(struct state *s)
@@ -152,10 +204,15 @@ static void sooner(int *wait, int ms)
 /* each limit that is reached acts; ms until the next may be */
 static int look_at_limits(struct state *s, uint64_t now)
 {
-	const struct command_limits *l = &s->c->limits;
+	struct command_limits *l = &s->c->limits;
 	uint64_t started = s->c->started_ns / 1000000, moved = hutch_job_moved(s->job), cpu;
 	int wait = -1, ms;
 
+	/* it stands still for the sake of one limit: the others wait with it */
+	if (s->c->violations && hutch_is_paused(s->c->h)) {
+		s->moved_at = now;
+		return -1;
+	}
 	if (moved != s->moved || !started) {
 		s->moved = moved;
 		s->moved_at = now;
@@ -164,24 +221,25 @@ static int look_at_limits(struct state *s, uint64_t now)
 		sooner(&wait, ms = remains(s->begin, l->boot, now));
 		if (!ms) {
 			s->c->limit = "boot_timeout";
+			tell(s, violate(s, &l->boot, "boot_timeout"));
 			end(s, FATE_LIMIT, NULL);
 		}
 	}
 	if (l->wall && started) {
 		sooner(&wait, ms = remains(started, l->wall, now));
 		if (!ms)
-			limit(s, "timeout");
+			limit(s, &l->wall, "timeout");
 	}
 	if (l->idle && started) {
 		sooner(&wait, ms = remains(s->moved_at, l->idle, now));
 		if (!ms)
-			limit(s, "idle_timeout");
+			limit(s, &l->idle, "idle_timeout");
 	}
 	if (l->cpu && s->c->own) {
 		cpu = hutch_cpu_ns(s->c->h) / 1000000;
 		sooner(&wait, cpu >= l->cpu ? 0 : (int)(l->cpu - cpu < 100 ? 20 : 100));
 		if (cpu >= l->cpu)
-			limit(s, "cpu_time");
+			limit(s, &l->cpu, "cpu_time");
 	}
 	return wait;
 }
@@ -287,6 +345,7 @@ void command_run(struct command *c)
 	while (!s.over)
 		step(&s);
 	c->ended_ns = now_ns();
+	tell_cuts(&s);
 	hutch_job_free(s.job);
 	if (s.wake >= 0)
 		close(s.wake);

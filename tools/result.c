@@ -222,6 +222,37 @@ static void write_changes(FILE *out, const struct result *r)
 	}
 }
 
+static void write_violations(FILE *out, const struct command *c)
+{
+	char text[64];
+
+	fputs(",\"violations\":[", out);
+	for (unsigned i = 0; i < c->violations; i++) {
+		const struct violation *v = &c->violation[i];
+
+		fputs(i ? ",{\"limit\":" : "{\"limit\":", out);
+		json_text(out, v->limit);
+		hutch_get(c->h, v->limit, text, sizeof(text));
+		member_text(out, "value", text);
+		member_text(out, "action", command_answers[v->answer]);
+		time_print(v->at_ms, text);
+		member_text(out, "at", text);
+		fputc('}', out);
+	}
+	fputc(']', out);
+}
+
+static void write_policy(FILE *out, const struct policy *p)
+{
+	fputs(",\"policy\":{\"level\":", out);
+	json_text(out, p->level);
+	if (p->sha256[0])
+		member_text(out, "sha256", p->sha256);
+	else
+		fputs(",\"sha256\":null", out);
+	fputc('}', out);
+}
+
 static void write_object(FILE *out, const struct result *r, const struct command *c)
 {
 	const struct hutch_exit *e = &c->exit;
@@ -256,6 +287,9 @@ static void write_object(FILE *out, const struct result *r, const struct command
 	member_number(out, "command_cpu_ms", (e->user_us + e->system_us) / 1000);
 	member_number(out, "memory_peak_bytes", e->memory_peak ? e->memory_peak : e->rss_max);
 	write_changes(out, r);
+	write_violations(out, c);
+	if (r->policy)
+		write_policy(out, r->policy);
 	member_text(out, "correlation_id", r->box->id);
 	time_print(r->begin_ms, when);
 	member_text(out, "started_at", when);

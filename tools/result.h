@@ -3,14 +3,16 @@
 #define HUTCH_RESULT_H
 
 #include "command.h"
+#include "policy.h"
 #include "registry.h"
 #include "work.h"
 
 struct result {
 	const struct box *box;
-	const struct work *work; /* NULL: nothing was brought */
-	char *file;		 /* --result */
-	int fd;			 /* of --result fd:N, or -1 */
+	const struct work *work;     /* NULL: nothing was brought */
+	const struct policy *policy; /* NULL: it was not looked at */
+	char *file;		     /* --result */
+	int fd;			     /* of --result fd:N, or -1 */
 	int status_fd;
 	int status;
 	/* CLOCK_MONOTONIC, ns; and CLOCK_REALTIME, ms */

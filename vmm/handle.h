@@ -14,6 +14,8 @@ struct ctl;
 
 struct hutch {
 	struct conf conf;
+	struct conf_origins origins;
+	char from[CONF_ORIGIN]; /* of what is set now */
 	char error[1024];
 	struct loop *loop;
 	struct vm *vm;

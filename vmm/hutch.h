@@ -41,6 +41,15 @@ int hutch_get(struct hutch *h, const char *key, char *buf, size_t size);
 int hutch_get_number(struct hutch *h, const char *key, uint64_t *ret);
 /* merge a YAML or JSON file */
 int hutch_load(struct hutch *h, const char *path);
+/* the same of bytes in memory; @name stands in messages */
+int hutch_load_text(struct hutch *h, const char *name, const void *text, size_t len);
+/* what hutch_set() sets from here on is said to come from @what ("--memory"); NULL: from nobody */
+void hutch_from(struct hutch *h, const char *what);
+/* who named a key: what hutch_from() said, or FILE:LINE; NULL: nobody, it has its default */
+const char *hutch_origin(struct hutch *h, const char *key);
+/* would hutch_start() take what the keys ask for, as far as it can be told without this host?
+ * -EINVAL */
+int hutch_check(struct hutch *h);
 /* empty a list, so that the next hutch_set() replaces what a file gave */
 int hutch_clear(struct hutch *h, const char *key);
 
