@@ -315,6 +315,22 @@ START_TEST(nothing_again_and_again)
 }
 END_TEST
 
+/* @timeout_ms is over when it is over, however much is there to be read */
+START_TEST(time_is_up)
+{
+	static char block[PROTO_DATA_MAX];
+	struct rig x;
+
+	start(&x);
+	client_sink(&x.c, 0, -1, 0);
+	for (int i = 0; i < 4; i++)
+		frame(&x, PROTO_DATA, PROTO_STDOUT, block, sizeof(block));
+	ck_assert_int_eq(hear(&x, 0), -ETIMEDOUT);
+	ck_assert_uint_lt(x.c.sink[0].total, 3 * PROTO_DATA_MAX);
+	stop(&x);
+}
+END_TEST
+
 START_TEST(never_answers)
 {
 	uint64_t before = now_ns();
@@ -423,6 +439,7 @@ int main(void)
 	tcase_add_test(t, floods_a_reader_that_stalls);
 	tcase_add_test(t, never_stops_talking);
 	tcase_add_test(t, nothing_again_and_again);
+	tcase_add_test(t, time_is_up);
 	tcase_add_test(t, never_answers);
 	tcase_add_test(t, last_words);
 	tcase_add_test(t, our_own_side_fails);
