@@ -4,7 +4,18 @@
 
 #include "tool.h"
 
-#define ANSWER 1000 /* ms in which an agent that is well has answered */
+#define ANSWER	1000 /* ms in which an agent that is well has answered */
+#define SILENCE 1000 /* ms without a word after which one is lost */
+#define MISSED	4    /* and as many looks: if this process stood still, its guest did too */
+
+bool agent_is_silent(struct hutch *h, struct hutch_job *job, unsigned *missed)
+{
+	if (hutch_is_paused(h) || hutch_job_silence(job) < SILENCE)
+		*missed = 0;
+	else
+		++*missed;
+	return *missed >= MISSED;
+}
 
 int agent_poweroff(const char *name, unsigned ms)
 {

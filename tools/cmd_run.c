@@ -386,7 +386,7 @@ static int take_work(struct run *r)
 {
 	int wake, status;
 
-	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT)
+	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT && r->c.fate != FATE_STDIO)
 		return 0;
 	wake = wake_of(r);
 	status = work_out(r->work, r->h, wake);
@@ -439,7 +439,8 @@ static void tell_complete(const struct run *r)
 	box_event(&r->box, "execution.complete", members);
 }
 
-static void finish(struct run *r, int status)
+/* what the caller gets: a result that could not be told is no success */
+static int finish(struct run *r, int status)
 {
 	r->result.status = status;
 	result_finish(&r->result, &r->c);
@@ -455,9 +456,11 @@ static void finish(struct run *r, int status)
 		box_end(&r->box);
 	if (r->given[FLAG_PID_FILE].n)
 		unlink(r->given[FLAG_PID_FILE].text);
-	result_tell(&r->result);
+	if (result_tell(&r->result) && !status)
+		status = EXIT_HUTCH;
 	if (r->given[FLAG_TIMING].n)
 		result_timing(&r->result, stderr);
+	return status;
 }
 
 /* the caller of run -d: until the command runs, or did not come into being */
@@ -549,7 +552,7 @@ static int run_run(int argc, char **argv, const struct verb *verb)
 		return status;
 	}
 	status = run_sandbox(&r);
-	finish(&r, status);
+	status = finish(&r, status);
 	work_free(r.work);
 	env_free(r.env);
 	return status;

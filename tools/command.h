@@ -22,6 +22,8 @@ enum command_fate {
 	FATE_MACHINE, /* the machine ended: `text` */
 	FATE_AGENT,   /* the agent was lost: `text` */
 	FATE_WORK,    /* files could not be brought or taken */
+	FATE_STDIO, /* it ended with 0, but what it read or wrote was not all: `text`, told already
+		     */
 };
 
 struct command {
