@@ -97,7 +97,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	client_sink(&c, 1, out[1], 0);
 	client_request(&c, &none, how >> 6);
 	if (!(how & 1))
-		proto_raw(&say, "OK 1\n", how & 8 ? 5 : how >> 5);
+		proto_raw(&say, "OK 1\n", how & 8 ? 5 : (how >> 5) % 6);
 	for (unsigned i = 0; i < FRAMES && in.left && (!r || r == -ETIMEDOUT); i++) {
 		frame(&say, &in);
 		(void)!send(pair[1], say.data, say.len, MSG_DONTWAIT | MSG_NOSIGNAL);
