@@ -128,9 +128,10 @@ enum proto_tag {
 };
 
 enum proto_exec_flag {
-	EXEC_STDIN = 1,	 /* there is one; else it is empty */
-	EXEC_TTY = 2,	 /* one terminal for all three: its output is PROTO_STDOUT */
-	EXEC_DETACH = 4, /* nothing to read or write; ends with STARTED, and the command goes on */
+	EXEC_STDIN = 1, /* there is one; else it is empty */
+	EXEC_TTY = 2,	/* one terminal for all three: its output is PROTO_STDOUT */
+	EXEC_DETACH =
+		4, /* nothing to read or write; ends with STARTED and DONE; the command goes on */
 };
 
 enum proto_error {

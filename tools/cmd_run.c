@@ -160,7 +160,6 @@ static int take_limits(struct run *r)
 		{ "cpu-time", &l->cpu },
 		{ "idle-timeout", &l->idle },
 		{ "kill-after", &l->kill_after },
-		{ "heartbeat", &l->heartbeat },
 		{ "stdout-max", &r->c.what.out_max },
 		{ "stderr-max", &r->c.what.err_max },
 	};
@@ -477,7 +476,7 @@ static int take_work(struct run *r)
 {
 	int wake, status;
 
-	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT)
+	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT && r->c.fate != FATE_STDIO)
 		return 0;
 	wake = wake_of(r);
 	status = work_out(r->work, r->h, wake);
@@ -566,7 +565,8 @@ static void tell_complete(const struct run *r)
 	box_event(&r->box, "execution.complete", members);
 }
 
-static void finish(struct run *r, int status)
+/* what the caller gets: a result that could not be told is no success */
+static int finish(struct run *r, int status)
 {
 	r->result.status = status;
 	result_finish(&r->result, &r->c);
@@ -582,9 +582,11 @@ static void finish(struct run *r, int status)
 		box_end(&r->box);
 	if (r->given[FLAG_PID_FILE].n)
 		unlink(r->given[FLAG_PID_FILE].text);
-	result_tell(&r->result);
+	if (result_tell(&r->result) && !status)
+		status = EXIT_HUTCH;
 	if (r->given[FLAG_TIMING].n)
 		result_timing(&r->result, stderr);
+	return status;
 }
 
 /* the caller of run -d: until the command runs, or did not come into being */
@@ -716,7 +718,7 @@ int run_or_check(int argc, char **argv, const struct verb *verb)
 	status = run_sandbox(&r);
 	if (r.checking)
 		status = check_status(&r, status);
-	finish(&r, status);
+	status = finish(&r, status);
 	work_free(r.work);
 	env_free(r.env);
 	return status;

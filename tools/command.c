@@ -10,11 +10,10 @@
 #include "command.h"
 #include "units.h"
 
-#define KILL_GRACE 150 /* ms that a killed command has to tell how it ended */
-#define MISSED	   4   /* and as many looks: if this process stood still, its guest did too */
-#define LOOK_EVERY 250
-#define TWICE	   2000 /* ms within which a second SIGINT ends all */
-#define AFTERMATH  200	/* ms to read what was said before the machine's end */
+#define KILL_GRACE 150	   /* ms that a killed command has to tell how it ended */
+#define TWICE	   2000	   /* ms within which a second SIGINT ends all */
+#define LONG_WAIT  3600000 /* ms until a limit that is far away is looked at again */
+#define AFTERMATH  200	   /* ms to read what was said before the machine's end */
 
 const char *const command_answers[ANSWERS] = { "kill", "pause", "log", "cut" };
 
@@ -24,6 +23,7 @@ struct state {
 	int signals, wake;
 	uint64_t begin, interrupted, moved_at, moved, kill_at, give_up_at;
 	unsigned missed;
+	bool silent; /* the agent does not answer */
 	bool over;
 };
 
@@ -148,12 +148,12 @@ static void on_signal(struct state *s, int signo)
 	}
 	if (signo == SIGINT)
 		s->interrupted = now;
-	if (again || !s->c->forward || !hutch_job_started(s->job)) {
+	/* one that has ended takes none: only the reader of its output keeps us */
+	if (again || !s->c->forward || !hutch_job_started(s->job) || s->silent ||
+	    !hutch_job_signal(s->job, signo)) {
 		s->c->signal = signo;
 		end(s, FATE_SIGNAL, NULL);
-		return;
 	}
-	hutch_job_signal(s->job, signo);
 }
 
 /* what it said before its machine went is still to be had */
@@ -192,7 +192,9 @@ static void on_wake(struct state *s)
 /* ms that remain until @limit ms after @since; 0 is now */
 static int remains(uint64_t since, uint64_t limit, uint64_t now)
 {
-	return since + limit <= now ? 0 : (int)(since + limit - now);
+	uint64_t gone = now - since;
+
+	return gone >= limit ? 0 : limit - gone < LONG_WAIT ? (int)(limit - gone) : LONG_WAIT;
 }
 
 static void sooner(int *wait, int ms)
@@ -225,8 +227,10 @@ static int look_at_limits(struct state *s, uint64_t now)
 			end(s, FATE_LIMIT, NULL);
 		}
 	}
-	if (l->wall && started) {
-		sooner(&wait, ms = remains(started, l->wall, now));
+	/* a sandbox of another process has begun already: there the start of a command counts too
+	 */
+	if (l->wall && (started || !s->c->own)) {
+		sooner(&wait, ms = remains(started ? started : s->begin, l->wall, now));
 		if (!ms)
 			limit(s, &l->wall, "timeout");
 	}
@@ -260,13 +264,11 @@ static int look_at_kill(struct state *s, uint64_t now)
 
 static void look_at_agent(struct state *s)
 {
-	uint64_t most = s->c->limits.heartbeat;
-
 	/* before the command runs it may be busy with what the guest is to be */
-	if (!s->c->own || !most || !s->c->started_ns || hutch_is_paused(s->c->h) ||
-	    hutch_job_silence(s->job) < most)
-		s->missed = 0;
-	else if (++s->missed >= MISSED)
+	s->silent =
+		(s->c->started_ns || !s->c->own) && agent_is_silent(s->c->h, s->job, &s->missed);
+	/* another's machine may be paused: how long we wait is the user's choice */
+	if (s->silent && s->c->own)
 		end(s, FATE_AGENT, "the guest's agent does not answer any more");
 }
 
@@ -301,8 +303,7 @@ static void step(struct state *s)
 	look_at_agent(s);
 	if (s->over)
 		return;
-	if (s->c->own)
-		sooner(&wait, LOOK_EVERY);
+	sooner(&wait, AGENT_LOOK);
 	r = hutch_job_wait(s->job, wait, s->wake, &s->c->exit);
 	if (hutch_job_started(s->job) && !s->c->started_ns)
 		on_started(s);
@@ -329,6 +330,29 @@ static void size_of_terminal(struct hutch_request *x)
 	}
 }
 
+/* what was lost on this side must not look like success */
+static void look_at_descriptors(struct command *c)
+{
+	const struct {
+		const char *name;
+		int error;
+	} fd[] = {
+		{ "stdin", c->exit.in_error },
+		{ "stdout", c->exit.out_error },
+		{ "stderr", c->exit.err_error },
+	};
+
+	for (unsigned i = 0; i < sizeof(fd) / sizeof(*fd); i++) {
+		if (!fd[i].error)
+			continue;
+		snprintf(c->text, sizeof(c->text), "%s: %s: not all of it was passed on",
+			 fd[i].name, strerror(fd[i].error));
+		complain("error %d E_STDIO: %s", EXIT_HUTCH, c->text);
+		if (c->fate == FATE_EXITED && !c->exit.status)
+			c->fate = FATE_STDIO;
+	}
+}
+
 void command_run(struct command *c)
 {
 	struct state s = { .c = c, .begin = now_ms(), .signals = c->signals, .wake = -1 };
@@ -346,6 +370,7 @@ void command_run(struct command *c)
 		step(&s);
 	c->ended_ns = now_ns();
 	tell_cuts(&s);
+	look_at_descriptors(c);
 	hutch_job_free(s.job);
 	if (s.wake >= 0)
 		close(s.wake);

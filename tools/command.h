@@ -26,7 +26,7 @@ struct violation {
 
 /* ms, 0: none */
 struct command_limits {
-	uint64_t boot, wall, cpu, idle, kill_after, heartbeat;
+	uint64_t boot, wall, cpu, idle, kill_after;
 	enum command_answer answer;
 };
 
@@ -38,6 +38,8 @@ enum command_fate {
 	FATE_MACHINE, /* the machine ended: `text` */
 	FATE_AGENT,   /* the agent was lost: `text` */
 	FATE_WORK,    /* files could not be brought or taken */
+	FATE_STDIO, /* it ended with 0, but what it read or wrote was not all: `text`, told already
+		     */
 };
 
 struct command {

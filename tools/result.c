@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -66,7 +67,8 @@ int result_init(struct result *r, const struct given *file, const struct given *
 	return status;
 }
 
-static void line(int fd, const char *text)
+/* 0 or -errno */
+static int line(int fd, const char *text)
 {
 	size_t len = strlen(text), at = 0;
 
@@ -76,9 +78,10 @@ static void line(int fd, const char *text)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return;
+			return n ? -errno : -EIO;
 		at += (size_t)n;
 	}
+	return 0;
 }
 
 static void tell_status(const struct result *r, const char *event)
@@ -147,6 +150,8 @@ static const char *error_code(const struct command *c)
 		return "E_AGENT";
 	case FATE_WORK:
 		return "E_FILES";
+	case FATE_STDIO:
+		return "E_STDIO";
 	case FATE_REFUSED:
 		return c->exit.status == 127   ? "E_NOT_FOUND"
 		       : c->exit.status == 126 ? "E_NOT_RUNNABLE"
@@ -328,7 +333,9 @@ static int write_file(int dir, const char *path, const char *text)
 
 	if (n >= (int)sizeof(name))
 		return -ENAMETOOLONG;
-	fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	/* nothing of that name is followed or kept: others may write in that folder */
+	unlinkat(dir, name, 0);
+	fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (fd < 0)
 		return -errno;
 	errno = 0;
@@ -343,36 +350,54 @@ static int write_file(int dir, const char *path, const char *text)
 
 void result_keep(const struct result *r, int dir)
 {
-	if (r->text && write_file(dir, "result", r->text))
-		complain("the result cannot be kept in the sandbox's folder: %s", strerror(errno));
+	int e = r->text ? write_file(dir, "result", r->text) : 0;
+
+	if (e)
+		complain("the result cannot be kept in the sandbox's folder: %s", strerror(-e));
 }
 
-void result_tell(struct result *r)
+/* a plain file is replaced as a whole; a link, /dev/null, a pipe stay what they are */
+static int tell_file(const char *path, const char *text)
 {
-	int e;
+	struct stat st;
+	int fd, n;
+
+	if (!lstat(path, &st) && S_ISREG(st.st_mode)) {
+		n = write_file(AT_FDCWD, path, text);
+		if (n != -EACCES && n != -EPERM && n != -EROFS)
+			return n;
+	}
+	/* it, or its folder, only lets itself be written to */
+	fd = open(path, O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0666);
+	if (fd < 0)
+		return -errno;
+	n = line(fd, text);
+	if (close(fd) && !n)
+		n = -errno;
+	return n;
+}
+
+int result_tell(struct result *r)
+{
+	int in_file = 0, on_fd = 0;
 
 	r->gone_ns = clock_ns();
-	if (r->text && r->file) {
-		e = write_file(AT_FDCWD, r->file, r->text);
-		/* /dev/stderr and the like cannot be replaced */
-		if (e) {
-			int fd = open(r->file, O_WRONLY | O_TRUNC | O_CLOEXEC);
-
-			if (fd < 0)
-				complain("--result %s: %s", r->file, strerror(-e));
-			else
-				line(fd, r->text);
-			if (fd >= 0)
-				close(fd);
-		}
-	}
+	if (r->text && r->file)
+		in_file = tell_file(r->file, r->text);
+	if (in_file)
+		complain("error %d E_RESULT: --result %s: %s", EXIT_HUTCH, r->file,
+			 strerror(-in_file));
 	if (r->text && r->fd >= 0)
-		line(r->fd, r->text);
+		on_fd = line(r->fd, r->text);
+	if (on_fd)
+		complain("error %d E_RESULT: --result fd:%d: %s", EXIT_HUTCH, r->fd,
+			 strerror(-on_fd));
 	if (r->text && r->status_fd >= 0)
 		line(r->status_fd, r->text);
 	free(r->text);
 	free(r->file);
 	r->text = r->file = NULL;
+	return in_file ? in_file : on_fd;
 }
 
 void result_timing(const struct result *r, FILE *out)

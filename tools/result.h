@@ -32,7 +32,8 @@ void result_started(struct result *r); /* the command runs */
 void result_finish(struct result *r, const struct command *c);
 void result_keep(const struct result *r, int dir); /* as the file "result" */
 void result_reason(const struct result *r, const struct command *c, char *buf, size_t size);
-void result_tell(struct result *r); /* all is gone: to whoever wants to know; frees */
+/* all is gone: to whoever wants to know; frees. -errno, after a complaint, if --result got none */
+int result_tell(struct result *r);
 void result_timing(const struct result *r, FILE *out);
 
 #endif

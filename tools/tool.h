@@ -100,6 +100,10 @@ int agent_poweroff(const char *name, unsigned ms);
 
 /* to the agent of a sandbox that another process is: NULL after a complaint */
 struct hutch *sandbox_handle(const char *name);
+/* one look at an agent, every AGENT_LOOK ms: true once it has not answered for `heartbeat` and some
+ * looks */
+#define AGENT_LOOK 250
+bool agent_is_silent(struct hutch *h, struct hutch_job *job, unsigned *missed);
 
 /* run the verb of @verb that the first argument names */
 int run_sub(int argc, char **argv, const struct verb *verb);

@@ -141,6 +141,8 @@ struct hutch_exit {
 	uint64_t user_us, system_us, rss_max, memory_peak;
 	uint64_t out_bytes, err_bytes;
 	bool out_cut, err_cut;
+	/* errno of what ended the reading or writing of a descriptor before its time, but EPIPE */
+	int in_error, out_error, err_error;
 	uint64_t started_ns, boot_ns; /* on the clock of CLOCK_MONOTONIC; and the guest's own */
 	/* HUTCH_ASK_INFO */
 	uint64_t memory_total, memory_free, cpu_us, processes, uptime_ns;
@@ -158,7 +160,9 @@ struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x);
  * Data moves only within this call.
  */
 int hutch_job_wait(struct hutch_job *job, int timeout_ms, int wake, struct hutch_exit *ret);
-void hutch_job_signal(struct hutch_job *job, int signo); /* to the command's process group */
+/* to the command's process group; false when that has ended, and only its output is to be written
+ */
+bool hutch_job_signal(struct hutch_job *job, int signo);
 void hutch_job_resize(struct hutch_job *job, unsigned columns, unsigned rows);
 bool hutch_job_started(const struct hutch_job *job); /* the command runs */
 /* ms since the agent last said anything while it was asked to; 0 when it was not asked */
