@@ -150,6 +150,8 @@ extern struct os agent_os;
 
 void agent_power_off(uint64_t grace_ms); /* once all commands have ended, or after that time */
 uint64_t agent_now_ms(void);
-uint64_t agent_up_ns(void); /* since the guest began, when the agent was ready to serve */
+/* since the guest's clock began: when the agent was started, and when it was ready to serve */
+uint64_t agent_began_ns(void);
+uint64_t agent_up_ns(void);
 
 #endif

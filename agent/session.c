@@ -81,6 +81,7 @@ struct session *session_new(int fd)
 	proto_number(&s->out, TAG_MAGIC, PROTO_MAGIC);
 	proto_number(&s->out, TAG_VERSION, PROTO_VERSION);
 	proto_number(&s->out, TAG_BOOT_NS, agent_up_ns());
+	proto_number(&s->out, TAG_INIT_NS, agent_began_ns());
 	proto_end(&s->out);
 	return s;
 }
