@@ -4,11 +4,11 @@
 # 1. `hutch run -- true` from fork to its end, RUNS times, and where that time goes. In turns with it, the same
 #    kernel, words for it and initramfs, but with tests/tools/once.c as /init, which does what the agent does and
 #    powers off, because QEMU has no vsock without vhost: under `hutch boot`, under QEMU's microvm with the kernel
-#    unpacked (its faster way) and packed. These three wait for the guest's power-off and talk to nobody.
-# 2. Round trips to a sandbox that runs. Within one process, CALLS of each, three turns: an echo of one byte over an open
-#    connection through vsock, the same with a connection each, a question to the agent (info), and `true` run
-#    by it; the last two have a connection each too. Then COMMANDS times the whole `hutch exec`, beside a hutch that does
-#    nothing (version).
+#    unpacked, as hutch run takes it, and packed. These three wait for the guest's power-off and talk to nobody.
+# 2. Round trips to a sandbox that runs. Within one process, CALLS of each, three turns: an echo of one byte through
+#    vsock over an open connection, the same with a connection each, a question to the agent (info), and `true` run
+#    by it; the last two have a connection each too. Then COMMANDS times the whole `hutch exec`, beside a hutch that
+#    does nothing (version).
 # 3. The memory of hutch beside its guest's, and of the agent.
 #
 # Times are medians. In the testbed they mean nothing, ratios do.
@@ -32,6 +32,10 @@ hutch=$PWD/build/hutch
 for name in hutch-run hutch-boot hutch-exec hutch-version; do ln -s "$hutch" "$tmp/$name"; done
 for name in qemu-vmlinux qemu-vmlinuz; do ln -s "$(command -v qemu-system-x86_64)" "$tmp/$name"; done
 
+whole() { # of spawn's lines: nobody asked when the first byte came
+	sed 's/ [0-9]* us to its first byte (least *[0-9]*),//'
+}
+
 is_gone() {
 	[ -z "$(ls "$HUTCH_ROOT")" ] || { echo "run.sh: left in the run directory: $(ls "$HUTCH_ROOT")" >&2; exit 1; }
 }
@@ -40,9 +44,11 @@ echo "a sandbox from start to end, $runs runs in turns:"
 set -- -M microvm,acpi=on,rtc=on,pit=off,pic=off,isa-serial=off -accel kvm -cpu host -m 512 -nodefaults -display none \
 	-no-reboot -device virtio-rng-device -initrd "$tmp/once.cpio" -append "$line"
 timeout 3000 "$tmp/spawn" "$runs" "$tmp/hutch-run" run --timing --memory 512M -- true \
-	, "$tmp/hutch-boot" boot --memory 512M --console none --kernel "$tmp/vmlinux" --initrd "$tmp/once.cpio" --append "$line" \
+	, "$tmp/hutch-boot" boot --memory 512M --console none --kernel "$tmp/vmlinux" \
+		--initrd "$tmp/once.cpio" --append "$line" \
 	, "$tmp/qemu-vmlinux" "$@" -kernel "$tmp/vmlinux" \
-	, "$tmp/qemu-vmlinuz" "$@" -kernel "$tmp/vmlinuz" 2>"$tmp/timing" || { cat "$tmp/timing" >&2; exit 1; }
+	, "$tmp/qemu-vmlinuz" "$@" -kernel "$tmp/vmlinuz" 2>"$tmp/timing" >"$tmp/out" || { cat "$tmp/timing" >&2; exit 1; }
+whole <"$tmp/out"
 is_gone
 echo "where the time of hutch run goes:"
 sed -n 's/^hutch: \(.*[a-z]\)  *\([0-9.]*\) ms.*/\1|\2/p' "$tmp/timing" | awk -F '|' '!($1 in n) { order[++k] = $1 }
@@ -83,7 +89,8 @@ for row in echo echo-call info exec; do
 		printf "  %-12s p50 %9.1f us  p99 %9.1f us  ratio to echo-call %6.2f, %+9.1f us\n", $1, $2, $3, $2 / $4, $2 - $4 }'
 done
 echo "the whole command, $commands in turns:"
-timeout 1500 "$tmp/spawn" "$commands" "$tmp/hutch-exec" exec bench -- true , "$tmp/hutch-version" version
+timeout 1500 "$tmp/spawn" "$commands" "$tmp/hutch-exec" exec bench -- true , "$tmp/hutch-version" version >"$tmp/out"
+whole <"$tmp/out"
 
 echo "memory:"
 awk '/^[0-9a-f]+-[0-9a-f]+ / { guest = 0 }
