@@ -82,8 +82,8 @@ struct work {
 
 void work_read(const struct os *os, struct work *ret);
 /* each is a file of its own to read, and these are read for each command */
-uint64_t work_ooms(const struct os *os);	/* processes killed for lack of memory */
-uint64_t work_memory_peak(const struct os *os); /* bytes */
+uint64_t work_ooms(const struct os *os);	   /* processes killed for lack of memory */
+uint64_t work_memory_peak(const struct os *os);	   /* bytes */
 int work_kill(const struct os *os);		   /* waits until they are gone; or -errno */
 int work_freeze(const struct os *os, bool freeze); /* waits until they stand still; or -errno */
 

@@ -397,8 +397,8 @@ static pid_t fork_into_work(struct plan *p)
 		     "call *%[child]\n"
 		     "1:"
 		     : "=a"(pid)
-		     : "0"((long)SYS_clone3), "D"(&args), "S"(sizeof(args)), [plan] "r"(p),
-		       [child] "r"(child)
+		     : "0"((long)SYS_clone3), "D"(&args),
+		       "S"(sizeof(args)), [plan] "r"(p), [child] "r"(child)
 		     : "rcx", "r11", "cc", "memory");
 	return (pid_t)pid;
 }

@@ -132,8 +132,8 @@ struct hutch_exit {
 	uint64_t user_us, system_us, rss_max, memory_peak;
 	uint64_t out_bytes, err_bytes;
 	bool out_cut, err_cut;
-	/* on the clock of CLOCK_MONOTONIC, 0 where it was not so: the agent called, the guest was set
-	 * up, the command ran */
+	/* on the clock of CLOCK_MONOTONIC, 0 where it was not so: the agent called, the guest was
+	 * set up, the command ran */
 	uint64_t called_ns, ready_ns, started_ns;
 	/* on the guest's own clock since its start: its agent was started, and was up */
 	uint64_t init_ns, boot_ns;

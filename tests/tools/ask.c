@@ -1,5 +1,5 @@
 /*
- * ask - round trips to the agent of a sandbox that runs, by libhutch: ask VSOCK COUNT exec|info [COMMAND...]
+ * ask - round trips to the agent of a sandbox that runs: ask VSOCK COUNT exec|info [COMMAND...]
  *
  * VSOCK is the socket "vsock" in the sandbox's run directory.  Each is a connection of its own, as
  * each `hutch exec` has one: `exec` runs COMMAND (true), `info` makes the agent answer and no more.
@@ -44,7 +44,9 @@ static void ask(struct hutch *h, const struct hutch_request *x, double *started,
 		*started = now() - start;
 	*ended = now() - start;
 	if (r || end.status)
-		die(r ? hutch_error(h) : end.how == HUTCH_REFUSED ? end.text : "the command failed");
+		die(r			       ? hutch_error(h)
+		    : end.how == HUTCH_REFUSED ? end.text
+					       : "the command failed");
 	hutch_job_free(job);
 }
 

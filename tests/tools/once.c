@@ -2,7 +2,8 @@
  * once - process 1 of a benchmark's guest: what the agent does for `hutch run -- true`, and no host
  *
  * Linked with the agent's own files: the same mounts and modules, then the command, then power-off.
- * So a VMM without vsock does what hutch does, but for what the host and the agent say to each other.
+ * So a VMM without vsock does what hutch does, but for what the host and the agent say to each
+ * other.
  */
 #include <signal.h>
 #include <stdarg.h>

@@ -326,7 +326,8 @@ static void run_rr(const struct address *a, double wait, uint64_t count, size_t 
 	start = now() - start;
 	qsort(took, count, sizeof(*took), by_size);
 	printf("%s %lu x %zu bytes: p50 %.1f us p99 %.1f us %.0f/s\n", calls ? "calls" : "rr",
-	       (unsigned long)count, size, took[count / 2] * 1e6, took[count * 99 / 100] * 1e6, (double)count / start);
+	       (unsigned long)count, size, took[count / 2] * 1e6, took[count * 99 / 100] * 1e6,
+	       (double)count / start);
 }
 
 /* one connection of echo (sends what it has got) or of many (sends its pattern, checks it) */
