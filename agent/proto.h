@@ -76,6 +76,7 @@ enum proto_tag {
 	TAG_VERSION,
 	TAG_BOOT_NS =
 		3 | PROTO_OPTIONAL, /* the guest's clock since its start, when the agent was up */
+	TAG_INIT_NS = 4 | PROTO_OPTIONAL, /* the same, when the agent began */
 	/* ERROR */
 	TAG_CODE = 0x10, /* enum proto_error */
 	TAG_ERRNO,	 /* Linux's number, 0 if there is none */

@@ -85,6 +85,7 @@ struct session *session_new(int fd)
 	proto_number(&s->out, TAG_MAGIC, PROTO_MAGIC);
 	proto_number(&s->out, TAG_VERSION, PROTO_VERSION);
 	proto_number(&s->out, TAG_BOOT_NS, agent_up_ns());
+	proto_number(&s->out, TAG_INIT_NS, agent_began_ns());
 	proto_end(&s->out);
 	return s;
 }
@@ -159,9 +160,7 @@ static uint64_t us(struct timeval t)
 static void say_exit(struct session *s)
 {
 	int w = s->status;
-	struct work work;
 
-	work_read(&agent_os, &work);
 	proto_begin(&s->out, PROTO_EXIT, 0);
 	proto_number(&s->out, TAG_STATUS,
 		     (uint64_t)(WIFSIGNALED(w) ? 128 + WTERMSIG(w) : WEXITSTATUS(w)));
@@ -169,12 +168,12 @@ static void say_exit(struct session *s)
 		proto_number(&s->out, TAG_SIGNO, (uint64_t)WTERMSIG(w));
 		proto_number(&s->out, TAG_CORE, WCOREDUMP(w) != 0);
 	}
-	if (work.ooms != s->ooms_before)
+	if (work_ooms(&agent_os) != s->ooms_before)
 		proto_number(&s->out, TAG_OOM, 1);
 	proto_number(&s->out, TAG_USER_US, us(s->usage.ru_utime));
 	proto_number(&s->out, TAG_SYSTEM_US, us(s->usage.ru_stime));
 	proto_number(&s->out, TAG_RSS_MAX, (uint64_t)s->usage.ru_maxrss << 10);
-	proto_number(&s->out, TAG_MEMORY_PEAK, work.memory_peak);
+	proto_number(&s->out, TAG_MEMORY_PEAK, work_memory_peak(&agent_os));
 	proto_end(&s->out);
 }
 
@@ -183,16 +182,13 @@ static void say_exit(struct session *s)
 /* the child's ends become ours */
 static void begin(struct session *s, uint8_t request, const struct exec_child *child)
 {
-	struct work work;
-
 	s->request = request;
 	s->pid = child->pid;
 	s->exited = s->drained = false;
 	s->in = (struct inlet){ .fd = child->in }; /* an EOF may have come late for the last one */
 	for (int i = 0; i < 2; i++)
 		s->outlet[i] = (struct outlet){ child->out[i], PROTO_WINDOW, 0 };
-	work_read(&agent_os, &work);
-	s->ooms_before = work.ooms;
+	s->ooms_before = work_ooms(&agent_os);
 }
 
 static void start_exec(struct session *s, struct proto_reader r)

@@ -458,6 +458,7 @@ static int bring_work(struct run *r)
 	boot.what =
 		(struct hutch_request){ .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
 	command_run(&boot);
+	result_booted(&r->result, &boot.exit);
 	if (boot.fate != FATE_EXITED) {
 		boot.what = r->c.what;
 		r->c = boot;

@@ -10,18 +10,22 @@
 #include "result.h"
 #include "units.h"
 
-static uint64_t clock_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 void result_begin(struct result *r)
 {
 	*r = (struct result){
-		.fd = -1, .status_fd = -1, .begin_ns = clock_ns(), .begin_ms = realtime_ms()
+		.fd = -1,
+		.status_fd = -1,
+		.begin_ns = clock_ns(CLOCK_MONOTONIC),
+		.begin_ms = realtime_ms(),
+		.exec_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID),
 	};
 }
 
@@ -98,14 +102,20 @@ static void tell_status(const struct result *r, const char *event)
 
 void result_machine(struct result *r)
 {
-	r->machine_ns = clock_ns();
+	r->machine_ns = clock_ns(CLOCK_MONOTONIC);
 	tell_status(r, "sandbox.start");
 }
 
 void result_started(struct result *r)
 {
-	r->started_ns = clock_ns();
+	r->started_ns = clock_ns(CLOCK_MONOTONIC);
 	tell_status(r, "execution.start");
+}
+
+void result_booted(struct result *r, const struct hutch_exit *e)
+{
+	if (!r->boot.called_ns)
+		r->boot = *e;
 }
 
 static const char *status_word(const struct command *c)
@@ -309,9 +319,11 @@ void result_finish(struct result *r, const struct command *c)
 	size_t size;
 	FILE *out;
 
-	r->ended_ns = clock_ns();
+	r->ended_ns = clock_ns(CLOCK_MONOTONIC);
 	r->end_ms = realtime_ms();
-	r->guest_boot_ns = c->exit.boot_ns;
+	result_booted(r, &c->exit);
+	for (unsigned i = 0; i < RESULT_PHASES && !hutch_timing(c->h, i, &r->phase[i]); i++)
+		;
 	if (r->started_ns && c->started_ns)
 		r->started_ns = c->started_ns;
 	out = open_memstream(&r->text, &size);
@@ -381,7 +393,7 @@ int result_tell(struct result *r)
 {
 	int in_file = 0, on_fd = 0;
 
-	r->gone_ns = clock_ns();
+	r->gone_ns = clock_ns(CLOCK_MONOTONIC);
 	if (r->text && r->file)
 		in_file = tell_file(r->file, r->text);
 	if (in_file)
@@ -400,21 +412,36 @@ int result_tell(struct result *r)
 	return in_file ? in_file : on_fd;
 }
 
+static void step(FILE *out, const char *name, uint64_t from, uint64_t to)
+{
+	if (from && to > from)
+		fprintf(out, "hutch: %-12s %8.1f ms\n", name, (double)(to - from) / 1e6);
+}
+
+/* the guest's clock tells how much of the time until its agent called was the agent's own */
+static void boot_steps(const struct result *r, FILE *out)
+{
+	const struct hutch_exit *b = &r->boot;
+	uint64_t agent = b->init_ns ? b->boot_ns - b->init_ns : 0;
+
+	if (!b->called_ns || b->called_ns - r->machine_ns < agent)
+		return;
+	step(out, "  kernel", r->machine_ns, b->called_ns - agent);
+	step(out, "  agent", b->called_ns - agent, b->called_ns);
+	step(out, "  setup", b->called_ns, b->ready_ns);
+	step(out, "  start", b->ready_ns, r->started_ns);
+}
+
 void result_timing(const struct result *r, FILE *out)
 {
-	const struct {
-		const char *name;
-		uint64_t from, to;
-	} step[] = {
-		{ "machine", r->begin_ns, r->machine_ns }, { "boot", r->machine_ns, r->started_ns },
-		{ "command", r->started_ns, r->ended_ns }, { "teardown", r->ended_ns, r->gone_ns },
-		{ "all", r->begin_ns, r->gone_ns },
-	};
-
-	for (unsigned i = 0; i < sizeof(step) / sizeof(*step); i++)
-		if (step[i].from && step[i].to)
-			fprintf(out, "hutch: %-12s %8.1f ms\n", step[i].name,
-				(double)(step[i].to - step[i].from) / 1e6);
-	fprintf(out, "hutch: %-12s %8.1f ms of the guest's own clock until its agent was up\n",
-		"guest", (double)r->guest_boot_ns / 1e6);
+	fprintf(out, "hutch: %-12s %8.1f ms of processor time before main()\n", "exec",
+		(double)r->exec_ns / 1e6);
+	step(out, "machine", r->begin_ns, r->machine_ns);
+	for (unsigned i = 0; i < RESULT_PHASES && r->phase[i].name; i++)
+		fprintf(out, "hutch:   %-10s %8.1f ms\n", r->phase[i].name, r->phase[i].us / 1e3);
+	step(out, "boot", r->machine_ns, r->started_ns);
+	boot_steps(r, out);
+	step(out, "command", r->started_ns, r->ended_ns);
+	step(out, "teardown", r->ended_ns, r->gone_ns);
+	step(out, "all", r->begin_ns, r->gone_ns);
 }

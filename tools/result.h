@@ -7,6 +7,8 @@
 #include "registry.h"
 #include "work.h"
 
+#define RESULT_PHASES 8
+
 struct result {
 	const struct box *box;
 	const struct work *work;     /* NULL: nothing was brought */
@@ -19,7 +21,10 @@ struct result {
 	uint64_t begin_ns, machine_ns, started_ns, ended_ns, gone_ns;
 	uint64_t begin_ms, end_ms;
 	char *text; /* the object, once it is known */
-	uint64_t guest_boot_ns;
+	/* for result_timing() */
+	struct hutch_exit boot; /* of what was asked first */
+	struct hutch_phase phase[RESULT_PHASES];
+	uint64_t exec_ns; /* processor time before main() */
 };
 
 void result_begin(struct result *r); /* as early as can be */
@@ -28,6 +33,8 @@ int result_init(struct result *r, const struct given *file, const struct given *
 		const struct box *box);
 void result_machine(struct result *r); /* the machine runs */
 void result_started(struct result *r); /* the command runs */
+/* the guest is up: what was asked of it first has ended so */
+void result_booted(struct result *r, const struct hutch_exit *e);
 /* the command has ended, or never began; the machine is still there */
 void result_finish(struct result *r, const struct command *c);
 void result_keep(const struct result *r, int dir); /* as the file "result" */

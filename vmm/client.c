@@ -330,7 +330,8 @@ static void on_end(struct client *c, uint8_t type, struct proto_reader r)
 	/* one that fails ends all: what follows it would be done in a guest that is not as wanted
 	 */
 	if (c->setups && type == PROTO_DONE) {
-		c->setups--;
+		if (!--c->setups)
+			c->ready_ns = now_ns();
 		return;
 	}
 	c->end = (struct client_end){ .type = type };
@@ -364,6 +365,8 @@ static int on_hello(struct client *c, struct proto_reader r)
 			magic = v;
 		if (item.tag == TAG_BOOT_NS)
 			c->boot_ns = v;
+		if (item.tag == TAG_INIT_NS)
+			c->init_ns = v;
 	}
 	return magic == PROTO_MAGIC ? 0 : -EPROTO;
 }
@@ -496,7 +499,7 @@ static int answer_call(struct client *c)
 		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? 0 : -errno;
 	c->fd = fd;
 	c->state = CLIENT_BUSY;
-	c->heard_ns = now_ns();
+	c->heard_ns = c->called_ns = now_ns();
 	return 0;
 }
 

@@ -68,7 +68,9 @@ struct client {
 	unsigned setups;	      /* SETUP requests before the one whose end is waited for */
 	bool started;		      /* the command runs */
 	bool started_told;	      /* and the caller knows */
-	uint64_t started_ns, boot_ns; /* when it did; the guest's own time of getting ready */
+	uint64_t started_ns;	      /* when it did */
+	uint64_t called_ns, ready_ns; /* when the agent called, and when the last SETUP was done */
+	uint64_t init_ns, boot_ns;    /* on the guest's clock: the agent was started, was up */
 	bool ended;
 	struct client_end end;
 	struct client_source in;

@@ -143,7 +143,11 @@ struct hutch_exit {
 	bool out_cut, err_cut;
 	/* errno of what ended the reading or writing of a descriptor before its time, but EPIPE */
 	int in_error, out_error, err_error;
-	uint64_t started_ns, boot_ns; /* on the clock of CLOCK_MONOTONIC; and the guest's own */
+	/* on the clock of CLOCK_MONOTONIC, 0 where it was not so: the agent called, the guest was
+	 * set up, the command ran */
+	uint64_t called_ns, ready_ns, started_ns;
+	/* on the guest's own clock since its start: its agent was started, and was up */
+	uint64_t init_ns, boot_ns;
 	/* HUTCH_ASK_INFO */
 	uint64_t memory_total, memory_free, cpu_us, processes, uptime_ns;
 };

@@ -48,6 +48,10 @@ once() {
 			'"status":"exited"' '"origin":"guest"' '"exit_code":0' '"stdout_bytes":6' '"error":null'
 	}
 	nothing_left "run: nothing is left"
+	check "run: the commands' cgroup, and where time goes" 0 run $patience --timing -- cat /proc/self/cgroup && {
+		is "run: a command is in the commands' cgroup" 0::/work
+		holds "run: where time goes" "$tmp/err" " load " " kernel " " agent " " setup " " command " " teardown "
+	}
 	check "run: not there" 127 run $patience --result "$tmp/result" -- no-such-command &&
 		holds "run: not there" "$tmp/err" "no-such-command: there is no such command in the guest"
 	holds "run: not there, result" "$tmp/result" '"exit_code":127' '"code":"E_NOT_FOUND"' '"success":false'
