@@ -16,7 +16,7 @@ GCCWARN	= -Wimplicit-fallthrough=5
 HARDEN	= -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fno-plt
 OPT	= -O2 -g
 SAN	=
-CFLAGS	= -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -pthread $(OPT) $(HARDEN) $(WARN) $(GCCWARN) $(SAN)
+CFLAGS	= -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -I$(B) -pthread $(OPT) $(HARDEN) $(WARN) $(GCCWARN) $(SAN)
 # static-pie: exec of it is about half the price of a dynamic one (tests/bench/start.sh)
 LINK	= -static-pie
 LDFLAGS	= -pthread $(LINK) -Wl,-z,relro,-z,now,-z,noexecstack $(SAN)
@@ -47,6 +47,13 @@ $(B)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
 	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# the jail's filter: looked at each time, and written anew only when the comments it comes from have changed
+$(B)/seccomp.h: $(LIBSRC) $(TOOLSRC) tools/mkseccomp.sh
+	@mkdir -p $(@D)
+	@CC=$(CC) tools/mkseccomp.sh $(LIBSRC) $(TOOLSRC) >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else echo "  GEN  $@"; mv $@.new $@; fi
+$(B)/vmm/sandbox.o $(B)/fuzz/vmm/sandbox.o: $(B)/seccomp.h
 
 # unit tests: one program a file, dynamic (libcheck brings its own libraries)
 tests: $(UNIT) $(FLAT) $(PEER)
@@ -107,7 +114,7 @@ fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
 fuzz: fuzz-build
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_RINGS=$(FUZZ_RINGS) tests/fuzz.sh $(FUZZ)
 
-FUZZFLAGS = -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -pthread -O1 -g \
+FUZZFLAGS = -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -I$(B) -pthread -O1 -g \
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 $(B)/fuzz/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -14,7 +14,8 @@
  * By hand, because it takes fewer lines than liburing has functions, and adds
  * no package.
  *
- * #syscalls io_uring_setup io_uring_enter io_uring_register mmap munmap eventfd2 close
+ * #syscalls io_uring_enter io_uring_register:IORING_UNREGISTER_FILES munmap
+ * #syscalls:before io_uring_setup mmap eventfd2
  */
 #include <linux/io_uring.h>
 #include <sys/epoll.h>

@@ -1,4 +1,5 @@
 /* client.c - ask a running machine over its control socket */
+/* #syscalls:before socket connect read write close */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 /* cmd_inspect.c - hutch inspect: a machine's tree, running or described */
+/* #syscalls:before write */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -46,7 +47,7 @@ static int show(void *tree, long size, const char **value)
 static int run_inspect(int argc, char **argv, const struct verb *verb)
 {
 	const char *value[FLAGS] = { NULL };
-	struct hutch *h = hutch_new();
+	struct hutch *h = machine_new();
 	void *tree = NULL;
 	long size;
 	int n = parse(argc, argv, verb, h, value), status = EXIT_FAIL;

@@ -1,4 +1,6 @@
 /* hutch.c - the command: a table of verbs */
+/* #syscalls write */
+/* #syscalls:before openat close */
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -25,6 +27,17 @@ void complain(const char *fmt, ...)
 	if (n >= (int)sizeof(line))
 		n = sizeof(line) - 1;
 	dprintf(STDERR_FILENO, "hutch: %.*s\n", n, line);
+}
+
+struct hutch *machine_new(void)
+{
+	struct hutch *h = hutch_new();
+
+	if (h && hutch_set(h, "jail", "basic")) {
+		hutch_free(h);
+		h = NULL;
+	}
+	return h;
 }
 
 static int unknown_verb(const char *word)

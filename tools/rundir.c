@@ -4,6 +4,9 @@
  * Its file "lock" is held by flock(2) as long as the machine's process lives,
  * so whoever finds the lock free has found the remains of a killed one, and
  * sweeps them.
+ *
+ * #syscalls unlink rmdir close
+ * #syscalls:before mkdir newfstatat openat flock
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -23,6 +23,9 @@ struct verb {
 extern const struct verb *const verbs[]; /* NULL-terminated */
 extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_help, verb_version;
 
+/* a machine as the command makes it: in the basic jail, unless a file or a flag says else */
+struct hutch *machine_new(void);
+
 /* one line on stderr: "hutch: ..." */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -53,7 +56,12 @@ void rundir_remove(const char *name, int fd);
 /* a request to a running machine: its answer to free(), and size; -1 after a complaint */
 long client_ask(const char *name, const char *request, void **ret);
 
-/* terminal in raw mode, put back on every way out, even if this process is killed */
+/*
+ * The terminal in raw mode, put back on every way out, even if this process is
+ * killed.  term_guard() comes first, and before the jail: the guard is a
+ * process of its own.
+ */
+int term_guard(void);
 int term_raw(void);
 void term_restore(void);
 

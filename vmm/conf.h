@@ -25,6 +25,7 @@ enum conf_engine { ENGINE_AUTO, ENGINE_URING, ENGINE_THREADS };
 enum conf_cache { CACHE_WRITEBACK, CACHE_WRITETHROUGH, CACHE_DIRECT, CACHE_UNSAFE };
 enum conf_net_mode { NET_TAP, NET_USER, NET_NONE };
 enum conf_console { CONSOLE_SERIAL, CONSOLE_VIRTIO };
+enum conf_jail { JAIL_NONE, JAIL_BASIC };
 
 struct conf_path {
 	char path[CONF_PATH];
@@ -93,6 +94,7 @@ struct conf {
 	uint32_t console_device; /* enum conf_console */
 	char console_size[16];
 	char ctl[108]; /* sizeof(sun_path) */
+	uint32_t jail; /* enum conf_jail */
 };
 
 extern const struct field conf_fields[];
