@@ -1,5 +1,5 @@
 /* client.c - ask a running machine over its control socket */
-/* #syscalls:before socket connect read write close */
+/* #syscalls:before socket connect read write lseek close */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* hutch.c - the command: a table of verbs */
-/* #syscalls write */
+/* #syscalls write lseek */
 /* #syscalls:before openat close */
 #include <fcntl.h>
 #include <stdarg.h>

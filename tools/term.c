@@ -5,8 +5,8 @@
  * sees.  For SIGKILL there is a guard: a child that holds the read end of a
  * pipe; when the pipe closes without a word, it restores the terminal.
  *
- * #syscalls ioctl:TCSETS write close wait4 rt_sigaction tgkill:SELF
- * #syscalls:before ioctl pipe2 clone prctl read exit_group
+ * #syscalls ioctl:TCSETS ioctl:TCGETS write close wait4 rt_sigaction tgkill:SELF
+ * #syscalls:before pipe2 clone prctl read exit_group
  */
 #include <errno.h>
 #include <signal.h>

@@ -1,4 +1,4 @@
-/* #syscalls close clock_gettime */
+/* #syscalls close clock_gettime rt_sigprocmask */
 #include <ctype.h>
 #include <signal.h>
 #include <time.h>
