@@ -228,6 +228,9 @@ int hutch_start(struct hutch *h)
 
 	if (!r)
 		r = vm_board(&h->conf, &board); /* vm_new() will ask again */
+	if (!r && sandbox_is_in())
+		r = err(-EBUSY, "this process is in the jail of a machine that it started before; "
+				"start each in a process of its own, or with jail=none");
 	if (r)
 		return fail(h, r);
 	r = fail(h, start_machine(h));

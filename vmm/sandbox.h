@@ -25,4 +25,7 @@ struct sandbox {
  */
 int sandbox_enter(const struct sandbox *what) __attribute__((warn_unused_result));
 
+/* is this process in it already? */
+bool sandbox_is_in(void);
+
 #endif
