@@ -39,6 +39,7 @@ flock flock
 fork clone
 fstat newfstatat
 ftruncate ftruncate
+geteuid geteuid
 getpid getpid
 getrandom getrandom
 getrlimit prlimit64
@@ -100,7 +101,7 @@ waitpid wait4
 write write
 writev writev
 END
-for f in abort atexit calloc cfmakeraw environ fflush fputc fputs free fwrite getenv geteuid gmtime_r malloc \
+for f in abort atexit calloc cfmakeraw environ fflush fputc fputs free fwrite getenv gmtime_r malloc \
 	posix_memalign pthread_cond_broadcast pthread_cond_destroy pthread_cond_init pthread_cond_signal \
 	pthread_cond_wait pthread_create pthread_join pthread_mutex_destroy pthread_mutex_init pthread_mutex_lock \
 	pthread_mutex_unlock pthread_self pthread_setname_np puts qsort realloc sigaddset sigdelset sigemptyset \

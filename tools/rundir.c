@@ -5,7 +5,7 @@
  * so whoever finds the lock free has found the remains of a killed one, and
  * sweeps them.
  *
- * #syscalls unlink rmdir close
+ * #syscalls geteuid unlink rmdir close
  * #syscalls:before mkdir newfstatat openat flock
  */
 #include <errno.h>
