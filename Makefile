@@ -49,9 +49,9 @@ $(B)/%.o: %.c Makefile
 	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # the jail's filter: looked at each time, and written anew only when the comments it comes from have changed
-$(B)/seccomp.h: $(LIBSRC) $(TOOLSRC) tools/mkseccomp.sh
+$(B)/seccomp.h: $(LIBSRC) $(TOOLSRC) $(JAIL_MORE) tools/mkseccomp.sh
 	@mkdir -p $(@D)
-	@CC=$(CC) tools/mkseccomp.sh $(LIBSRC) $(TOOLSRC) >$@.new
+	@CC=$(CC) tools/mkseccomp.sh $(LIBSRC) $(TOOLSRC) $(JAIL_MORE) >$@.new
 	@if cmp -s $@.new $@; then rm $@.new; else echo "  GEN  $@"; mv $@.new $@; fi
 $(B)/vmm/sandbox.o $(B)/fuzz/vmm/sandbox.o: $(B)/seccomp.h
 
@@ -101,7 +101,7 @@ lint:
 	@tools/lint.sh
 
 # the same tests under the address and undefined-behaviour sanitizers
-ASAN = B=$(B)/asan LINK= HARDEN=-fPIE OPT='-O1 -g' \
+ASAN = B=$(B)/asan LINK= HARDEN=-fPIE OPT='-O1 -g' JAIL_MORE=tests/asan.syscalls \
 	SAN='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
 asan:
 	@$(MAKE) --no-print-directory $(ASAN) all tests
