@@ -325,6 +325,8 @@ static int start(struct run *r)
 
 	r->c.signals = command_signals();
 	machine_files();
+	if (r->c.what.tty && isatty(STDIN_FILENO))
+		term_guard();
 	if (r->given[FLAG_PID_FILE].n && write_pid(r->given[FLAG_PID_FILE].text))
 		return EXIT_HUTCH;
 	n = hutch_start(r->h);
@@ -515,7 +517,7 @@ static int run_run(int argc, char **argv, const struct verb *verb)
 	struct run r = { .given = given, .ready = -1 };
 	int n, status;
 
-	r.h = hutch_new();
+	r.h = machine_new();
 	if (!r.h) {
 		complain("out of memory");
 		return EXIT_HUTCH;

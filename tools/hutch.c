@@ -1,4 +1,6 @@
 /* hutch.c - the command: finds the verb and runs it */
+/* #syscalls write lseek */
+/* #syscalls:before openat close */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

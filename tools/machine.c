@@ -5,6 +5,17 @@
 
 #define FILES 4096
 
+struct hutch *machine_new(void)
+{
+	struct hutch *h = hutch_new();
+
+	if (h && hutch_set(h, "jail", "basic")) {
+		hutch_free(h);
+		h = NULL;
+	}
+	return h;
+}
+
 int machine_guest(struct hutch *h, bool box)
 {
 	char path[4096];

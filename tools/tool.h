@@ -52,6 +52,9 @@ extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_he
 	verb_logs, verb_run, verb_exec, verb_shell, verb_cp, verb_events, verb_stats,
 	verb_completion;
 
+/* a machine as the command makes it: in the basic jail, unless a file or a flag says else */
+struct hutch *machine_new(void);
+
 /* one line on stderr: "hutch: ..." */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -98,7 +101,12 @@ int agent_poweroff(const char *name, unsigned ms);
 /* to the agent of a sandbox that another process is: NULL after a complaint */
 struct hutch *sandbox_handle(const char *name);
 
-/* terminal in raw mode, put back on every way out, even if this process is killed */
+/*
+ * The terminal in raw mode, put back on every way out, even if this process is
+ * killed.  term_guard() comes first, and before the jail: the guard is a
+ * process of its own.
+ */
+int term_guard(void);
 int term_raw(void);
 void term_restore(void);
 

@@ -26,6 +26,7 @@ enum conf_cache { CACHE_WRITEBACK, CACHE_WRITETHROUGH, CACHE_DIRECT, CACHE_UNSAF
 enum conf_net_mode { NET_TAP, NET_USER, NET_NONE };
 enum conf_level { LEVEL_MINIMAL, LEVEL_STANDARD, LEVEL_STRICT, LEVEL_MAXIMUM };
 enum conf_console { CONSOLE_SERIAL, CONSOLE_VIRTIO };
+enum conf_jail { JAIL_NONE, JAIL_BASIC };
 
 struct conf_path {
 	char path[CONF_PATH];
@@ -106,6 +107,7 @@ struct conf {
 	/* milliseconds, 0: no limit */
 	uint64_t timeout, cpu_time, idle_timeout, boot_timeout, kill_after;
 	uint64_t stdout_max, stderr_max;
+	uint32_t jail; /* enum conf_jail */
 };
 
 extern const struct field conf_fields[];

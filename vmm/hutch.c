@@ -1,13 +1,15 @@
 /* hutch.c - the public interface: a handle, its configuration, its loop thread */
+/* #syscalls poll write */
+/* #syscalls:before eventfd2 */
 #include <libfdt.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "ctl.h"
 #include "handle.h"
+#include "sandbox.h"
 #include "state.h"
 #include "vm_build.h"
 
@@ -171,21 +173,16 @@ static void *run_loop(void *arg)
 	return NULL;
 }
 
-/* all signals stay with the caller's threads; SIGPIPE becomes EPIPE here */
+/* SIGPIPE, which it does not take, becomes EPIPE there */
 static int start_loop_thread(struct hutch *h)
 {
-	sigset_t all, old;
-	int r;
+	int r = thread_start(&h->thread, run_loop, h, 0);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&h->thread, NULL, run_loop, h);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r)
-		return err(-r,
+		return err(r,
 			   "no thread for the event loop: %s; raise the limit of processes (ulimit "
 			   "-u)",
-			   strerror(r));
+			   strerror(-r));
 	h->has_thread = true;
 	return 0;
 }
@@ -209,6 +206,15 @@ static void end_machine(struct hutch *h)
 	h->event_fd = -1;
 }
 
+static int enter_jail(struct hutch *h)
+{
+	const struct sandbox basic = { .must = false };
+	int r = h->conf.jail == JAIL_BASIC ? sandbox_enter(&basic) : 0;
+
+	h->vm->mark[PHASE_JAIL] = now_ns();
+	return r;
+}
+
 static int start_machine(struct hutch *h)
 {
 	int r;
@@ -229,11 +235,15 @@ static int start_machine(struct hutch *h)
 	h->vm->ended_arg = h;
 	h->vm->on_pause = h->on_pause;
 	h->vm->on_pause_arg = h->on_pause_arg;
-	r = vm_start(h->vm);
-	if (!r && h->conf.ctl[0]) {
+	if (h->conf.ctl[0]) {
 		h->ctl = ctl_new(h->loop, h->conf.ctl, h->vm);
-		r = h->ctl ? 0 : -EIO;
+		if (!h->ctl)
+			return -EIO;
 	}
+	/* all that is to be opened is open, and no guest has run yet */
+	r = enter_jail(h);
+	if (!r)
+		r = vm_start(h->vm);
 	return r ? r : start_loop_thread(h);
 }
 
@@ -244,6 +254,9 @@ int hutch_start(struct hutch *h)
 
 	if (!r)
 		r = vm_board(&h->conf, &board); /* vm_new() will ask again */
+	if (!r && sandbox_is_in())
+		r = err(-EBUSY, "this process is in the jail of a machine that it started before; "
+				"start each in a process of its own, or with jail=none");
 	if (r)
 		return hutch_fail(h, r);
 	r = hutch_fail(h, start_machine(h));
@@ -384,10 +397,15 @@ int hutch_tree_print(const void *tree, size_t size, FILE *out, bool json)
 int hutch_timing(const struct hutch *h, unsigned i, struct hutch_phase *ret)
 {
 	static const char *const name[PHASES] = {
-		[PHASE_FILES] = "files",       [PHASE_KVM] = "kvm",
-		[PHASE_MEMORY] = "memory",     [PHASE_VCPUS] = "vcpus",
-		[PHASE_DEVICES] = "devices",   [PHASE_LOAD] = "load",
-		[PHASE_ENTRY] = "first entry", [PHASE_FIRST_EXIT] = "first exit",
+		[PHASE_FILES] = "files",
+		[PHASE_KVM] = "kvm",
+		[PHASE_MEMORY] = "memory",
+		[PHASE_VCPUS] = "vcpus",
+		[PHASE_DEVICES] = "devices",
+		[PHASE_LOAD] = "load",
+		[PHASE_JAIL] = "jail",
+		[PHASE_ENTRY] = "first entry",
+		[PHASE_FIRST_EXIT] = "first exit",
 	};
 
 	if (!h->vm || i + 1 >= PHASES)

@@ -12,6 +12,16 @@
  * for a person.  A handle is used by one thread at a time; any number of
  * handles live side by side.  The library never calls exit(), prints only
  * warnings on stderr, and uses the signal SIGRTMIN with an empty handler.
+ *
+ * The key "jail" is none by default, because another value is about your whole
+ * process and cannot be taken back.  With basic, hutch_start() gives up, once
+ * all is open and before the guest runs: capabilities (of the thread that calls
+ * it and those that come after it), new privileges by execve(), core files, and
+ * every system call that neither a running machine nor hutch_free() needs, in
+ * all threads.  Opening a file fails with EPERM from then on, a second
+ * hutch_start() with -EBUSY; most else ends the process with status 125 and a
+ * line on stderr that names the call (SIGSYS is used for that).  So make it the
+ * last thing your process starts, or let it be a process of its own.
  */
 #ifndef HUTCH_H
 #define HUTCH_H
