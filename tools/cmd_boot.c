@@ -1,7 +1,6 @@
 /* cmd_boot.c - hutch boot: a raw machine with its serial console on this terminal */
-/* #syscalls poll read write lseek ioctl:TIOCGWINSZ */
-/* #syscalls:before socketpair fcntl prlimit64 rt_sigaction rt_sigprocmask signalfd4 */
-/* #syscalls:before clock_gettime */
+/* #syscalls:caller poll read write lseek ioctl:TIOCGWINSZ */
+/* #syscalls:before socketpair fcntl rt_sigaction rt_sigprocmask signalfd4 clock_gettime */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -5,6 +5,9 @@
  * sandbox enters the registry, the machine starts, the agent calls, the command
  * runs, the machine goes, the result is told, the registry forgets.  With -d
  * a child does all that, and the caller leaves once the command runs.
+ *
+ * #syscalls:caller openat dup2 close write epoll_create1 epoll_ctl unlink ioctl:TCGETS
+ * #syscalls:before pipe2 clone setsid read wait4 getpid
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,4 @@
 /* hutch.c - the command: finds the verb and runs it */
-/* #syscalls write lseek */
 /* #syscalls:before openat close */
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,3 +1,4 @@
+/* #syscalls:before prlimit64 */
 #include <errno.h>
 #include <sys/resource.h>
 

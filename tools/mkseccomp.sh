@@ -1,11 +1,13 @@
 #!/bin/sh
-# tools/mkseccomp.sh FILE...: the seccomp filter of a running machine, from the `#syscalls` comments of these sources,
-# as a C header on stdout.
+# tools/mkseccomp.sh FILE...: the seccomp filters of a running machine, from the `#syscalls` comments of these sources,
+# as a C header on stdout: jail_machine[] for the threads that a guest talks to, and jail_caller[], which is wider, for
+# the thread that started the machine and those that this one starts.
 #
 # What a file needs stands beside the code that needs it, in one or more lines of
 #
-#	#syscalls read write             a running machine does this: it goes into the filter
-#	#syscalls:before openat mmap     only before the jail is entered, or where there is none: it does not
+#	#syscalls read write             a running machine does this: it goes into both filters
+#	#syscalls:caller openat          only the caller's threads do, while a machine runs: into theirs
+#	#syscalls:before execve mmap     only before the jail is entered, or where there is none: into neither
 #
 # and what is allowed only in part says so:
 #
@@ -14,10 +16,10 @@
 #	mmap:!PROT_EXEC                  where it has none of these
 #	openat:-EPERM                    refused with this error, without ado: for what the C library tries and can do without
 #
-# All else ends the process, with a message (vmm/sandbox.c). The header is a plain BPF program for seccomp(2): it is
-# laid out here, once, rather than by libseccomp in each process that starts. That would be one more library in the
-# program and work at each start, for a list of compares. Numbers come from the compiler's kernel headers, so this
-# holds for any architecture.
+# A call that is refused so may still be the caller's. All else ends the process, with a message (vmm/sandbox.c). The
+# header is two plain BPF programs for seccomp(2): they are laid out here, once, rather than by libseccomp in each
+# process that starts. That would be one more library in the program and work at each start, for a list of compares.
+# Numbers come from the compiler's kernel headers, so this holds for any architecture.
 #
 # What takes arguments into account comes first, ioctl() before all: the kernel runs the filter for it each time, KVM_RUN
 # among them. The rest is a tree over the numbers: the kernel remembers what is always allowed, and for that goes
@@ -26,9 +28,10 @@ set -eu
 export LC_ALL=C
 
 # a line that is none of the above would be a hole in the list, and nobody would see it
-bad=$(grep -n '#syscalls' /dev/null "$@" | grep -vE '#syscalls(:before)?( [a-z0-9_]+(:[-+!]?[A-Z0-9_]+)?)+( \*/)?$' || true)
+bad=$(grep -n '#syscalls' /dev/null "$@" |
+	grep -vE '#syscalls(:before|:caller)?( [a-z0-9_]+(:[-+!]?[A-Z0-9_]+)?)+( \*/)?$' || true)
 if [ -n "$bad" ]; then
-	echo "mkseccomp.sh: not '#syscalls[:before] NAME[:WHAT]...' on one line:" >&2
+	echo "mkseccomp.sh: not '#syscalls[:caller|:before] NAME[:WHAT]...' on one line:" >&2
 	echo "$bad" >&2
 	exit 1
 fi
@@ -39,13 +42,16 @@ numbers() {
 		sed -n 's/^#define __NR_\([a-z0-9_]*\) \([0-9]*\)$/\2 \1/p' | sort -n
 }
 
-# NAME or NAME:WHAT, each once
-words() {
-	sed -n 's|.*#syscalls \(.*\)|\1|; T; s|\*/||; p' "$@" | tr -s ' ' '\n' | grep . | sort -u
+# NAME or NAME:WHAT of the lines that begin so, each once
+words() { # BEGINNING FILE...
+	beginning=$1
+	shift
+	sed -n "s|.*$beginning \(.*\)|\1|; T; s|\*/||; p" "$@" | tr -s ' ' '\n' | grep . | sort -u
 }
 
-echo "/* made by tools/mkseccomp.sh from the #syscalls comments: change those */"
-{ numbers; echo; words "$@"; } | awk '
+# the filter @name of all plain words, and the caller's where they are given
+filter() { # NAME [CALLER'S WORDS]
+	{ numbers; echo; echo "$2"; echo; echo "$plain"; } | awk -v name="$1" '
 function fail(why) {
 	print "mkseccomp.sh: " why >"/dev/stderr"
 	exit failed = 1
@@ -85,22 +91,26 @@ function tree(from, to, show,    n, mid, i) {
 BEGIN {
 	# which argument a call is narrowed by; those of 64 bits have all that is looked at in their lower half
 	arg["ioctl"] = arg["fcntl"] = arg["io_uring_register"] = 1
-	arg["socket"] = arg["prctl"] = arg["tgkill"] = arg["clone"] = 0
+	arg["socket"] = arg["prctl"] = arg["tgkill"] = arg["clone"] = arg["seccomp"] = 0
 	arg["mmap"] = arg["mprotect"] = arg["madvise"] = 2
+	CALLER = 1
 }
-!NF { words = 1; next }
-!words { at[all++] = $2; known[$2] = 1; next }
-{ split($0, w, ":"); name = w[1]; what = w[2] }
-!(name in known) { fail("the kernel headers know no system call " name) }
-what == "" { whole[name] = 1 }
-what != "" && whole[name] { fail(name " is allowed whole in one place and as " $0 " in another: narrow both") }
-what ~ /^[^-]/ && !(name in arg) { fail($0 ": by which argument? say so in tools/mkseccomp.sh") }
-what != "" && rule[name] != "" && (rule[name] ~ /^-/ || what ~ /^-/) { fail(name " is refused in one place and allowed in another") }
-what == "KVM_RUN" { rule[name] = what " " rule[name]; next }
-what != "" { rule[name] = rule[name] " " what; sub(/^ /, "", rule[name]) }
+!NF { part++; next }
+!part { at[all++] = $2; known[$2] = 1; next }
+{ split($0, w, ":"); call = w[1]; what = w[2] }
+!(call in known) { fail("the kernel headers know no system call " call) }
+part == CALLER { callers[call] = 1 }
+what ~ /^-/ && call in callers { next }
+what == "" { whole[call] = 1 }
+whole[call] && (what != "" || rule[call] != "") { fail(call " is allowed whole in one place and in part in another (" $0 "): narrow both") }
+what ~ /^[^-]/ && !(call in arg) { fail($0 ": by which argument? say so in tools/mkseccomp.sh") }
+what != "" && rule[call] != "" && (rule[call] ~ /^-/ || what ~ /^-/) { fail(call " is refused in one place and allowed in another") }
+index(" " rule[call] " ", " " what " ") { next }
+what == "KVM_RUN" { rule[call] = what " " rule[call]; next }
+what != "" { rule[call] = rule[call] " " what; sub(/^ /, "", rule[call]) }
 END {
 	if (failed) exit 1
-	print "static const struct sock_filter jail_filter[] = {\n\tBEGIN,"
+	print "static const struct sock_filter " name "[] = {\n\tBEGIN,"
 	if ("ioctl" in rule && rule["ioctl"]) show_part("ioctl")
 	for (i = 0; i < all; i++) {
 		if (whole[at[i]]) plain[n++] = at[i]
@@ -110,6 +120,12 @@ END {
 	tree(0, n, 1)
 	print "};"
 }'
+}
+
+echo "/* made by tools/mkseccomp.sh from the #syscalls comments: change those */"
+plain=$(words '#syscalls' "$@" || true)
+filter jail_machine ''
+filter jail_caller "$(words '#syscalls:caller' "$@" || true)"
 
 # what numbers are called, for messages
 echo "static const char *const jail_names[] = {"

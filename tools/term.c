@@ -5,8 +5,9 @@
  * sees.  For SIGKILL there is a guard: a child that holds the read end of a
  * pipe; when the pipe closes without a word, it restores the terminal.
  *
- * #syscalls ioctl:TCSETS ioctl:TCGETS write close wait4 rt_sigaction tgkill:SELF
- * #syscalls:before pipe2 clone prctl read exit_group
+ * #syscalls ioctl:TCSETS rt_sigaction tgkill:SELF
+ * #syscalls:caller write close wait4
+ * #syscalls:before ioctl:TCGETS pipe2 clone prctl dup2 close_range read exit_group
  */
 #include <errno.h>
 #include <signal.h>
@@ -39,6 +40,7 @@ void term_restore(void)
 	}
 }
 
+/* on whichever thread, also one that a guest talks to */
 static void on_fatal(int sig)
 {
 	if (is_raw)

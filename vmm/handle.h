@@ -12,14 +12,21 @@ struct loop;
 struct vm;
 struct ctl;
 
+/* an event loop and its thread */
+struct hutch_thread {
+	const char *name;
+	struct loop *loop;
+	pthread_t thread;
+	bool running;
+};
+
 struct hutch {
 	struct conf conf;
 	char error[1024];
-	struct loop *loop;
 	struct vm *vm;
 	struct ctl *ctl;
-	pthread_t thread;
-	bool has_thread;
+	struct hutch_thread main; /* the machine */
+	struct hutch_thread aside; /* tells on_pause */
 	int event_fd;
 	void (*on_pause)(void *arg, bool paused);
 	void *on_pause_arg;

@@ -1,5 +1,6 @@
 /* hutch.c - the public interface: a handle, its configuration, its loop thread */
-/* #syscalls poll write */
+/* #syscalls write */
+/* #syscalls:caller poll */
 /* #syscalls:before eventfd2 */
 #include <libfdt.h>
 #include <poll.h>
@@ -155,6 +156,48 @@ bool hutch_is_paused(const struct hutch *h)
 	return h->vm && __atomic_load_n(&h->vm->pauses, __ATOMIC_RELAXED);
 }
 
+/* something that is done on a loop's thread, and waited for */
+struct job {
+	int (*fn)(struct job *job); /* 0 or more, or -errno with a message */
+	struct hutch *h;
+	const char *request; /* of the control socket */
+	void *blob;
+	bool paused;
+	struct loop_call call;
+	int result;
+	char error[1024];
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool done;
+};
+
+static void run_job(void *arg)
+{
+	struct job *job = arg;
+	int r = job->fn(job);
+
+	if (r < 0)
+		snprintf(job->error, sizeof(job->error), "%s", err_last());
+	pthread_mutex_lock(&job->lock);
+	job->result = r;
+	job->done = true;
+	pthread_cond_signal(&job->cond);
+	pthread_mutex_unlock(&job->lock);
+}
+
+static int do_job(struct loop *loop, struct job *job)
+{
+	job->call = (struct loop_call){ .fn = run_job, .arg = job };
+	pthread_mutex_init(&job->lock, NULL);
+	pthread_cond_init(&job->cond, NULL);
+	loop_call(loop, &job->call);
+	pthread_mutex_lock(&job->lock);
+	while (!job->done)
+		pthread_cond_wait(&job->cond, &job->lock);
+	pthread_mutex_unlock(&job->lock);
+	return job->result < 0 ? err(job->result, "%s", job->error) : job->result;
+}
+
 static void on_end(void *arg)
 {
 	struct hutch *h = arg;
@@ -166,85 +209,126 @@ static void on_end(void *arg)
 
 static void *run_loop(void *arg)
 {
-	struct hutch *h = arg;
+	struct hutch_thread *t = arg;
 
-	pthread_setname_np(pthread_self(), "loop");
-	loop_run(h->loop);
+	pthread_setname_np(pthread_self(), t->name);
+	loop_run(t->loop);
 	return NULL;
 }
 
 /* SIGPIPE, which it does not take, becomes EPIPE there */
-static int start_loop_thread(struct hutch *h)
+static int start_thread(struct hutch_thread *t)
 {
-	int r = thread_start(&h->thread, run_loop, h, 0);
+	int r = thread_start(&t->thread, run_loop, t, 0);
 
-	if (r)
-		return err(r,
-			   "no thread for the event loop: %s; raise the limit of processes (ulimit "
-			   "-u)",
-			   strerror(-r));
-	h->has_thread = true;
-	return 0;
+	t->running = !r;
+	return r ? err(r,
+		       "no thread for the event loop: %s; raise the limit of processes (ulimit -u)",
+		       strerror(-r))
+		 : 0;
+}
+
+static void end_thread(struct hutch_thread *t)
+{
+	if (t->running) {
+		loop_stop(t->loop);
+		pthread_join(t->thread, NULL);
+		t->running = false;
+	}
 }
 
 /* also half of one */
 static void end_machine(struct hutch *h)
 {
-	if (h->has_thread) {
-		loop_stop(h->loop);
-		pthread_join(h->thread, NULL);
-		h->has_thread = false;
-	}
+	end_thread(&h->main);
+	end_thread(&h->aside);
 	ctl_free(h->ctl);
 	vm_free(h->vm);
-	loop_free(h->loop);
+	loop_free(h->main.loop);
+	loop_free(h->aside.loop);
 	cleanup_close(&h->event_fd);
 	agent_host_close(h);
 	h->ctl = NULL;
 	h->vm = NULL;
-	h->loop = NULL;
+	h->main.loop = h->aside.loop = NULL;
 	h->event_fd = -1;
+}
+
+/* on the thread aside: the loop's may not do what the caller's function may wish to */
+static int tell_pause(struct job *job)
+{
+	job->h->on_pause(job->h->on_pause_arg, job->paused);
+	return 0;
+}
+
+static void on_pause(void *arg, bool paused)
+{
+	struct hutch *h = arg;
+	struct job job = { .fn = tell_pause, .h = h, .paused = paused };
+
+	do_job(h->aside.loop, &job);
+}
+
+static int prepare_pauses(struct hutch *h)
+{
+	if (!h->on_pause)
+		return 0;
+	h->aside = (struct hutch_thread){ .name = "aside", .loop = loop_new() };
+	if (!h->aside.loop)
+		return -ENOMEM;
+	h->vm->on_pause = on_pause;
+	h->vm->on_pause_arg = h;
+	return start_thread(&h->aside);
 }
 
 static int enter_jail(struct hutch *h)
 {
 	const struct sandbox basic = { .must = false };
-	int r = h->conf.jail == JAIL_BASIC ? sandbox_enter(&basic) : 0;
 
-	h->vm->mark[PHASE_JAIL] = now_ns();
-	return r;
+	return h->conf.jail == JAIL_BASIC ? sandbox_enter(&basic) : 0;
+}
+
+/* on the loop, whose thread the vCPUs' have their filter of system calls from */
+static int let_go(struct job *job)
+{
+	int r = sandbox_narrow();
+
+	job->h->vm->mark[PHASE_JAIL] = now_ns();
+	return r ? r : vm_start(job->h->vm);
 }
 
 static int start_machine(struct hutch *h)
 {
+	struct job job = { .fn = let_go, .h = h };
 	int r;
 
 	h->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (h->event_fd < 0)
 		return err(-errno, "eventfd: %s", strerror(errno));
-	h->loop = loop_new();
-	if (!h->loop)
+	h->main = (struct hutch_thread){ .name = "loop", .loop = loop_new() };
+	if (!h->main.loop)
 		return -ENOMEM;
 	r = agent_host_open(h);
 	if (r)
 		return r;
-	h->vm = vm_new(h->loop, &h->conf);
+	h->vm = vm_new(h->main.loop, &h->conf);
 	if (!h->vm)
 		return -EIO;
 	h->vm->ended = on_end;
 	h->vm->ended_arg = h;
-	h->vm->on_pause = h->on_pause;
-	h->vm->on_pause_arg = h->on_pause_arg;
 	if (h->conf.ctl[0]) {
-		h->ctl = ctl_new(h->loop, h->conf.ctl, h->vm);
+		h->ctl = ctl_new(h->main.loop, h->conf.ctl, h->vm);
 		if (!h->ctl)
 			return -EIO;
 	}
+	r = prepare_pauses(h);
+	if (r)
+		return r;
 	/* all that is to be opened is open, and no guest has run yet */
 	r = enter_jail(h);
 	if (!r)
-		r = vm_start(h->vm);
-	return r ? r : start_loop_thread(h);
+		r = start_thread(&h->main);
+	return r ? r : do_job(h->main.loop, &job);
 }
 
 int hutch_start(struct hutch *h)
@@ -291,58 +375,26 @@ int hutch_wait(struct hutch *h, int timeout_ms, struct hutch_result *ret)
 	return 0;
 }
 
-/* do a request of the control socket on the loop and wait for it */
-struct job {
-	struct loop_call call;
-	struct hutch *h;
-	const char *request;
-	void *blob;
-	int result;
-	char error[1024];
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	bool done;
-};
-
-static void run_job(void *arg)
+static int ask_machine(struct job *job)
 {
-	struct job *job = arg;
 	char request[1024];
-	int r = str_copy(request, sizeof(request), job->request)
-			? err(-E2BIG, "a value of more than %zu bytes", sizeof(request))
-			: ctl_run(job->h->vm, request, &job->blob);
 
-	if (r < 0)
-		snprintf(job->error, sizeof(job->error), "%s", err_last());
-	pthread_mutex_lock(&job->lock);
-	job->result = r;
-	job->done = true;
-	pthread_cond_signal(&job->cond);
-	pthread_mutex_unlock(&job->lock);
+	return str_copy(request, sizeof(request), job->request)
+		       ? err(-E2BIG, "a value of more than %zu bytes", sizeof(request))
+		       : ctl_run(job->h->vm, request, &job->blob);
 }
 
 static int on_loop(struct hutch *h, const char *request, void **ret)
 {
-	struct job job = {
-		.call = { .fn = run_job, .arg = &job },
-		.h = h,
-		.request = request,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.cond = PTHREAD_COND_INITIALIZER,
-	};
+	struct job job = { .fn = ask_machine, .h = h, .request = request };
+	int r;
 
-	if (!h->has_thread)
+	if (!h->main.running)
 		return hutch_fail(h, err(-EINVAL, "the machine was not started"));
-	loop_call(h->loop, &job.call);
-	pthread_mutex_lock(&job.lock);
-	while (!job.done)
-		pthread_cond_wait(&job.cond, &job.lock);
-	pthread_mutex_unlock(&job.lock);
-	if (job.result < 0)
-		snprintf(h->error, sizeof(h->error), "%s", job.error);
-	else if (ret)
+	r = hutch_fail(h, do_job(h->main.loop, &job));
+	if (r >= 0 && ret)
 		*ret = job.blob;
-	return job.result;
+	return r;
 }
 
 int hutch_set(struct hutch *h, const char *key, const char *value)
@@ -381,7 +433,7 @@ void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *a
 
 int hutch_tree(struct hutch *h, void **ret)
 {
-	if (h->has_thread)
+	if (h->main.running)
 		return on_loop(h, "inspect", ret);
 	return hutch_fail(h, vm_tree_described(&h->conf, ret));
 }

@@ -1,32 +1,37 @@
 /*
  * sandbox.c - no core files, no capabilities, no new privileges, few system calls
  *
- * 1. The filter is made from the syscalls comments of all files by
- *    tools/mkseccomp.sh, which has their grammar and why it is plain BPF.
- *    jail_filter is therefore complete when each file is honest about itself
+ * 1. The filters are made from the syscalls comments of all files by
+ *    tools/mkseccomp.sh, which has their grammar and why they are plain BPF.
+ *    They are therefore complete when each file is honest about itself
  *    (tests/syscalls.sh holds them to it) and this one about the C library.
- * 2. Numbers mean something else to other architectures' entries (int $0x80),
+ * 2. There are two.  jail_caller is of all threads, from sandbox_enter() on: who
+ *    started the machine goes on to relay what a command says, and to keep
+ *    files.  jail_machine is put on top by the loop's thread as its first act,
+ *    before there are vCPUs (hutch.c).  It starts them, and disk workers, and
+ *    what it starts inherits both.  Those are the threads that run devices.  The
+ *    kernel asks both filters, and the stricter answer counts.  vCPUs have the
+ *    loop's: a register of a device may do nearly all that the loop does.
+ * 3. Numbers mean something else to other architectures' entries (int $0x80),
  *    so those are refused first.  x32 has numbers of its own, none of which is
  *    in the list.
- * 3. What is not in the list gets SIGSYS, whose handler says what it was and
+ * 4. What is not in the list gets SIGSYS, whose handler says what it was and
  *    ends the process.  Every thread of ours leaves SIGSYS open (thread_start());
  *    where an embedder's thread blocks it, the kernel ends the process all the
  *    same, without a word.
- * 4. Pages are never made executable, a new thread is the only kind of process,
+ * 5. Pages are never made executable, a new thread is the only kind of process,
  *    a socket is of AF_UNIX, and signals go to this process and to the passt it
- *    started.  There is no opening of files: the C library, which tries that for
- *    what it can do without (the trim of a heap, a time zone), gets EPERM, and so
- *    gets who breaks in.  An io_uring, which no filter sees into, has limits of
- *    its own (disk_uring.c).  What is left by name, to unlink(), rmdir() and
- *    connect(), is what this user could reach anyway: a matter of namespaces.
- * 5. Capabilities go before the filter, because dropping them takes calls that
+ *    started.  The machine's threads open no files: the C library, which tries
+ *    that for what it can do without (the trim of a heap, a time zone), gets
+ *    EPERM, and so gets who breaks in.  An io_uring, which no filter sees into,
+ *    has limits of its own (disk_uring.c).  What is left to them by name, to
+ *    unlink(), rmdir() and connect(), is what this user could reach anyway: a
+ *    matter of namespaces.  So is all that the caller opens.
+ * 6. Capabilities go before the filter, because dropping them takes calls that
  *    are not in it.  Without CAP_SETPCAP the bounding set stays; no_new_privs
  *    makes it worth nothing.
- * 6. The process stays dumpable: its user may look into a machine that hangs,
+ * 7. The process stays dumpable: its user may look into a machine that hangs,
  *    and RLIMIT_CORE keeps the guest's memory out of files.
- *
- * All threads have the one filter: a vCPU's thread runs every device's
- * registers, and so needs nearly all that the loop does.
  *
  * Entering costs 0.10 ms, nearly all of it the kernel's, which compiles the
  * filter and tries it on each number; 0.06 ms more for root, whose bounding set
@@ -38,7 +43,8 @@
  * linked statically it brings the name service along, 150 KB and a warning of
  * the linker; and it reads /proc for what is to be thrown away.
  *
- * #syscalls:before prlimit64 capset prctl seccomp
+ * #syscalls:caller seccomp:SECCOMP_SET_MODE_FILTER
+ * #syscalls:before prlimit64 capset prctl
  * #syscalls write getpid exit_group
  *
  * The C library, by itself.  Memory of malloc() and of threads' stacks:
@@ -167,6 +173,13 @@ static int drop_capabilities(void)
 	return 0;
 }
 
+static void name_self(struct sock_filter *code, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (code[i].code == (BPF_JMP | BPF_JEQ | BPF_K) && code[i].k == SELF)
+			code[i].k = (uint32_t)getpid();
+}
+
 static int install(const struct sock_fprog *filter, unsigned flags)
 {
 	/*
@@ -181,26 +194,29 @@ static int install(const struct sock_fprog *filter, unsigned flags)
 static int filter_calls(const struct sandbox *what)
 {
 	struct sigaction sa = { .sa_sigaction = on_refused, .sa_flags = SA_SIGINFO | SA_NODEFER };
-	struct sock_filter code[ARRAY_SIZE(jail_filter)];
+	struct sock_filter code[ARRAY_SIZE(jail_caller)];
 	const struct sock_fprog filter = { ARRAY_SIZE(code), code };
 	int r;
 
-	memcpy(code, jail_filter, sizeof(code));
-	for (unsigned i = 0; i < ARRAY_SIZE(code); i++)
-		if (code[i].code == (BPF_JMP | BPF_JEQ | BPF_K) && code[i].k == SELF)
-			code[i].k = (uint32_t)getpid();
+	memcpy(code, jail_caller, sizeof(code));
+	name_self(code, ARRAY_SIZE(code));
 	if (sigaction(SIGSYS, &sa, NULL))
 		return err(-errno, "jail: SIGSYS: %s", strerror(errno));
 	r = install(&filter, SECCOMP_FILTER_FLAG_TSYNC);
-	if (r <= 0)
-		return r ? lacks(what, "seccomp filters", errno) : 0;
-	/* the number of a thread that has a filter of its own */
-	if (what->must)
-		return err(-EBUSY, "jail: thread %d has a seccomp filter of its own already", r);
-	log_warn("jail: thread %d has a seccomp filter of its own; only the machine's threads get "
-		 "one",
-		 r);
-	return install(&filter, 0) ? lacks(what, "seccomp filters", errno) : 0;
+	if (r > 0) { /* the number of a thread that has a filter of its own */
+		if (what->must)
+			return err(-EBUSY, "jail: thread %d has a seccomp filter of its own already",
+				   r);
+		log_warn("jail: thread %d has a seccomp filter of its own; only the machine's "
+			 "threads get one",
+			 r);
+		r = install(&filter, 0);
+	}
+	if (!r)
+		return 0;
+	r = errno;
+	signal(SIGSYS, SIG_DFL);
+	return lacks(what, "seccomp filters", r);
 }
 
 int sandbox_enter(const struct sandbox *what)
@@ -216,10 +232,24 @@ int sandbox_enter(const struct sandbox *what)
 	return r ? r : filter_calls(what);
 }
 
+int sandbox_narrow(void)
+{
+	struct sock_filter code[ARRAY_SIZE(jail_machine)];
+	const struct sock_fprog filter = { ARRAY_SIZE(code), code };
+
+	if (!sandbox_is_in())
+		return 0;
+	memcpy(code, jail_machine, sizeof(code));
+	name_self(code, ARRAY_SIZE(code));
+	return install(&filter, 0)
+		       ? err(-errno, "jail: no seccomp filter for the machine's threads: %s",
+			     strerror(errno))
+		       : 0;
+}
+
 bool sandbox_is_in(void)
 {
-	/* nothing but the filter says EPERM to that */
-	cleanup_fd int fd = open("/", O_PATH | O_CLOEXEC);
+	struct sigaction sa;
 
-	return fd < 0 && errno == EPERM;
+	return !sigaction(SIGSYS, NULL, &sa) && sa.sa_sigaction == on_refused;
 }

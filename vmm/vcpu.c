@@ -1,4 +1,5 @@
 /* #syscalls ioctl:KVM_RUN tgkill:SELF rt_sigaction munmap */
+/* #syscalls:caller clock_gettime */
 /* #syscalls:before mmap */
 #include <sys/ioctl.h>
 #include <sys/mman.h>
