@@ -30,6 +30,15 @@
 
 static const struct sandbox all_of_it = { .must = true };
 
+enum who { CALLER, MACHINE, WHO };
+
+static int enter_as(enum who who)
+{
+	int r = sandbox_enter(&all_of_it);
+
+	return r || who == CALLER ? r : sandbox_narrow();
+}
+
 /* what became of a child: its status as wait(2) has it, and what it said */
 struct fate {
 	int status;
@@ -78,7 +87,7 @@ static bool ended_with(const struct fate *f, int code)
 
 #define X32 0x40000000
 
-static const struct {
+static const struct call {
 	const char *as; /* what the message calls it */
 	long nr, arg[3];
 } refused[] = {
@@ -119,26 +128,73 @@ static const struct {
 	{ "100000 (of no known name:", 100000, { 0 } },
 };
 
+/* the caller's alone */
+static const struct call narrow[] = {
+	{ "264 (renameat:", SYS_renameat, { -1, 0, -1 } },
+	{ "263 (unlinkat:", SYS_unlinkat, { -1 } },
+	{ "258 (mkdirat:", SYS_mkdirat, { -1 } },
+	{ "265 (linkat:", SYS_linkat, { -1, 0, -1 } },
+	{ "266 (symlinkat:", SYS_symlinkat, { 0, -1 } },
+	{ "77 (ftruncate:", SYS_ftruncate, { -1 } },
+	{ "217 (getdents64:", SYS_getdents64, { -1 } },
+	{ "267 (readlinkat:", SYS_readlinkat, { -1 } },
+	{ "293 (pipe2:", SYS_pipe2, { 0 } },
+	{ "319 (memfd_create:", SYS_memfd_create, { 0 } },
+	{ "291 (epoll_create1:", SYS_epoll_create1, { 0 } },
+	{ "33 (dup2:", SYS_dup2, { -1, -1 } },
+	{ "95 (umask:", SYS_umask, { 022 } },
+	{ "72 (fcntl: 0xffffffffffffffff, 0x3,", SYS_fcntl, { -1, F_GETFL } },
+	{ "317 (seccomp: 0x1,", SYS_seccomp, { SECCOMP_SET_MODE_FILTER } },
+};
+
+static int make_call(enum who who, const struct call *c)
+{
+	if (enter_as(who))
+		return 1;
+	syscall(c->nr, c->arg[0], c->arg[1], c->arg[2], 0, 0, 0);
+	return 2; /* it was allowed */
+}
+
 static int do_refused(unsigned i)
 {
-	if (sandbox_enter(&all_of_it))
-		return 1;
-	syscall(refused[i].nr, refused[i].arg[0], refused[i].arg[1], refused[i].arg[2], 0, 0, 0);
-	return 2; /* it was allowed */
+	return make_call(i % WHO, &refused[i / WHO]);
+}
+
+static int do_narrow(unsigned i)
+{
+	return make_call(i % WHO, &narrow[i / WHO]);
+}
+
+static void check_refused(const struct call *c, const struct fate *f)
+{
+	char want[128];
+
+	snprintf(want, sizeof(want), "hutch: error 125 E_SECCOMP: system call %s", c->as);
+	ck_assert_msg(ended_with(f, 125), "%s: status %#x: %s", c->as, f->status, f->said);
+	ck_assert_msg(!strncmp(f->said, want, strlen(want)), "%s", f->said);
+	/* one line, which says why and what to do */
+	ck_assert_ptr_eq(strchr(f->said, '\n'), f->said + strlen(f->said) - 1);
+	ck_assert_ptr_nonnull(strstr(f->said, ") is not allowed in the jail   why: "));
+	ck_assert_ptr_nonnull(strstr(f->said, "   fix: "));
 }
 
 START_TEST(test_refused)
 {
 	struct fate f = child(do_refused, (unsigned)_i);
-	char want[128];
 
-	snprintf(want, sizeof(want), "hutch: error 125 E_SECCOMP: system call %s", refused[_i].as);
-	ck_assert_msg(ended_with(&f, 125), "%s: status %#x: %s", refused[_i].as, f.status, f.said);
-	ck_assert_msg(!strncmp(f.said, want, strlen(want)), "%s", f.said);
-	/* one line, which says why and what to do */
-	ck_assert_ptr_eq(strchr(f.said, '\n'), f.said + strlen(f.said) - 1);
-	ck_assert_ptr_nonnull(strstr(f.said, ") is not allowed in the jail   why: "));
-	ck_assert_ptr_nonnull(strstr(f.said, "   fix: "));
+	check_refused(&refused[_i / WHO], &f);
+}
+END_TEST
+
+START_TEST(test_narrow)
+{
+	struct fate f = child(do_narrow, (unsigned)_i);
+
+	if (_i % WHO == MACHINE)
+		check_refused(&narrow[_i / WHO], &f);
+	else
+		ck_assert_msg(ended_with(&f, 2), "%s: status %#x: %s", narrow[_i / WHO].as,
+			      f.status, f.said);
 }
 END_TEST
 
@@ -198,6 +254,52 @@ START_TEST(test_in_thread)
 }
 END_TEST
 
+/* a thread of a machine, one that it starts, and the one that started it */
+struct opener {
+	bool narrowed; /* by who started it */
+	const char *wrong;
+};
+
+static void *open_as_machine(void *arg)
+{
+	struct opener *o = arg, second = { .narrowed = true };
+	pthread_t t;
+
+	if (!o->narrowed && sandbox_narrow())
+		o->wrong = "not narrowed";
+	else if (open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0 || errno != EPERM)
+		o->wrong = o->narrowed ? "the second opened" : "the first opened";
+	else if (!o->narrowed &&
+		 (thread_start(&t, open_as_machine, &second, 0) || pthread_join(t, NULL)))
+		o->wrong = "no thread";
+	else
+		o->wrong = second.wrong;
+	return NULL;
+}
+
+static int do_open(unsigned arg)
+{
+	struct opener first = { .narrowed = false };
+	pthread_t t;
+
+	(void)arg;
+	if (sandbox_enter(&all_of_it) || thread_start(&t, open_as_machine, &first, 0) ||
+	    pthread_join(t, NULL))
+		return 1;
+	if (first.wrong)
+		fprintf(stderr, "%s", first.wrong);
+	return open("/dev/null", O_RDONLY | O_CLOEXEC) < 0 ? 2 : 0;
+}
+
+START_TEST(test_open)
+{
+	struct fate f = child(do_open, 0);
+
+	ck_assert_msg(ended_with(&f, 0), "status %#x: %s", f.status, f.said);
+	ck_assert_str_eq(f.said, "");
+}
+END_TEST
+
 /* --- what goes on --- */
 
 static void *touch_memory(void *arg)
@@ -223,7 +325,7 @@ static int compare(const void *a, const void *b)
 }
 
 /* the C library: memory, threads, time, sorting, stdio: 0, or which failed */
-static int library(void)
+static int library(enum who who)
 {
 	static char many[2000][100];
 	char *p = malloc(1 << 10), *q;
@@ -244,35 +346,33 @@ static int library(void)
 	qsort(many, ARRAY_SIZE(many), sizeof(many[0]), compare);
 	if (!gmtime_r(&then, &tm) || tm.tm_mday != 2 || timegm(&tm) != then)
 		return 5;
-	dprintf(STDERR_FILENO, "dprintf ");
+	if (who == CALLER)
+		dprintf(STDERR_FILENO, "dprintf ");
 	fprintf(stderr, "fprintf ");
 	return fflush(stdout) ? 6 : 0;
 }
 
-static int do_allowed(unsigned arg)
+static int do_allowed(unsigned who)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX, .sun_path = "/nonexistent/socket" };
 	int fd;
 
-	(void)arg;
-	if (sandbox_enter(&all_of_it))
+	if (enter_as(who))
 		return 1;
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 || !connect(fd, (struct sockaddr *)&addr, sizeof(addr)) || errno != ENOENT)
 		return 2;
-	if (open("/dev/null", O_RDONLY) >= 0 || errno != EPERM)
-		return 7;
 	if (syscall(SYS_clone3, NULL, 0) >= 0 || errno != ENOSYS)
 		return 8;
-	return library();
+	return library(who);
 }
 
 START_TEST(test_allowed)
 {
-	struct fate f = child(do_allowed, 0);
+	struct fate f = child(do_allowed, (unsigned)_i);
 
 	ck_assert_msg(ended_with(&f, 0), "status %#x: %s", f.status, f.said);
-	ck_assert_str_eq(f.said, "dprintf fprintf ");
+	ck_assert_str_eq(f.said, _i == CALLER ? "dprintf fprintf " : "fprintf ");
 }
 END_TEST
 
@@ -437,7 +537,9 @@ static void make_folder(void)
 
 static void remove_folder(void)
 {
-	static const char *const files[] = { "disk", "overlay", "net", "v_1234" };
+	static const char *const files[] = {
+		"disk", "overlay", "net", "v_1234", "paused", "resumed"
+	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(echo); i++) {
 		kill(echo[i], SIGKILL);
@@ -557,6 +659,16 @@ START_TEST(test_machine)
 }
 END_TEST
 
+/* the caller's function keeps what it is told, as hutch run does */
+static void keep_pause(void *arg, bool paused)
+{
+	cleanup_fd int fd = openat(*(int *)arg, "state.new", O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write(fd, "", 1) != 1 ||
+	    renameat(*(int *)arg, "state.new", *(int *)arg, paused ? "paused" : "resumed"))
+		fprintf(stderr, "%s", strerror(errno));
+}
+
 /* what can be done to a machine that runs: all of it through the loop, as the control socket does
  */
 static int do_live(unsigned arg)
@@ -571,9 +683,10 @@ static int do_live(unsigned arg)
 	struct hutch *h = machine("idle", NULL), *second;
 	char value[256];
 	void *tree;
-	int size;
+	int size, dir = open(folder, O_PATH | O_CLOEXEC);
 
 	(void)arg;
+	hutch_on_pause(h, keep_pause, &dir);
 	must(h, "disk", in_folder("disk"));
 	snprintf(value, sizeof(value), "user,socket=%s", in_folder("net"));
 	must(h, "net", value);
@@ -584,7 +697,8 @@ static int do_live(unsigned arg)
 		return 1;
 	for (unsigned i = 0; i < ARRAY_SIZE(live); i++)
 		must(h, live[i].key, live[i].value);
-	if (hutch_pause(h) || hutch_resume(h))
+	if (hutch_pause(h) || access(in_folder("paused"), F_OK) || hutch_resume(h) ||
+	    access(in_folder("resumed"), F_OK))
 		return 2;
 	size = hutch_tree(h, &tree);
 	if (size <= 0)
@@ -620,7 +734,19 @@ static bool has_line(const char *status, const char *key, const char *value)
 
 #define NO_CAPABILITIES "0000000000000000"
 
-/* every thread of @pid, or says which is not: how many */
+/* how many filters the thread has; one that KVM made is the machine's or was there before */
+static bool has_filters(pid_t pid, const char *tid, const char *status, unsigned *of_machine)
+{
+	bool loop = has_line(status, "Name:\t", "loop"),
+	     vcpu = strstr(status, "Name:\tvcpu") != NULL;
+
+	if (atoi(tid) == pid || has_line(status, "Name:\t", "aside"))
+		return has_line(status, "\nSeccomp_filters:\t", "1");
+	*of_machine += loop || vcpu;
+	return has_line(status, "\nSeccomp_filters:\t", "2") || (!loop && !vcpu);
+}
+
+/* every thread of @pid, or says which is not: how many of the machine */
 static unsigned jailed_threads(pid_t pid)
 {
 	static const struct {
@@ -632,14 +758,14 @@ static unsigned jailed_threads(pid_t pid)
 		     { "\nCapInh:\t", NO_CAPABILITIES },
 		     { "\nCapAmb:\t", NO_CAPABILITIES } };
 	char path[300], status[8192];
-	unsigned n = 0;
+	unsigned of_machine = 0;
 	struct dirent *e;
 	DIR *dir;
 
 	snprintf(path, sizeof(path), "/proc/%d/task", pid);
 	dir = opendir(path);
 	ck_assert_ptr_nonnull(dir);
-	for (; (e = readdir(dir)); n += *e->d_name != '.') {
+	while ((e = readdir(dir))) {
 		cleanup_fd int fd = -1;
 
 		if (*e->d_name == '.')
@@ -651,11 +777,13 @@ static unsigned jailed_threads(pid_t pid)
 		for (unsigned i = 0; i < ARRAY_SIZE(want); i++)
 			ck_assert_msg(has_line(status, want[i].key, want[i].value), "not%s %s:\n%s",
 				      want[i].key, want[i].value, status);
+		ck_assert_msg(has_filters(pid, e->d_name, status, &of_machine), "filters:\n%s",
+			      status);
 		/* only who could have more can drop what others could get */
 		ck_assert(geteuid() || has_line(status, "\nCapBnd:\t", NO_CAPABILITIES));
 	}
 	closedir(dir);
-	return n;
+	return of_machine;
 }
 
 START_TEST(test_status)
@@ -677,12 +805,12 @@ START_TEST(test_status)
 		snprintf(spec, sizeof(spec), "%s,engine=threads,cache=direct", in_folder("disk"));
 		must(h, "disk", spec);
 		must(h, "cpus", "3");
+		hutch_on_pause(h, keep_pause, NULL);
 		_exit(hutch_start(h) || write(fd[1], "", 1) != 1 ||
 		      !hutch_wait(h, -1, &(struct hutch_result){ 0 }));
 	}
 	ck_assert_int_eq((int)read(fd[0], &c, 1), 1);
-	/* main, loop, vCPUs; newer kernels show one of KVM, too */
-	ck_assert_uint_ge(jailed_threads(pid), 1 + 1 + 3);
+	ck_assert_uint_eq(jailed_threads(pid), 1 + 3); /* loop, vCPUs */
 	snprintf(path, sizeof(path), "/proc/%d/limits", pid);
 	proc = open(path, O_RDONLY | O_CLOEXEC);
 	read_all(proc, limits, sizeof(limits));
@@ -748,10 +876,12 @@ int main(int argc, char **argv)
 	snprintf(peer, sizeof(peer), "%.*speer", (int)(strrchr(argv[0], '/') - argv[0] + 1),
 		 argv[0]);
 	tcase_set_timeout(tc, 60);
-	tcase_add_loop_test(tc, test_refused, 0, ARRAY_SIZE(refused));
+	tcase_add_loop_test(tc, test_refused, 0, WHO * ARRAY_SIZE(refused));
+	tcase_add_loop_test(tc, test_narrow, 0, WHO * ARRAY_SIZE(narrow));
+	tcase_add_test(tc, test_open);
 	tcase_add_test(tc, test_32);
 	tcase_add_loop_test(tc, test_in_thread, 0, 2);
-	tcase_add_test(tc, test_allowed);
+	tcase_add_loop_test(tc, test_allowed, 0, WHO);
 	tcase_add_test(tc, test_bug);
 	tcase_add_loop_test(tc, test_lacking, 0, 2 * ARRAY_SIZE(layers));
 	tcase_add_loop_test(tc, test_own_filter, 0, 2);

@@ -25,7 +25,7 @@ struct hutch {
 	char error[1024];
 	struct vm *vm;
 	struct ctl *ctl;
-	struct hutch_thread main; /* the machine */
+	struct hutch_thread main;  /* the machine */
 	struct hutch_thread aside; /* tells on_pause */
 	int event_fd;
 	void (*on_pause)(void *arg, bool paused);

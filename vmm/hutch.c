@@ -185,17 +185,27 @@ static void run_job(void *arg)
 	pthread_mutex_unlock(&job->lock);
 }
 
-static int do_job(struct loop *loop, struct job *job)
+static void post_job(struct loop *loop, struct job *job)
 {
 	job->call = (struct loop_call){ .fn = run_job, .arg = job };
 	pthread_mutex_init(&job->lock, NULL);
 	pthread_cond_init(&job->cond, NULL);
 	loop_call(loop, &job->call);
+}
+
+static int await_job(struct job *job)
+{
 	pthread_mutex_lock(&job->lock);
 	while (!job->done)
 		pthread_cond_wait(&job->cond, &job->lock);
 	pthread_mutex_unlock(&job->lock);
 	return job->result < 0 ? err(job->result, "%s", job->error) : job->result;
+}
+
+static int do_job(struct loop *loop, struct job *job)
+{
+	post_job(loop, job);
+	return await_job(job);
 }
 
 static void on_end(void *arg)
@@ -271,14 +281,12 @@ static void on_pause(void *arg, bool paused)
 
 static int prepare_pauses(struct hutch *h)
 {
-	if (!h->on_pause)
-		return 0;
 	h->aside = (struct hutch_thread){ .name = "aside", .loop = loop_new() };
 	if (!h->aside.loop)
 		return -ENOMEM;
 	h->vm->on_pause = on_pause;
 	h->vm->on_pause_arg = h;
-	return start_thread(&h->aside);
+	return 0;
 }
 
 static int enter_jail(struct hutch *h)
@@ -288,7 +296,8 @@ static int enter_jail(struct hutch *h)
 	return h->conf.jail == JAIL_BASIC ? sandbox_enter(&basic) : 0;
 }
 
-/* on the loop, whose thread the vCPUs' have their filter of system calls from */
+/* the loop's first act: vCPUs have their filter of system calls from its thread, which starts them
+ */
 static int let_go(struct job *job)
 {
 	int r = sandbox_narrow();
@@ -321,14 +330,20 @@ static int start_machine(struct hutch *h)
 		if (!h->ctl)
 			return -EIO;
 	}
-	r = prepare_pauses(h);
+	r = h->on_pause ? prepare_pauses(h) : 0;
 	if (r)
 		return r;
 	/* all that is to be opened is open, and no guest has run yet */
 	r = enter_jail(h);
-	if (!r)
-		r = start_thread(&h->main);
-	return r ? r : do_job(h->main.loop, &job);
+	if (!r && h->on_pause)
+		r = start_thread(&h->aside);
+	if (r)
+		return r;
+	post_job(h->main.loop, &job);
+	r = start_thread(&h->main);
+	if (r)
+		loop_call_cancel(h->main.loop, &job.call);
+	return r ? r : await_job(&job);
 }
 
 int hutch_start(struct hutch *h)

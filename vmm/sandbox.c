@@ -205,8 +205,8 @@ static int filter_calls(const struct sandbox *what)
 	r = install(&filter, SECCOMP_FILTER_FLAG_TSYNC);
 	if (r > 0) { /* the number of a thread that has a filter of its own */
 		if (what->must)
-			return err(-EBUSY, "jail: thread %d has a seccomp filter of its own already",
-				   r);
+			return err(-EBUSY,
+				   "jail: thread %d has a seccomp filter of its own already", r);
 		log_warn("jail: thread %d has a seccomp filter of its own; only the machine's "
 			 "threads get one",
 			 r);
