@@ -12,6 +12,9 @@
  *    what it starts inherits both.  Those are the threads that run devices.  The
  *    kernel asks both filters, and the stricter answer counts.  vCPUs have the
  *    loop's: a register of a device may do nearly all that the loop does.
+ *    All threads share their memory, so this is one more step to take for who
+ *    breaks in, not a wall: he would have to make the caller's thread call for
+ *    him.  What the process as a whole cannot do is what jail_caller says.
  * 3. Numbers mean something else to other architectures' entries (int $0x80),
  *    so those are refused first.  x32 has numbers of its own, none of which is
  *    in the list.
