@@ -6,8 +6,8 @@
  * by name afterwards where a link could have taken its place: files and folders
  * by descriptor, the others by calls that do not follow.
  *
- * #syscalls:caller read pwrite64 ftruncate openat close fcntl:F_DUPFD_CLOEXEC access getrandom umask
- * #syscalls:caller mkdirat linkat symlinkat renameat unlinkat fchmod utimensat
+ * #syscalls:caller read pwrite64 ftruncate openat close fcntl:F_DUPFD_CLOEXEC access getrandom
+ * #syscalls:caller umask mkdirat linkat symlinkat renameat unlinkat fchmod utimensat
  * #syscalls:before geteuid fchown fchownat fsetxattr mknodat
  */
 #include <errno.h>

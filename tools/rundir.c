@@ -1,5 +1,6 @@
 /* rundir.c - the folders of the registry: how they appear, are held and go (theory: registry.h) */
-/* #syscalls:caller renameat openat newfstatat fcntl:F_GETFL fcntl:F_SETFD getdents64 unlinkat close */
+/* #syscalls:caller renameat openat newfstatat fcntl:F_GETFL fcntl:F_SETFD getdents64 */
+/* #syscalls:caller unlinkat close */
 /* #syscalls:before geteuid mkdir mkdirat flock */
 #include <dirent.h>
 #include <errno.h>
