@@ -87,6 +87,17 @@ $(B)/tests/t_%: $(B)/tests/t_%.o $(HELP) $(B)/libtools.a $(B)/libhutch.a
 	@echo "  LINK $@"
 	@$(CC) -pthread $(SAN) -o $@ $< $(HELP) $(B)/libtools.a $(B)/libhutch.a $(LIBS) -lcheck -lsubunit -lrt -lm
 
+# parts of the agent, for this machine
+AGENTTEST = net_linux dhcp_linux
+$(B)/tests/t_agent_net: $(B)/tests/t_agent_net.o $(AGENTTEST:%=$(B)/tests/agent/%.o)
+	@echo "  LINK $@"
+	@$(CC) -pthread $(SAN) -o $@ $^ -lcheck -lsubunit -lrt -lm
+
+$(B)/tests/agent/%.o: agent/%.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
 # flat guests: tiny ELF files that run on any /dev/kvm, also without hardware virtualization
 $(B)/tests/kvm/%.elf: tests/kvm/%.S tests/kvm/flat.h tests/kvm/flat.ld
 	@mkdir -p $(@D)
@@ -142,13 +153,16 @@ fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
 fuzz: fuzz-build
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_RINGS=$(FUZZ_RINGS) tests/fuzz.sh $(FUZZ)
 
-FUZZFLAGS = -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -Iagent -I$(B) -pthread -O1 -g \
+FUZZFLAGS = -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -Iagent -Itools -I$(B) -pthread -O1 -g \
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 $(B)/fuzz/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	@$(CLANG) $(FUZZFLAGS) -MMD -MP -c -o $@ $<
 FUZZHELP := $(HELP:$(B)/%=$(B)/fuzz/%)
-$(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz_%.o $(FUZZHELP) $(LIBSRC:%.c=$(B)/fuzz/%.o)
+$(B)/fuzz/libtools.a: $(TOOLLIB:$(B)/%=$(B)/fuzz/%)
+	@rm -f $@
+	@ar rcs $@ $^
+$(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz_%.o $(FUZZHELP) $(LIBSRC:%.c=$(B)/fuzz/%.o) $(B)/fuzz/libtools.a
 	@echo "  FUZZ $@"
 	@$(CLANG) -pthread -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
 
@@ -166,6 +180,8 @@ install: all
 	install -D -m 755 $(B)/hutch $(DESTDIR)$(PREFIX)/bin/hutch
 	install -D -m 644 $(B)/libhutch.a $(DESTDIR)$(PREFIX)/lib/libhutch.a
 	install -D -m 644 vmm/hutch.h $(DESTDIR)$(PREFIX)/include/hutch.h
+	for f in vmlinuz vmlinux initrd box cmdline; do \
+		[ ! -e $(B)/guest/$$f ] || install -D -m 644 $(B)/guest/$$f $(DESTDIR)$(PREFIX)/share/hutch/$$f; done
 	$(B)/hutch help --man | install -D -m 644 /dev/stdin $(DESTDIR)$(PREFIX)/share/man/man1/hutch.1
 
 clean:
@@ -174,4 +190,5 @@ clean:
 .PHONY: all tests check demo guest guest-kernel lint asan fuzz fuzz-build bench install clean
 .SECONDARY:
 -include $(wildcard $(B)/vmm/*.d $(B)/vmm/*/*.d $(B)/devices/*.d $(B)/boot/*.d $(B)/agent/*.d \
-	$(B)/tools/*.d $(B)/tests/*.d $(B)/fuzz/*/*.d $(B)/fuzz/vmm/*/*.d)
+	$(B)/tools/*.d \
+	$(B)/tests/*.d $(B)/tests/agent/*.d $(B)/fuzz/*/*.d $(B)/fuzz/vmm/*/*.d)

@@ -117,6 +117,14 @@ int exec_call(int (*fn)(void *arg), void *arg, struct exec_child *ret, struct wh
 int exec_signal(pid_t pid, uint64_t signo); /* to its process group; -errno */
 void exec_resize(int terminal, uint64_t columns, uint64_t rows);
 
+/* --- request.c: 0, or -1 with *@why; what is parsed is to be freed all the same --- */
+
+int exec_parse(struct proto_reader r, struct exec_request *x, struct why *why);
+void exec_request_free(struct exec_request *x);
+/* its entropy lies in the body */
+int setup_parse(struct proto_reader r, struct setup *x, struct why *why);
+void setup_free(struct setup *x);
+
 /* --- session.c: one connection --- */
 
 struct session;

@@ -73,12 +73,6 @@ struct packet {
 
 _Static_assert(sizeof(struct message) == 240 + 312, "as on the wire");
 
-struct client {
-	int fd, index;
-	uint8_t mac[6];
-	uint32_t xid, server, lease;
-};
-
 static uint16_t checksum(const void *data, size_t len)
 {
 	uint32_t sum = 0;
@@ -101,7 +95,7 @@ static uint8_t *option(uint8_t *to, uint8_t code, const void *data, size_t len)
 	return to + len;
 }
 
-static int send_message(const struct client *c, uint8_t type, const struct net *net)
+static int send_message(const struct dhcp *c, uint8_t type, const struct net *net)
 {
 	static const uint8_t wanted[] = { OPT_MASK, OPT_ROUTER, OPT_DNS, OPT_DOMAIN, OPT_MTU };
 	struct sockaddr_ll to = { .sll_family = AF_PACKET,
@@ -135,7 +129,7 @@ static int send_message(const struct client *c, uint8_t type, const struct net *
 	return sendto(c->fd, &p, sizeof(p), 0, (struct sockaddr *)&to, sizeof(to)) < 0 ? -1 : 0;
 }
 
-static void take_option(struct client *c, struct net *net, uint8_t code, const uint8_t *at,
+static void take_option(struct dhcp *c, struct net *net, uint8_t code, const uint8_t *at,
 			size_t len)
 {
 	uint32_t word = 0;
@@ -175,25 +169,26 @@ static void take_option(struct client *c, struct net *net, uint8_t code, const u
 	}
 }
 
-/* the type of an answer that is for us, with what it says in @net; else 0 */
-static int take(struct client *c, struct net *net, const uint8_t *data, size_t len)
+int dhcp_take(struct dhcp *c, struct net *net, const uint8_t *data, size_t len)
 {
 	struct packet p;
-	const uint8_t *o = p.m.options, *end;
-	size_t ihl, min = sizeof(p) - sizeof(p.m.options);
+	const uint8_t *o, *end;
+	size_t ihl;
 	int type = 0;
 
+	/* what did not come is zero, and then no cookie */
 	memset(&p, 0, sizeof(p));
 	if (len < sizeof(p.ip))
 		return 0;
 	memcpy(&p.ip, data, sizeof(p.ip));
 	ihl = p.ip.ihl * 4U;
 	if (p.ip.protocol != IPPROTO_UDP || ihl < sizeof(p.ip) || len < ihl ||
-	    len - ihl + sizeof(p.ip) < min || (ntohs(p.ip.frag_off) & 0x3fff))
+	    (ntohs(p.ip.frag_off) & 0x3fff))
 		return 0;
 	len = len - ihl < sizeof(p) - sizeof(p.ip) ? len - ihl : sizeof(p) - sizeof(p.ip);
 	memcpy(&p.udp, data + ihl, len);
 	end = (uint8_t *)&p.udp + len;
+	o = p.m.options;
 	if (p.udp.dest != htons(CLIENT) || p.m.op != 2 || p.m.xid != c->xid ||
 	    p.m.cookie != htonl(COOKIE) || memcmp(p.m.chaddr, c->mac, 6) != 0)
 		return 0;
@@ -214,7 +209,7 @@ static int take(struct client *c, struct net *net, const uint8_t *data, size_t l
 }
 
 /* sends @type until there is an answer of type @want: 1 for that, 0 for none, -1 with errno */
-static int ask(struct client *c, uint8_t type, int want, struct net *net)
+static int ask(struct dhcp *c, uint8_t type, int want, struct net *net)
 {
 	struct pollfd p = { c->fd, POLLIN, 0 };
 	uint64_t end, now;
@@ -232,7 +227,7 @@ static int ask(struct client *c, uint8_t type, int want, struct net *net)
 				continue;
 			n = recv(c->fd, data, sizeof(data), 0);
 			got = *net;
-			have = n > 0 ? take(c, &got, data, (size_t)n) : 0;
+			have = n > 0 ? dhcp_take(c, &got, data, (size_t)n) : 0;
 			if (have == NAK)
 				return 0;
 			if (have == want) {
@@ -258,14 +253,14 @@ static void wait_for_carrier(const char *dev)
 	}
 }
 
-static int open_client(struct client *c, const char *dev)
+static int open_client(struct dhcp *c, const char *dev)
 {
 	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP) };
 	struct ifreq r;
 
 	memset(&r, 0, sizeof(r));
 	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", dev);
-	*c = (struct client){ .index = (int)if_nametoindex(dev) };
+	*c = (struct dhcp){ .index = (int)if_nametoindex(dev) };
 	at.sll_ifindex = c->index;
 	if (getrandom(&c->xid, sizeof(c->xid), GRND_NONBLOCK) < 0)
 		c->xid = (uint32_t)clock_ns(CLOCK_MONOTONIC);
@@ -283,7 +278,7 @@ static int open_client(struct client *c, const char *dev)
 /* *@ret_lease in seconds */
 static int borrow(struct net *net, uint32_t *ret_lease, struct why *why)
 {
-	struct client c;
+	struct dhcp c;
 	int r;
 
 	if (open_client(&c, net->dev))

@@ -31,7 +31,7 @@ static struct ifreq request(const char *dev)
 	struct ifreq r;
 
 	memset(&r, 0, sizeof(r));
-	strncpy(r.ifr_name, dev, sizeof(r.ifr_name) - 1);
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", dev);
 	return r;
 }
 
@@ -228,7 +228,7 @@ static int parse_fields(char *field[FIELDS], struct net *ret, struct why *why)
 	return 0;
 }
 
-static int parse(const char *text, struct net *ret, struct why *why)
+int net_parse(const char *text, struct net *ret, struct why *why)
 {
 	char copy[256], *field[FIELDS], *at = copy, empty[1] = "";
 
@@ -248,14 +248,15 @@ int net_setup(const struct os *os, const struct setup *s, struct why *why)
 	struct net net;
 
 	if (s->net && !is_word(s->net, words_off)) {
-		if (parse(s->net, &net, why))
+		if (net_parse(s->net, &net, why))
 			return -1;
 		module_load(os, "virtio_net");
 		if (!if_nametoindex(net.dev))
 			return refuse(why, ERROR_SYSTEM, ENODEV,
 				      "network: the machine has no network card %s", net.dev);
-		if (net.host[0])
-			sethostname(net.host, strlen(net.host));
+		if (net.host[0] && sethostname(net.host, strlen(net.host)))
+			return refuse(why, ERROR_SYSTEM, errno, "network: host name '%s': %s",
+				      net.host, strerror(errno));
 		if (up(net.dev))
 			return refuse(why, ERROR_SYSTEM, errno, "network: %s: %s", net.dev,
 				      strerror(errno));

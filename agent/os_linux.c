@@ -22,6 +22,7 @@
 #include <sys/reboot.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysinfo.h>
 #include <time.h>
 #include <unistd.h>
@@ -183,7 +184,8 @@ void os_boot(struct os *os)
 		r = net_lo();
 		if (r)
 			os_say("lo: %s", strerror(-r));
-		sethostname("hutch", 5);
+		if (sethostname("hutch", 5))
+			os_say("host name: %s", strerror(errno));
 	}
 	protect();
 	os->cgroup = work_open();
@@ -226,11 +228,16 @@ static int add_entropy(const uint8_t *data, size_t len, struct why *why)
 	return r;
 }
 
+/* the initramfs is all the root there is: what may be written is on top of what it holds */
 static int set_layer(const struct setup *s, struct why *why)
 {
+	struct statfs st;
 	char size[32];
 
-	snprintf(size, sizeof(size), "size=%" PRIu64, s->layer_size);
+	if (statfs("/", &st))
+		return refuse(why, ERROR_SYSTEM, errno, "layer size: /: %s", strerror(errno));
+	snprintf(size, sizeof(size), "size=%" PRIu64,
+		 s->layer_size + (st.f_blocks - st.f_bfree) * (uint64_t)st.f_bsize);
 	if (!mount(NULL, "/", NULL, MS_REMOUNT, size))
 		return 0;
 	return refuse(why, ERROR_SYSTEM, errno,

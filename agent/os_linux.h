@@ -44,11 +44,21 @@ struct net {
 	bool dhcp;
 };
 
+/* the text of TAG_NET */
+int net_parse(const char *text, struct net *ret, struct why *why);
 int net_setup(const struct os *os, const struct setup *setup, struct why *why);
 int net_lo(void); /* -errno */
 int net_apply(const struct net *net, struct why *why);
 void net_names(const struct net *net);
 
+struct dhcp {
+	int fd, index;
+	uint8_t mac[6];
+	uint32_t xid, server, lease;
+};
+
+/* the type of an answer that is for us, with what it says in @net; 0 for any other packet */
+int dhcp_take(struct dhcp *c, struct net *net, const uint8_t *data, size_t len);
 /* asks for an address, takes it, and leaves a process that keeps it */
 int dhcp(struct net *net, struct why *why);
 

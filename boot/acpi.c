@@ -85,7 +85,7 @@ struct fadt {
 enum fadt_flags {
 	FADT_WBINVD = 1 << 0,
 	FADT_PROC_C1 = 1 << 2,
-	FADT_PWR_BUTTON = 1 << 4, /* there is no fixed power button, ... */
+	FADT_PWR_BUTTON = 1 << 4, /* there is no fixed power button (but there is), ... */
 	FADT_SLP_BUTTON = 1 << 5, /* ... no fixed sleep button, ... */
 	FADT_FIX_RTC = 1 << 6,	  /* ... and no fixed wake-up by the RTC */
 	FADT_TMR_VAL_EXT = 1 << 8,
@@ -349,8 +349,8 @@ static void put_fadt(struct tables *t, const struct board *board, gpa_t facs, gp
 		.boot_arch = BOOT_ARCH_NO_VGA,
 		.reset = PORT(PORT_RESET, 8, 1),
 		.reset_value = RESET_VALUE,
-		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_PWR_BUTTON | FADT_SLP_BUTTON |
-			 FADT_FIX_RTC | FADT_RESET_REG_SUP,
+		.flags = FADT_WBINVD | FADT_PROC_C1 | FADT_SLP_BUTTON | FADT_FIX_RTC |
+			 FADT_RESET_REG_SUP,
 		.hypervisor = "HUTCH",
 	};
 

@@ -5,6 +5,9 @@
  * what is written, and SLP_EN.  \_S5 is type 0, so any SLP_EN is power-off:
  * UEFI writes no type at all.  The timer is derived from the host's clock; its
  * offset is the state, so that it goes on after a restore where it stood.
+ *
+ * The power button is the fixed one: pressing it sets PWRBTN_STS, and the SCI is
+ * up as long as a status bit and its enable bit are both set.
  */
 #include "devices.h"
 
@@ -16,6 +19,7 @@ enum {
 	PM_BLOCK = 12,
 };
 
+#define PWRBTN	   (1U << 8) /* in status and enable */
 #define CNT_SCI_EN 1U
 #define CNT_SLP_EN (1U << 13)
 #define PM_HZ	   3579545ULL
@@ -40,7 +44,29 @@ struct acpi_pm {
 	struct dev dev;
 	struct acpi_pm_state s;
 	uint64_t started; /* now_ns() when ticks_base was right */
+	struct irq_line sci;
 };
+
+static void update_sci(struct acpi_pm *p)
+{
+	irq_line_set(&p->sci, (p->s.cnt & CNT_SCI_EN) && (p->s.sts & p->s.en));
+}
+
+int acpi_pm_power_button(struct dev *dev)
+{
+	struct acpi_pm *p = container_of(dev, struct acpi_pm, dev);
+	int r = 0;
+
+	dev_lock(dev);
+	if ((p->s.cnt & CNT_SCI_EN) && (p->s.en & PWRBTN)) {
+		p->s.sts |= PWRBTN;
+		update_sci(p);
+	} else {
+		r = err(-ENOTSUP, "the guest does not listen to its power button");
+	}
+	dev_unlock(dev);
+	return r;
+}
 
 static uint64_t ticks(const struct acpi_pm *p)
 {
@@ -83,6 +109,7 @@ static void acpi_pm_write(struct dev *dev, uint64_t off, unsigned len, uint64_t 
 		p->s.en = (uint16_t)v;
 	if (off == PM1_CNT)
 		write_cnt(p, (uint16_t)v);
+	update_sci(p);
 }
 
 static const struct bus_ops acpi_pm_ops = { acpi_pm_read, acpi_pm_write };
@@ -113,6 +140,7 @@ static void acpi_pm_reset(struct dev *dev)
 	/* direct boot: ACPI mode is on from the start, there is no SMI to switch it */
 	p->s = (struct acpi_pm_state){ .cnt = CNT_SCI_EN };
 	p->started = now_ns();
+	update_sci(p);
 }
 
 static void acpi_pm_drain(struct dev *dev)
@@ -125,10 +153,19 @@ static void acpi_pm_drain(struct dev *dev)
 	dev_unlock(dev);
 }
 
+static int acpi_pm_loaded(struct dev *dev)
+{
+	update_sci(container_of(dev, struct acpi_pm, dev));
+	return 0;
+}
+
 /* after a pause or restore: the timer did not run meanwhile */
 static void acpi_pm_resume(struct dev *dev)
 {
-	container_of(dev, struct acpi_pm, dev)->started = now_ns();
+	struct acpi_pm *p = container_of(dev, struct acpi_pm, dev);
+
+	p->started = now_ns();
+	irq_line_refresh(&p->sci);
 }
 
 static int acpi_pm_create(struct dev *dev, const void *conf)
@@ -138,6 +175,7 @@ static int acpi_pm_create(struct dev *dev, const void *conf)
 		conf; /* [0] the PM block, [1] the reset register, unless PCI has it */
 	int r;
 
+	p->sci = (struct irq_line){ dev->m->irq, place[0].gsi, false };
 	DEV_PART(dev, "acpi_pm", acpi_pm_fields, &p->s);
 	acpi_pm_reset(dev);
 	r = bus_add(dev->m->bus, BUS_PORT, place[0].base, PM_BLOCK, dev, &acpi_pm_ops);
@@ -152,5 +190,6 @@ const struct dev_type acpi_pm_type = {
 	.create = acpi_pm_create,
 	.reset = acpi_pm_reset,
 	.drain = acpi_pm_drain,
+	.loaded = acpi_pm_loaded,
 	.resume = acpi_pm_resume,
 };

@@ -29,6 +29,7 @@
 #include "net_passt.h"
 
 #define SAID_BYTES 4096
+#define FORWARDS   32
 
 struct net_passt {
 	const char *name; /* of the device */
@@ -100,23 +101,53 @@ static int spawn(struct net_passt *p, char *const *argv, int fd)
 	return -r;
 }
 
-static int start(struct net_passt *p, unsigned mtu, int fd)
+/* "8080:80+::1/9000" as passt has it, each with an address: how many, or -E2BIG */
+static int split_forwards(const char *text, char forward[FORWARDS][64])
 {
-	char mtu_text[16];
+	unsigned n = 0;
+
+	for (; *text; text += strcspn(text, "+"), text += *text == '+') {
+		int len = (int)strcspn(text, "+");
+		bool address = memchr(text, '/', (size_t)len);
+
+		if (!len)
+			continue;
+		if (n == FORWARDS || len > 48)
+			return -E2BIG;
+		snprintf(forward[n++], 64, "%s%.*s", address ? "" : "127.0.0.1/", len, text);
+	}
+	return (int)n;
+}
+
+static int start(struct net_passt *p, unsigned mtu, const char *forward, int fd)
+{
+	char mtu_text[16], forwards[FORWARDS][64];
 	/*
 	 * --no-map-gw: else the gateway's address would lead to the host's own
 	 * loopback, and with it to services that trust whoever is on the host.
 	 */
-	const char *argv[] = {
-		"passt",       "--foreground",	 "--quiet",	"--one-off", "--no-map-gw",
-		"--tcp-ports", "none",		 "--udp-ports", "none",	     "--fd",
-		"3",	       NULL /* --mtu */, mtu_text,	NULL
-	};
-	int r;
+	const char *argv[16 + 2 * FORWARDS] = { "passt",     "--foreground", "--quiet",
+						"--one-off", "--no-map-gw",  "--udp-ports",
+						"none",	     "--fd",	     "3" };
+	int r, n = split_forwards(forward, forwards);
+	unsigned at = 9;
 
+	if (n < 0)
+		return err(n, "%s: user: forward=%s: at most %d ports, each at most 48 bytes",
+			   p->name, forward, FORWARDS);
+	for (int i = 0; i < n; i++) {
+		argv[at++] = "--tcp-ports";
+		argv[at++] = forwards[i];
+	}
+	if (!n) {
+		argv[at++] = "--tcp-ports";
+		argv[at++] = "none";
+	}
 	snprintf(mtu_text, sizeof(mtu_text), "%u", mtu);
-	if (mtu)
-		argv[ARRAY_SIZE(argv) - 3] = "--mtu";
+	if (mtu) {
+		argv[at++] = "--mtu";
+		argv[at++] = mtu_text;
+	}
 	p->said = memfd_create("passt", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (p->said < 0 || ftruncate(p->said, SAID_BYTES) ||
 	    fcntl(p->said, F_ADD_SEALS, F_SEAL_GROW))
@@ -141,7 +172,7 @@ static int start(struct net_passt *p, unsigned mtu, int fd)
 	return err(r, "%s: user: passt: %s", p->name, strerror(-r));
 }
 
-int net_passt_start(struct loop *loop, const char *name, unsigned mtu, int fd,
+int net_passt_start(struct loop *loop, const char *name, unsigned mtu, const char *forward, int fd,
 		    struct net_passt **ret)
 {
 	struct net_passt *p = calloc(1, sizeof(*p));
@@ -150,7 +181,7 @@ int net_passt_start(struct loop *loop, const char *name, unsigned mtu, int fd,
 	if (!p)
 		return err(-ENOMEM, "%s: out of memory", name);
 	*p = (struct net_passt){ .name = name, .loop = loop, .said = -1, .h.fd = -1 };
-	r = start(p, mtu, fd);
+	r = start(p, mtu, forward, fd);
 	if (r) {
 		net_passt_end(p, false);
 		return r;

@@ -6,8 +6,12 @@
 
 struct net_passt;
 
-/* start one on @fd, which it gets a copy of; -errno with a message */
-int net_passt_start(struct loop *loop, const char *name, unsigned mtu, int fd,
+/*
+ * start one on @fd, which it gets a copy of; -errno with a message
+ *
+ * @forward is conf_net's: TCP ports of the host that lead to the guest, "" for none.
+ */
+int net_passt_start(struct loop *loop, const char *name, unsigned mtu, const char *forward, int fd,
 		    struct net_passt **ret) must_check;
 /*
  * end it, if it has not ended by itself, and leave nothing; NULL is fine

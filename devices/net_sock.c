@@ -260,7 +260,7 @@ static int connect_back(struct net_sock *s, struct loop *loop, const struct conf
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
 		return err(-errno, "%s: socket pair: %s", s->b.name, strerror(errno));
 	s->b.fd = pair[0];
-	r = net_passt_start(loop, s->b.name, conf->mtu, pair[1], &s->passt);
+	r = net_passt_start(loop, s->b.name, conf->mtu, conf->forward, pair[1], &s->passt);
 	close(pair[1]);
 	return r;
 }

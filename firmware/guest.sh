@@ -10,6 +10,7 @@
 #             they need
 #   box       with --agent, the initramfs of `hutch run`: the agent FILE as /init, busybox as the userland, the
 #             same modules without what only a debugger or a check of their signature would read
+#   cmdline   with it, what the kernel's command line should say for the least time of start
 # The same input gives the same bytes. A second call finds OUT up to date and does nothing.
 # Packages come from fetch.sh and stay, unpacked, in build/packages.
 set -eu
@@ -142,15 +143,28 @@ make_initrd()
 	pack initrd
 }
 
-# A signature is checked, and type information read, before a module runs: time of the guest for nothing here. The
-# kernel takes modules without, and marks itself as having done so (tainted: E).
+# What only a debugger, a check of the signature or a readable backtrace wants of a module is time of the guest: it is
+# copied, checked or sorted before the module runs. The kernel takes modules without, and marks itself as having
+# done so (tainted: E).
 slim()	# FROM TO
 {
 	if command -v objcopy >/dev/null; then
-		objcopy --strip-debug --remove-section=.BTF --remove-section=.comment "$1" "$2"
+		objcopy --strip-unneeded -w -R '.BTF*' -R .comment -R '.orc_unwind*' -R '.rela.orc_unwind*' "$1" "$2"
 	else
 		cp "$1" "$2"
 	fi
+}
+
+# What the kernel is told when it runs the box: words for every kernel, and steps of this one's start that nobody here
+# needs (README.md has what each is worth). One that another kernel does not have is no error.
+make_cmdline()
+{
+	skip=ftrace_check_for_weak_functions,trace_eval_init,tracer_init_tracefs,load_system_certificate_list
+	# With any of these the types of the whole kernel are read, for BPF. TCP falls back to Reno.
+	skip=$skip,cubictcp_register,bpf_rstat_kfunc_init,bpf_key_sig_kfuncs_init,kfunc_init,bpf_prog_test_run_init
+	skip=$skip,bpf_tcp_ca_kfunc_init
+	echo "loglevel=1 pci=off 8250.nr_uarts=1 cryptomgr.notests mitigations=off init_on_alloc=0" \
+		"lsm=landlock,yama initcall_blacklist=$skip" >"$tmp/cmdline"
 }
 
 make_box()
@@ -189,6 +203,7 @@ if [ "$key_initrd" ]; then
 fi
 if [ "$key_box" ]; then
 	make_box
-	mv "$tmp/box" "$out"
+	make_cmdline
+	mv "$tmp/box" "$tmp/cmdline" "$out"
 	echo "$key_box" >"$out/.key-box"
 fi

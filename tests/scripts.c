@@ -258,10 +258,11 @@ static void acpi_step(struct subject *x, unsigned k)
 		subject_note(x, in(x, PM, 4));
 		subject_note(x, in(x, PM + 4, 2));
 		now = (uint32_t)in(x, PM + 8, 4);
-		subject_note(x, now - before < 3579545 * 5); /* it goes on, not back */
+		subject_note(x, now - before < 3579545 * 5);	/* it goes on, not back */
+		subject_note(x, !acpi_pm_power_button(x->dev)); /* the SCI is up from here */
 		break;
 	case 2:
-		out(x, PM + 4, 2, 1U << 13); /* off, and SCI_EN with it */
+		out(x, PM + 4, 2, 1U << 13); /* off; SCI_EN goes with it, and so the SCI falls */
 		out(x, RESET, 1, 2);
 		break;
 	case 3:

@@ -43,6 +43,7 @@ fchownat fchownat
 fcntl fcntl
 fdatasync fdatasync
 fdopendir newfstatat fcntl
+fgets read
 fgetxattr fgetxattr
 flistxattr flistxattr
 flock flock
@@ -51,9 +52,11 @@ fork clone
 fsetxattr fsetxattr
 fstat newfstatat
 fstatat newfstatat
+fsync fsync
 ftruncate ftruncate
 futimens utimensat
 __getdelim read
+getegid getegid
 geteuid geteuid
 getpid getpid
 getrandom getrandom
@@ -64,8 +67,10 @@ ioctl ioctl
 isatty ioctl
 kill kill
 kvm_ioctl ioctl
+lgetxattr lgetxattr
 linkat linkat
 listen listen
+llistxattr llistxattr
 lseek lseek
 lstat newfstatat
 madvise madvise
@@ -80,6 +85,7 @@ munmap munmap
 nanosleep clock_nanosleep
 open openat
 openat openat
+opendir openat newfstatat
 __open_2 openat
 pidfd_open pidfd_open
 pidfd_send_signal pidfd_send_signal
@@ -105,6 +111,7 @@ readlinkat readlinkat
 readv readv
 realpath getcwd readlink faccessat2
 recv recvfrom
+rename rename
 renameat renameat
 __recv_chk recvfrom
 recvmsg recvmsg
@@ -136,14 +143,14 @@ waitpid wait4
 write write
 writev writev
 END
-for f in abort atexit calloc cfmakeraw dirfd environ fclose fflush fmemopen fnmatch fputc fputs free ftell fwrite getenv \
-	gmtime_r malloc open_memstream posix_memalign pthread_cond_broadcast pthread_cond_destroy pthread_cond_init \
+for f in abort atexit calloc cfmakeraw dirfd environ fclose ferror fflush fmemopen fnmatch fputc fputs free ftell fwrite getenv \
+	gmtime_r localtime_r malloc open_memstream posix_memalign pthread_cond_broadcast pthread_cond_destroy pthread_cond_init \
 	pthread_cond_signal pthread_cond_wait pthread_create pthread_getcpuclockid pthread_join pthread_mutex_destroy \
 	pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_self pthread_setname_np putc puts qsort qsort_r \
 	realloc sigabbrev_np sigaddset sigdelset sigemptyset sigfillset snprintf stderr stdout strerror sysconf timegm \
 	vsnprintf __asprintf_chk __ctype_b_loc __ctype_toupper_loc __errno_location __fprintf_chk __isoc99_sscanf \
 	__libc_current_sigrtmin __memcpy_chk __memset_chk __printf_chk __snprintf_chk __sprintf_chk __stack_chk_fail \
-	__strcpy_chk __vsnprintf_chk _GLOBAL_OFFSET_TABLE_ stpcpy crc32; do
+	__strcpy_chk __vsnprintf_chk _GLOBAL_OFFSET_TABLE_ stpcpy crc32 tdelete tdestroy tfind tsearch twalk_r; do
 	echo "$f"
 done >>"$tmp/map"
 

@@ -249,7 +249,7 @@ START_TEST(test_fadt)
 		ck_assert_uint_eq(sum(p + 208, 12), 0);
 	ck_assert_uint_eq(p[108], 0x32);	 /* century */
 	ck_assert_uint_eq(le(p + 109, 2), 0x04); /* no VGA; RTC and MSI, no keyboard controller */
-	ck_assert_uint_eq(le(p + 112, 4), b.pm_timer ? 0x575 : 0x475);
+	ck_assert_uint_eq(le(p + 112, 4), b.pm_timer ? 0x565 : 0x465);
 	check_gas(p + 116, 8, 1, 0xcf9);
 	ck_assert_uint_eq(p[128], 6);
 	found_free(&f);

@@ -243,6 +243,45 @@ START_TEST(pm_registers)
 }
 END_TEST
 
+/* the guest is interrupted by a button it has enabled, until it says that it has seen it */
+START_TEST(power_button)
+{
+	struct subject *x = new_subject(&acpi_pm_type);
+	bool *sci = &x->f->level[CONTRACT_GSI];
+
+	ck_assert_int_eq(acpi_pm_power_button(x->dev), -ENOTSUP);
+	ck_assert_ptr_nonnull(strstr(err_last(), "does not listen"));
+	ck_assert_uint_eq(in(x, PM, 2), 0);
+	out(x, PM + 2, 2, 0x100);
+	ck_assert(!*sci);
+	ck_assert_int_eq(acpi_pm_power_button(x->dev), 0);
+	ck_assert(*sci);
+	ck_assert_uint_eq(in(x, PM, 2), 0x100);
+	out(x, PM, 2, 0xfeff); /* other bits do not clear it */
+	ck_assert(*sci);
+	out(x, PM + 2, 2, 0); /* masked, as a handler does for a while */
+	ck_assert(!*sci);
+	ck_assert_uint_eq(in(x, PM, 2), 0x100);
+	out(x, PM + 2, 2, 0x100);
+	ck_assert(*sci);
+	out(x, PM, 2, 0x100);
+	ck_assert(!*sci);
+	ck_assert_uint_eq(in(x, PM, 2), 0);
+	ck_assert_uint_eq(x->f->rises[CONTRACT_GSI], 2);
+
+	/* pressed, and the machine starts over */
+	ck_assert_int_eq(acpi_pm_power_button(x->dev), 0);
+	subject_reset(x);
+	ck_assert(!*sci);
+	ck_assert_uint_eq(in(x, PM, 4), 0);
+	/* not in ACPI mode: nobody could tell the guest */
+	out(x, PM + 2, 2, 0x100);
+	out(x, PM + 4, 2, 0);
+	ck_assert_int_eq(acpi_pm_power_button(x->dev), -ENOTSUP);
+	subject_free(x);
+}
+END_TEST
+
 /* 3.58 MHz, and standing still while the machine does; bounds hold however slow the host is */
 START_TEST(pm_timer)
 {
@@ -285,6 +324,7 @@ int main(void)
 	tcase_add_test(t, panic_port);
 	tcase_add_test(t, power_off);
 	tcase_add_test(t, pm_registers);
+	tcase_add_test(t, power_button);
 	tcase_add_test(t, pm_timer);
 	suite_add_tcase(s, t);
 	return suite_run(s);

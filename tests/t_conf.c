@@ -367,7 +367,7 @@ static void set_some(const struct field *f, void *obj)
 		text = f->dflt ? "no" : "yes";
 		break;
 	case FIELD_ENUM:
-		text = f->names[1];
+		text = f->names[f->dflt && !strcmp(f->dflt, f->names[1]) ? 0 : 1];
 		break;
 	case FIELD_LIST:
 		for (unsigned i = 0; i < MIN(f->count, 2); i++) {

@@ -135,6 +135,7 @@ START_TEST(requests)
 	ck_assert_str_eq(ask("pause\n"), "ok 0\n");
 	ck_assert_str_eq(ask("pause\n"), "error the machine is paused already\n");
 	ck_assert_str_eq(ask("resume\n"), "ok 0\n");
+	ck_assert_str_eq(ask("powerbutton\n"), "error the machine has no power button\n");
 	ck_assert_str_eq(ask("resume\n"), "error the machine is not paused\n");
 	ck_assert_str_eq(ask("stop\n"), "ok 0\n");
 	ck_assert_uint_eq(stops, 1);

@@ -16,6 +16,9 @@ static const struct {
 	{ { "user,mac=02-00-00-00-00-01" }, "no hardware address" },
 	{ { "user,mac=02:00:00:00:00:0g" }, "no hardware address" },
 	{ { "user,mtu=67" }, "mtu=67" },
+	{ { "tap=t0,forward=8080:80" }, "forward=8080:80 needs mode user" },
+	{ { "user,socket=/x,forward=8080:80" }, "forward=8080:80 needs mode user" },
+	{ { "user,forward=80 90" }, "write ports as 8080:80" },
 };
 
 START_TEST(wrong_confs_are_told)

@@ -668,7 +668,9 @@ START_TEST(what_passt_is_given)
 				     "ls -l /proc/$$/fd >fds\n"
 				     "cat /proc/$$/fdinfo/3 >info\n"
 				     "echo first >&2; echo second\n";
-	const struct conf_net conf = { .mode = NET_USER, .link = true, .mtu = 1300 };
+	const struct conf_net conf = {
+		.mode = NET_USER, .link = true, .mtu = 1300, .forward = "8080:80+::1/443"
+	};
 	char path[8192];
 	int leak = memfd_create("leak", 0);
 
@@ -683,7 +685,8 @@ START_TEST(what_passt_is_given)
 	ck_assert(!loop_until(t.f->m.loop, link_is_down, t.n, 10000000000ULL));
 	ck_assert(contains("args", "--foreground"));
 	ck_assert(contains("args",
-			   "--no-map-gw --tcp-ports none --udp-ports none --fd 3 --mtu 1300\n"));
+			   "--no-map-gw --udp-ports none --fd 3 --tcp-ports 127.0.0.1/8080:80 "
+			   "--tcp-ports ::1/443 --mtu 1300\n"));
 	ck_assert(contains("fds", " 3 -> socket:"));
 	ck_assert(!contains("fds", "leak"));
 	ck_assert(contains("info", "flags:\t02\n")); /* passt wants it to block */

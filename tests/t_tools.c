@@ -1,21 +1,22 @@
-/* t_tools - how the command reads what it is given: flags, durations, names */
+/* t_tools - how the command reads what it is given, and the registry of sandboxes */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include "complain.h"
+#include "fake.h"
+#include "json.h"
+#include "proc.h"
+#include "registry.h"
 #include "suite.h"
 #include "tool.h"
-
-/* in place of the command's own: what was complained of last */
-static char complaint[2048];
-
-void complain(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(complaint, sizeof(complaint), fmt, ap);
-	va_end(ap);
-}
+#include "units.h"
 
 enum { FLAG_INTERACTIVE, FLAG_TTY, FLAG_ENV, FLAG_WORKDIR, FLAG_LABEL, FLAG_QUIET, FLAGS };
 
@@ -44,7 +45,7 @@ static int parse_line(const struct verb *verb, const char *line)
 	snprintf(words, sizeof(words), "%s", line);
 	memset(given, 0, sizeof(given));
 	globals = (struct globals){ .json = false };
-	complaint[0] = '\0';
+	complained[0] = '\0';
 	argc = 0;
 	for (char *w = strtok(words, " "); w; w = strtok(NULL, " "))
 		argv[argc++] = strcmp(w, "@") ? w : w + 1;
@@ -99,15 +100,15 @@ START_TEST(letters)
 	ck_assert_str_eq(argv[0], "-");
 
 	ck_assert_int_eq(parse_line(&plain, "-ix"), -1);
-	ck_assert_str_eq(complaint, "test: unknown flag -x in '-ix'");
+	ck_assert_str_eq(complained, "test: unknown flag -x in '-ix'");
 	ck_assert_int_eq(parse_line(&plain, "-m"), -1); /* no machine, no key of it */
-	ck_assert_str_eq(complaint, "test: unknown flag -m");
+	ck_assert_str_eq(complained, "test: unknown flag -m");
 	ck_assert_int_eq(parse_line(&plain, "-itw"), -1);
-	ck_assert_str_eq(complaint, "-w: a value is missing: DIR");
+	ck_assert_str_eq(complained, "-w: a value is missing: DIR");
 	ck_assert_int_eq(parse_line(&plain, "--tty=yes"), -1);
-	ck_assert_str_eq(complaint, "--tty takes no value, 'yes' is too much");
+	ck_assert_str_eq(complained, "--tty takes no value, 'yes' is too much");
 	ck_assert_int_eq(parse_line(&plain, "--workdri x"), -1);
-	ck_assert_str_eq(complaint, "test: unknown flag --workdri; did you mean --workdir?");
+	ck_assert_str_eq(complained, "test: unknown flag --workdri; did you mean --workdir?");
 	ck_assert_int_eq(parse_line(&plain, "--=x"), -1);
 	ck_assert_int_eq(parse_line(&plain, "-C file"), -1);
 }
@@ -175,13 +176,13 @@ START_TEST(machine_keys)
 	check_key("cpus", "3");
 	ck_assert_uint_eq(given[FLAG_TTY].n, 1);
 	ck_assert_int_eq(parse_line(&machine, "-m 64"), -1);
-	ck_assert_ptr_nonnull(strstr(complaint, "memory: '64' is not a size"));
+	ck_assert_ptr_nonnull(strstr(complained, "memory: '64' is not a size"));
 	/* a file that cannot be read is told before anything else is done */
 	ck_assert_int_eq(parse_line(&machine, "-m 32M -C /nonexistent"), -1);
-	ck_assert_ptr_nonnull(strstr(complaint, "/nonexistent"));
+	ck_assert_ptr_nonnull(strstr(complained, "/nonexistent"));
 	check_key("memory", "64M");
 	ck_assert_int_eq(parse_line(&machine, "-C @"), -1);
-	ck_assert_str_eq(complaint, "-C: a value is missing: FILE");
+	ck_assert_str_eq(complained, "-C: a value is missing: FILE");
 	/* what only looks like -C is no file */
 	ck_assert_int_eq(parse_line(&machine, "-w -C"), 0);
 	ck_assert_str_eq(given[FLAG_WORKDIR].text, "-C");
@@ -200,7 +201,7 @@ START_TEST(flags_of_all_verbs)
 	ck_assert(globals.quiet);
 	ck_assert_uint_eq(given[FLAG_QUIET].n, 1);
 	ck_assert_int_eq(parse_line(&plain, "--root"), -1);
-	ck_assert_str_eq(complaint, "--root: a value is missing: DIR");
+	ck_assert_str_eq(complained, "--root: a value is missing: DIR");
 }
 END_TEST
 
@@ -223,13 +224,503 @@ START_TEST(flags_before_the_verb)
 	ck_assert_int_eq(leading("--root ps"), 2); /* and nothing is left */
 	ck_assert_int_eq(leading("--root"), 1);
 	ck_assert_int_eq(leading("-x ps"), -1);
-	ck_assert_ptr_nonnull(strstr(complaint, "-x is no flag that stands before the verb"));
+	ck_assert_ptr_nonnull(strstr(complained, "-x is no flag that stands before the verb"));
 	ck_assert_int_eq(leading("-qx ps"), -1);
 	ck_assert_int_eq(leading("--=x ps"), -1);
 	ck_assert_int_eq(leading("-- ps"), -1);
 	ck_assert_int_eq(leading("- ps"), 0);
 }
 END_TEST
+
+/* --- durations, sizes, times --- */
+
+START_TEST(durations)
+{
+	static const struct {
+		const char *text;
+		uint64_t ms;
+	} good[] = {
+		{ "0", 0 },	     { "0s", 0 },      { "500ms", 500 },
+		{ "30s", 30000 },    { "2m", 120000 }, { "1h", 3600000 },
+		{ "7d", 604800000 }, { "007s", 7000 }, { "9223372036854775807ms", INT64_MAX },
+	};
+	static const char *const bad[] = { "",	  "s",	 "-1s", "+1s",	"1.5s", " 1s",
+					   "1s ", "1 s", "1x",	"1mss", "ms",	"0x1s" };
+	static const char *const large[] = { "9223372036854775808ms", "99999999999999999999s",
+					     "106751991168d" };
+	uint64_t ms;
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		ms = 1;
+		ck_assert_int_eq(duration_parse("--time", good[i].text, &ms), 0);
+		ck_assert_uint_eq(ms, good[i].ms);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		ms = 42;
+		complained[0] = '\0';
+		ck_assert_msg(duration_parse("--time", bad[i], &ms) == -EINVAL, "%s", bad[i]);
+		ck_assert_uint_eq(ms, 42);
+		ck_assert_ptr_nonnull(strstr(complained, "is not a duration; write"));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(large); i++)
+		ck_assert_msg(duration_parse("--time", large[i], &ms) == -ERANGE, "%s", large[i]);
+	ck_assert_int_eq(duration_parse("--time", "90", &ms), -EINVAL);
+	ck_assert_str_eq(complained, "--time: '90' has no unit; write 90ms, 90s, 90m or 90h");
+}
+END_TEST
+
+START_TEST(sizes)
+{
+	uint64_t v;
+
+	ck_assert_int_eq(size_value("--max", "2M", &v), 0);
+	ck_assert_uint_eq(v, 2 << 20);
+	ck_assert_int_eq(size_value("--max", "3g", &v), 0);
+	ck_assert_uint_eq(v, 3ULL << 30);
+	ck_assert_int_eq(size_value("--max", "17B", &v), 0);
+	ck_assert_uint_eq(v, 17);
+	ck_assert_int_eq(size_value("--max", "0", &v), 0);
+	ck_assert_uint_eq(v, 0);
+	ck_assert_int_eq(size_value("--max", "64", &v), -EINVAL);
+	ck_assert_str_eq(complained, "--max: '64' has no unit; write 64K, 64M or 64G");
+	ck_assert_int_eq(size_value("--max", "2MB", &v), -EINVAL);
+	ck_assert_int_eq(size_value("--max", "8388608T", &v), -ERANGE);
+}
+END_TEST
+
+START_TEST(times)
+{
+	static const struct {
+		uint64_t ms;
+		const char *text;
+	} ages[] = { { 0, "0ms" },	  { 999, "999ms" },
+		     { 1000, "1s" },	  { 119999, "119s" },
+		     { 120000, "2m" },	  { 7199999, "119m" },
+		     { 7200000, "2h" },	  { 172799999, "47h" },
+		     { 172800000, "2d" }, { 86400000000, "1000d" } };
+	char text[TIME_TEXT];
+
+	for (size_t i = 0; i < ARRAY_SIZE(ages); i++) {
+		duration_print(ages[i].ms, text, sizeof(text));
+		ck_assert_str_eq(text, ages[i].text);
+	}
+	time_print(0, text);
+	ck_assert_str_eq(text, "1970-01-01T00:00:00.000Z");
+	time_print(1795665463007, text);
+	ck_assert_str_eq(text, "2026-11-26T03:57:43.007Z");
+	ck_assert_uint_gt(realtime_ms(), 1700000000000);
+}
+END_TEST
+
+/* --- JSON --- */
+
+static const char *json_of(const char *text)
+{
+	static char buf[256];
+	FILE *out = fmemopen(buf, sizeof(buf), "w");
+
+	json_text(out, text);
+	fclose(out);
+	return buf;
+}
+
+/* "key=value|" of each member, and "!" for what is no JSON */
+static const char *members_of(const char *text)
+{
+	static char all[512];
+	char key[8], value[16];
+	int r;
+
+	all[0] = '\0';
+	while ((r = json_member(&text, key, sizeof(key), value, sizeof(value))) == 1)
+		sprintf(all + strlen(all), "%s=%s|", key, value);
+	if (r)
+		strcat(all, "!");
+	return all;
+}
+
+START_TEST(json)
+{
+	char back[300];
+	const char *at = back;
+	char key[8], value[32];
+
+	ck_assert_str_eq(json_of("a\"b\\c\n\t\x7f"), "\"a\\\"b\\\\c\\n\\u0009\\u007f\"");
+	ck_assert_str_eq(json_of("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"),
+			 "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"");
+	/* what is no UTF-8: cut, overlong, a surrogate, too large, a stray byte */
+	ck_assert_str_eq(json_of("\xc3"), "\"\\ufffd\"");
+	ck_assert_str_eq(json_of("\xc0\x80"), "\"\\ufffd\\ufffd\"");
+	ck_assert_str_eq(json_of("\xe0\x80\x80"), "\"\\ufffd\\ufffd\\ufffd\"");
+	ck_assert_str_eq(json_of("\xed\xa0\x80"), "\"\\ufffd\\ufffd\\ufffd\"");
+	ck_assert_str_eq(json_of("\xf4\x90\x80\x80"), "\"\\ufffd\\ufffd\\ufffd\\ufffd\"");
+	ck_assert_str_eq(json_of("\x80"
+				 "a"),
+			 "\"\\ufffda\"");
+
+	snprintf(back, sizeof(back), "{\"k\":%s}", json_of("a\"\\\n\x01\xc3\xa9"));
+	ck_assert_int_eq(json_member(&at, key, sizeof(key), value, sizeof(value)), 1);
+	ck_assert_str_eq(value, "a\"\\\n\x01\xc3\xa9");
+
+	ck_assert_str_eq(members_of("{}"), "");
+	ck_assert_str_eq(members_of(" { } "), "");
+	ck_assert_str_eq(members_of("{\"a\":1,\"b\" : true , \"c\":\"x\"}"), "a=1|b=true|c=x|");
+	ck_assert_str_eq(members_of("{\"a\":{\"x\":[1,\"}\"]},\"b\":[]}"),
+			 "a={\"x\":[1,\"}\"]}|b=[]|");
+	ck_assert_str_eq(members_of("{\"a\":\"\\u00e9\\u20ac\\u0000\"}"),
+			 "a=\xc3\xa9\xe2\x82\xac\xef\xbf\xbd|");
+	/* longer than its buffer: cut */
+	ck_assert_str_eq(members_of("{\"a23456789\":\"012345678901234567\"}"),
+			 "a234567=012345678901234|");
+}
+END_TEST
+
+START_TEST(no_json)
+{
+	static const char *const bad[] = {
+		"",
+		"x",
+		"{",
+		"{\"a\"}",
+		"{\"a\":}",
+		"{\"a\":1",
+		"{\"a\" 1}",
+		"{a:1}",
+		"{\"a\":\"x}",
+		"{\"a\":\"\\q\"}",
+		"{,}",
+		"[1]",
+		"{\"a\":[1}",
+		"{\"a\":\"\\u12\"}",
+		"{\"a\":\"x\ny\"}",
+		"{\"a\":\"\\",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		ck_assert_msg(strstr(members_of(bad[i]), "!") != NULL, "%s", bad[i]);
+	ck_assert_str_eq(members_of("{\"a\":1 \"b\":2}"), "!");
+	ck_assert_str_eq(members_of("{\"a\":1,}"), "a=1|!");
+}
+END_TEST
+
+/* --- the registry --- */
+
+static char root[64];
+
+static void make_root(void)
+{
+	snprintf(root, sizeof(root), "/tmp/hutch-tools.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(root));
+	globals.root = root;
+	complained[0] = '\0';
+}
+
+static void remove_root(void)
+{
+	char path[sizeof(root) + 8];
+
+	/* a test that leaves more fails */
+	snprintf(path, sizeof(path), "%s/.lock", root);
+	unlink(path);
+	ck_assert_msg(!rmdir(root), "something is left: %s", strerror(errno));
+	globals.root = NULL;
+}
+
+static struct box make_box(const char *name, bool keep)
+{
+	struct box box = { .keep = keep };
+
+	strcpy(box.name, name);
+	strcpy(box.command, "a \"command\" \x01");
+	ck_assert_msg(!box_make(&box), "%s", complained);
+	return box;
+}
+
+static int count(struct box *box, void *arg)
+{
+	(void)box;
+	++*(unsigned *)arg;
+	return 0;
+}
+
+static unsigned boxes(void)
+{
+	unsigned n = 0;
+
+	ck_assert_int_eq(box_each(count, &n), 0);
+	return n;
+}
+
+/* a process of its own: what it made is let go when it ends, however that is */
+static void in_child(void (*fn)(void))
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		fn();
+		kill(getpid(), SIGKILL);
+	}
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+
+START_TEST(one_life)
+{
+	struct box box = make_box("one", true), seen;
+	unsigned fds = fake_fds();
+	char reason[128];
+	int code;
+
+	ck_assert_uint_eq(strlen(box.id), 32);
+	ck_assert_int_eq(box_open("one", &seen), 0);
+	ck_assert_str_eq(seen.id, box.id);
+	ck_assert_str_eq(seen.command, box.command);
+	ck_assert_int_eq(seen.pid, getpid());
+	ck_assert_uint_eq(seen.status, BOX_STARTING);
+	ck_assert(seen.alive && seen.keep);
+	ck_assert_int_eq(box_exit_code(&seen, &code, reason, sizeof(reason)), -EBUSY);
+	ck_assert_int_eq(box_wait(&seen, 10), -ETIMEDOUT);
+	ck_assert_int_eq(box_remove(&seen), -EBUSY);
+
+	box_paused(&box, true); /* before its start was told */
+	box_started(&box);
+	ck_assert_int_eq(box_reload(&seen), 0);
+	ck_assert_uint_eq(seen.status, BOX_PAUSED);
+	ck_assert_uint_ge(seen.started_ms, seen.created_ms);
+	box_paused(&box, false);
+	ck_assert_int_eq(box_reload(&seen), 0);
+	ck_assert_uint_eq(seen.status, BOX_RUNNING);
+	box_stopping(&box);
+	box_paused(&box, true); /* too late */
+	ck_assert_int_eq(box_reload(&seen), 0);
+	ck_assert_uint_eq(seen.status, BOX_STOPPING);
+
+	box.exit_code = 7;
+	strcpy(box.reason, "because");
+	box_end(&box);
+	ck_assert_int_eq(box_wait(&seen, -1), 0);
+	ck_assert_int_eq(box_reload(&seen), 0);
+	ck_assert(!seen.alive);
+	ck_assert_uint_eq(seen.status, BOX_EXITED);
+	ck_assert_int_eq(seen.exit_code, 7);
+	ck_assert_int_eq(box_exit_code(&seen, &code, reason, sizeof(reason)), 0);
+	ck_assert_int_eq(code, 7);
+	ck_assert_str_eq(reason, "because");
+	ck_assert_int_eq(box_pidfd(&seen), -ESRCH);
+	ck_assert_uint_eq(boxes(), 1);
+	ck_assert_int_eq(box_remove(&seen), 0);
+	ck_assert_uint_eq(boxes(), 0);
+	box_close(&seen);
+	ck_assert_uint_eq(fake_fds(), fds - 3);
+}
+END_TEST
+
+/* who had it open learns the exit code although the folder is gone */
+START_TEST(gone_at_once)
+{
+	struct box box = make_box("one", false), seen;
+	char reason[128];
+	int code = 0;
+
+	ck_assert_int_eq(box_open("one", &seen), 0);
+	box.exit_code = 3;
+	box_end(&box);
+	ck_assert_uint_eq(boxes(), 0);
+	ck_assert_int_eq(box_exit_code(&seen, &code, reason, sizeof(reason)), 0);
+	ck_assert_int_eq(code, 3);
+	ck_assert_int_eq(box_reload(&seen), -ENOENT);
+	ck_assert_int_eq(box_remove(&seen), 0);
+	box_close(&seen);
+}
+END_TEST
+
+START_TEST(names)
+{
+	struct box a = make_box("same", false), b = { .name = "same" }, c = { .name = "" };
+	char part[8];
+
+	ck_assert_int_eq(box_make(&b), -EEXIST);
+	ck_assert_ptr_nonnull(strstr(complained, "a sandbox named 'same' runs already"));
+	strcpy(b.name, "a/b");
+	ck_assert_int_eq(box_make(&b), -EINVAL);
+	strcpy(b.name, ".hidden");
+	ck_assert_int_eq(box_make(&b), -EINVAL);
+
+	ck_assert_int_eq(box_make(&c), 0);
+	ck_assert_uint_eq(strlen(c.name), 8);
+	ck_assert_int_eq(box_open(c.name, &b), 0);
+	box_close(&b);
+	snprintf(part, sizeof(part), "%.6s", c.id);
+	if (strncmp(part, a.id, 6)) {
+		ck_assert_int_eq(box_open(part, &b), 0);
+		ck_assert_str_eq(b.name, c.name);
+		box_close(&b);
+	}
+	ck_assert_int_eq(box_open("none", &b), -ENOENT);
+	ck_assert_ptr_nonnull(strstr(complained, "there is no sandbox 'none'"));
+	ck_assert_int_eq(box_open("..", &b), -ENOENT);
+	ck_assert_int_eq(box_open("", &b), -ENOENT);
+	ck_assert_int_eq(box_open(".lock", &b), -ENOENT);
+	box_end(&a);
+	box_end(&c);
+}
+END_TEST
+
+/* two ids with one beginning, which chance does not give */
+static void same_beginning(struct box *box, const char *id)
+{
+	strcpy(box->id, id);
+	ck_assert_int_eq(box_write(box), 0);
+}
+
+START_TEST(ids)
+{
+	struct box a = make_box("a", false), b = make_box("b", false), seen;
+
+	same_beginning(&a, "aaaabbbb111111111111111111111111");
+	same_beginning(&b, "aaaabbbb222222222222222222222222");
+	ck_assert_int_eq(box_open("aaaa", &seen), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(complained, "begins the id of 2 sandboxes"));
+	ck_assert_int_eq(box_open("aaaabbbb2", &seen), 0);
+	ck_assert_str_eq(seen.name, "b");
+	box_close(&seen);
+	ck_assert_int_eq(box_open("aaa", &seen), -ENOENT); /* too little */
+	ck_assert_int_eq(box_open("aaaac", &seen), -ENOENT);
+	box_end(&a);
+	box_end(&b);
+}
+END_TEST
+
+static void make_and_die(void)
+{
+	struct box box = make_box("dead", false);
+
+	box_started(&box);
+}
+
+static void make_kept_and_die(void)
+{
+	make_box("dead", true);
+}
+
+static void tell_swept(const char *name)
+{
+	ck_assert_str_eq(name, "dead");
+}
+
+/* the lock is free and it did not say that it ended: nothing of it is kept, whoever looks */
+START_TEST(killed)
+{
+	struct box box;
+	unsigned n = 0;
+
+	in_child(make_and_die);
+	ck_assert_int_eq(box_open("dead", &box), -ENOENT);
+	in_child(make_kept_and_die);
+	ck_assert_int_eq(box_each_swept(count, tell_swept, &n), 0);
+	ck_assert_uint_eq(n, 0);
+	in_child(make_and_die);
+	box = make_box("dead", false); /* its name is free */
+	box_end(&box);
+}
+END_TEST
+
+static struct box held;
+
+/* a child of the sandbox's process goes on with it */
+static void hold_on(void)
+{
+	held.pid = getpid();
+	held.keep = true;
+	held.exit_code = 5;
+	box_end(&held);
+}
+
+START_TEST(forked)
+{
+	struct box seen;
+
+	held = make_box("forked", false);
+	in_child(hold_on);
+	box_close(&held);
+	ck_assert_int_eq(box_open("forked", &seen), 0);
+	ck_assert_uint_eq(seen.status, BOX_EXITED);
+	ck_assert_int_eq(seen.exit_code, 5);
+	ck_assert_int_eq(box_remove(&seen), 0);
+	box_close(&seen);
+}
+END_TEST
+
+/* a number that belongs to another process by now is never signalled */
+START_TEST(reused_pid)
+{
+	pid_t other = fork();
+	struct box box, seen;
+	int fd;
+
+	if (!other)
+		for (;;)
+			pause();
+	box = make_box("one", false);
+	ck_assert_int_eq(box_open("one", &seen), 0);
+	fd = box_pidfd(&seen);
+	ck_assert_int_ge(fd, 0);
+	close(fd);
+	box_close(&box); /* its process is gone, and its number another's */
+	seen.pid = other;
+	ck_assert_int_eq(box_pidfd(&seen), -ESRCH);
+	ck_assert_int_eq(box_kill(&seen, "killed"), 0);
+	ck_assert_int_eq(waitpid(other, NULL, WNOHANG), 0);
+	kill(other, SIGKILL);
+	waitpid(other, NULL, 0);
+	ck_assert_uint_eq(boxes(), 0);
+	box_close(&seen);
+}
+END_TEST
+
+/* a state that is no state: told while its process lives, swept after */
+START_TEST(broken_state)
+{
+	struct box box = make_box("one", true), seen;
+	int fd = openat(box.dir, "state", O_WRONLY | O_TRUNC);
+
+	ck_assert_int_eq(write(fd, "{\"id\":\"x\"", 9), 9);
+	close(fd);
+	ck_assert_uint_eq(boxes(), 0);
+	ck_assert_str_eq(complained, "the state of 'one' makes no sense");
+	ck_assert_int_eq(box_open("one", &seen), -EINVAL);
+	box_close(&box);
+	ck_assert_int_eq(box_open("one", &seen), -ENOENT);
+}
+END_TEST
+
+START_TEST(processor_time)
+{
+	struct proc proc;
+
+	ck_assert_int_eq(proc_read(getpid(), &proc), 0);
+	ck_assert_uint_eq(proc.threads, 1);
+	ck_assert_uint_gt(proc.rss, 100000);
+	ck_assert_uint_lt(proc.cpu_ms, 60000);
+	ck_assert_int_eq(proc_read(0x7fffffff, &proc), -ESRCH);
+}
+END_TEST
+
+static TCase *registry_case(void)
+{
+	TCase *t = tcase_create("registry");
+
+	tcase_add_checked_fixture(t, make_root, remove_root);
+	tcase_add_test(t, one_life);
+	tcase_add_test(t, gone_at_once);
+	tcase_add_test(t, names);
+	tcase_add_test(t, ids);
+	tcase_add_test(t, killed);
+	tcase_add_test(t, forked);
+	tcase_add_test(t, reused_pid);
+	tcase_add_test(t, broken_state);
+	tcase_add_test(t, processor_time);
+	return t;
+}
 
 int main(void)
 {
@@ -244,5 +735,13 @@ int main(void)
 	tcase_add_test(t, flags_of_all_verbs);
 	tcase_add_test(t, flags_before_the_verb);
 	suite_add_tcase(s, t);
+	t = tcase_create("text");
+	tcase_add_test(t, durations);
+	tcase_add_test(t, sizes);
+	tcase_add_test(t, times);
+	tcase_add_test(t, json);
+	tcase_add_test(t, no_json);
+	suite_add_tcase(s, t);
+	suite_add_tcase(s, registry_case());
 	return suite_run(s);
 }

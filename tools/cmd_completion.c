@@ -36,7 +36,8 @@ static bool takes_name(const struct verb *verb)
 	return strstr(verb->args, "NAME") != NULL;
 }
 
-/* zsh runs the same, by its bashcompinit */
+/* a function that looks for the verb, then offers its flags or the names there are; zsh runs the
+ * same, by its bashcompinit */
 static void bash(void)
 {
 	puts("_hutch() {\n"

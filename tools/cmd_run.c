@@ -7,7 +7,7 @@
  * a child does all that, and the caller leaves once the command runs.
  *
  * #syscalls:caller openat dup2 close write epoll_create1 epoll_ctl unlink ioctl:TCGETS
- * #syscalls:before pipe2 clone setsid read wait4 getpid
+ * #syscalls:before pipe2 clone setsid read wait4 getpid geteuid
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,12 +24,6 @@
 #include "result.h"
 #include "work.h"
 
-/*
- * What a Linux guest is told; firmware/README.md has what each word buys.  The
- * whole guest is one domain of trust, what lies outside is kept by the host.
- */
-#define KERNEL_LINE "quiet loglevel=3"
-
 enum {
 	FLAG_DETACH,
 	FLAG_KEEP,
@@ -39,6 +33,7 @@ enum {
 	FLAG_ENV_FILE,
 	FLAG_CWD,
 	FLAG_USER,
+	FLAG_PORT,
 	FLAG_MOUNT,
 	FLAG_RUNTIME,
 	FLAG_CODE,
@@ -77,6 +72,12 @@ static const struct flag flags[] = {
 			.letter = 'u',
 			.arg = "USER[:GROUP]",
 			.help = "who in the guest it runs as [root]" },
+	[FLAG_PORT] = { .name = "publish",
+			.letter = 'p',
+			.arg = "[ADDRESS/]HOST:GUEST",
+			.many = true,
+			.help = "a TCP port of this host leads to one of the guest, over --net "
+				"user; of 127.0.0.1 unless ADDRESS is given" },
 	[FLAG_MOUNT] = { .name = "mount",
 			 .arg = "HOST:GUEST[:ro|rw|copy]",
 			 .many = true,
@@ -103,6 +104,8 @@ static const struct flag flags[] = {
 			   .help = "check everything that can be checked without a machine" },
 	{ .name = NULL },
 };
+
+#define SETTLE_MS 10000
 
 struct run {
 	struct hutch *h;
@@ -131,6 +134,7 @@ static int take_limits(struct run *r)
 		{ "cpu-time", &l->cpu },
 		{ "idle-timeout", &l->idle },
 		{ "kill-after", &l->kill_after },
+		{ "heartbeat", &l->heartbeat },
 		{ "stdout-max", &r->c.what.out_max },
 		{ "stderr-max", &r->c.what.err_max },
 	};
@@ -208,12 +212,47 @@ static int set(struct run *r, const char *key, const char *value)
 	return -1;
 }
 
+/* -p is net@0.forward, of a network that is made for it if there is none */
+static int publish(struct run *r)
+{
+	const struct given *ports = &r->given[FLAG_PORT];
+	char all[256] = "", mode[8];
+
+	if (!ports->n)
+		return 0;
+	if (hutch_get(r->h, "net@0.mode", mode, sizeof(mode)) && set(r, "net", "user"))
+		return -1;
+	for (unsigned i = 0; i < ports->n; i++) {
+		size_t len = strlen(all);
+
+		if (snprintf(all + len, sizeof(all) - len, "%s%s", len ? "+" : "", ports->all[i]) >=
+		    (int)(sizeof(all) - len)) {
+			complain("-p: %u ports are too many to name", ports->n);
+			return -1;
+		}
+	}
+	return set(r, "net@0.forward", all);
+}
+
+/* --rootfs: an image, a name in the store, or a folder that is packed first */
+static int find_root(struct run *r)
+{
+	char what[4096], path[4096];
+
+	if (hutch_get(r->h, "rootfs", what, sizeof(what)) || !what[0])
+		return 0;
+	/* the files of a caller who is not root belong to the guest's root */
+	if (image_resolve(what, geteuid() ? IMAGE_MAP_ROOT : 0, path, sizeof(path)) < 0)
+		return -1;
+	return set(r, "rootfs", path);
+}
+
 static int make_sandbox(struct run *r)
 {
 	char path[256];
 	int n;
 
-	if (machine_guest(r->h, true))
+	if (machine_line(r->h) || machine_guest(r->h, true) || find_root(r) || publish(r))
 		return EXIT_HUTCH;
 	if (hutch_get(r->h, "vsock@0.path", path, sizeof(path)) && set(r, "vsock", ""))
 		return EXIT_HUTCH;
@@ -395,6 +434,40 @@ static int take_work(struct run *r)
 	return status;
 }
 
+/* does the guest write to what outlives it? */
+static bool writes_disks(struct run *r)
+{
+	char key[32], ro[8], format[8];
+
+	for (unsigned i = 0;; i++) {
+		snprintf(key, sizeof(key), "disk@%u.ro", i);
+		if (hutch_get(r->h, key, ro, sizeof(ro)))
+			return false;
+		snprintf(key, sizeof(key), "disk@%u.format", i);
+		if (!strcmp(ro, "no") && !hutch_get(r->h, key, format, sizeof(format)))
+			return true;
+	}
+}
+
+/* what the command has written is on its disks: the guest ends as a machine does */
+static void settle(struct run *r)
+{
+	const struct hutch_request x = {
+		.what = HUTCH_ASK_POWEROFF, .in = -1, .out = -1, .err = -1
+	};
+	struct hutch_job *job = hutch_ask(r->h, &x);
+	struct hutch_result result;
+	struct hutch_exit e;
+
+	/* the answer, or the end of the machine that asked for it */
+	if (job)
+		hutch_job_wait(job, SETTLE_MS, hutch_event_fd(r->h), &e);
+	if (!job || hutch_wait(r->h, SETTLE_MS, &result))
+		complain("the guest did not end in time: what it wrote last may not be on its "
+			 "disks");
+	hutch_job_free(job);
+}
+
 /* the command and what belongs to it; 0 if the status is the command's */
 static int execute(struct run *r)
 {
@@ -405,7 +478,10 @@ static int execute(struct run *r)
 	r->c.on_started = on_started;
 	r->c.arg = r;
 	command_run(&r->c);
-	return work_any(r->work) ? take_work(r) : 0;
+	status = work_any(r->work) ? take_work(r) : 0;
+	if (r->c.fate != FATE_MACHINE && r->c.fate != FATE_AGENT && writes_disks(r))
+		settle(r);
+	return status;
 }
 
 static int run_sandbox(struct run *r)
@@ -526,7 +602,8 @@ static int run_run(int argc, char **argv, const struct verb *verb)
 		return EXIT_HUTCH;
 	}
 	result_begin(&r.result);
-	if (hutch_set(r.h, "append", KERNEL_LINE) || hutch_set(r.h, "console", "none")) {
+	/* "": what suits the kernel, once that is known */
+	if (hutch_set(r.h, "append", "") || hutch_set(r.h, "console", "none")) {
 		complain("%s", hutch_error(r.h));
 		return EXIT_HUTCH;
 	}

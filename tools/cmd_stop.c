@@ -82,8 +82,11 @@ static bool by_agent(const struct stop *s)
 
 static bool by_button(const struct stop *s)
 {
-	if (ask(s, "powerbutton")) {
-		tell(s, "its guest does not listen to the power button");
+	int r = ask(s, "powerbutton");
+
+	if (r) {
+		tell(s, r == -ETIMEDOUT ? "its machine does not answer"
+					: "its guest does not listen to the power button");
 		return false;
 	}
 	tell(s, "its power button was pressed");

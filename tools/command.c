@@ -11,9 +11,8 @@
 
 #include "command.h"
 
-#define KILL_GRACE 150	/* ms that a killed command has to tell how it ended */
-#define SILENCE	   1000 /* ms without a word after which an agent is lost */
-#define MISSED	   4	/* and as many looks: if this process stood still, its guest did too */
+#define KILL_GRACE 150 /* ms that a killed command has to tell how it ended */
+#define MISSED	   4   /* and as many looks: if this process stood still, its guest did too */
 #define LOOK_EVERY 250
 #define TWICE	   2000 /* ms within which a second SIGINT ends all */
 #define AFTERMATH  200	/* ms to read what was said before the machine's end */
@@ -205,7 +204,11 @@ static int look_at_kill(struct state *s, uint64_t now)
 
 static void look_at_agent(struct state *s)
 {
-	if (!s->c->own || hutch_is_paused(s->c->h) || hutch_job_silence(s->job) < SILENCE)
+	uint64_t most = s->c->limits.heartbeat;
+
+	/* before the command runs it may be busy with what the guest is to be */
+	if (!s->c->own || !most || !s->c->started_ns || hutch_is_paused(s->c->h) ||
+	    hutch_job_silence(s->job) < most)
 		s->missed = 0;
 	else if (++s->missed >= MISSED)
 		end(s, FATE_AGENT, "the guest's agent does not answer any more");

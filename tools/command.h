@@ -11,7 +11,7 @@
 
 /* ms, 0: none */
 struct command_limits {
-	uint64_t boot, wall, cpu, idle, kill_after;
+	uint64_t boot, wall, cpu, idle, kill_after, heartbeat;
 };
 
 enum command_fate {

@@ -1,5 +1,5 @@
 /* guest.c - where the default guest lies */
-/* #syscalls:before readlink access */
+/* #syscalls:before readlink access openat read close */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +46,23 @@ int guest_kernel(char *buf, size_t size)
 int guest_initrd(char *buf, size_t size)
 {
 	return find("HUTCH_INITRD", "initrd", buf, size);
+}
+
+int guest_cmdline(char *buf, size_t size)
+{
+	char path[4096];
+	FILE *f;
+	bool ok;
+
+	if (beside("cmdline", path, sizeof(path)))
+		return -ENOENT;
+	f = fopen(path, "re");
+	ok = f && fgets(buf, (int)size, f);
+	if (f)
+		fclose(f);
+	if (ok)
+		buf[strcspn(buf, "\n")] = '\0';
+	return ok ? 0 : -ENOENT;
 }
 
 int guest_box(char *buf, size_t size)

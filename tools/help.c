@@ -88,6 +88,10 @@ void help_verb(const struct verb *verb, FILE *out)
 	if (verb->machine)
 		machine_options(out, verb, option);
 	flag_options(out, verb->flags, option);
+	if (verb->sub)
+		fputs("\nverbs:\n", out);
+	for (unsigned i = 0; verb->sub && verb->sub[i]; i++)
+		fprintf(out, "  %-14s %s\n", verb->sub[i]->name, verb->sub[i]->summary);
 	fputs("\n'hutch help' lists the flags that every verb takes.\n", out);
 }
 
@@ -161,6 +165,8 @@ static void man_verb(const struct verb *verb, FILE *out)
 		fputs("\n.fi\n", out);
 	}
 	flag_options(out, verb->flags, man_option);
+	for (unsigned i = 0; verb->sub && verb->sub[i]; i++)
+		man_verb(verb->sub[i], out);
 	if (!verb->machine)
 		return;
 	fputs(".PP\nand the machine's flags:\n", out);
@@ -179,6 +185,21 @@ static void man_page(FILE *out)
 	flag_options(out, global_flags, man_option);
 }
 
+/* "help image", "help image build" */
+static int help_named(const struct verb *verb, const char *sub)
+{
+	size_t skip = strlen(verb->name) + 1;
+
+	for (unsigned i = 0; sub && verb->sub && verb->sub[i]; i++) {
+		if (!strcmp(verb->sub[i]->name + skip, sub)) {
+			help_verb(verb->sub[i], stdout);
+			return 0;
+		}
+	}
+	help_verb(verb, stdout);
+	return 0;
+}
+
 static int run_help(int argc, char **argv, const struct verb *verb)
 {
 	struct given given[1] = { 0 };
@@ -191,10 +212,8 @@ static int run_help(int argc, char **argv, const struct verb *verb)
 		return 0;
 	}
 	for (unsigned i = 0; n && verbs[i]; i++) {
-		if (!strcmp(argv[0], verbs[i]->name)) {
-			help_verb(verbs[i], stdout);
-			return 0;
-		}
+		if (!strcmp(argv[0], verbs[i]->name))
+			return help_named(verbs[i], n > 1 ? argv[1] : NULL);
 	}
 	if (n) {
 		complain("there is no verb '%s'; 'hutch help' lists them", argv[0]);

@@ -1,5 +1,7 @@
 /* #syscalls:before prlimit64 */
 #include <errno.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/resource.h>
 
 #include "machine.h"
@@ -44,6 +46,36 @@ int machine_guest(struct hutch *h, bool box)
 		return 0;
 	complain("initrd: the default guest has no agent; run 'make guest', or name an initramfs "
 		 "that has one with --initrd FILE");
+	return -1;
+}
+
+/* take a word, or a part of one, out of a line */
+static void leave_out(char *line, const char *word)
+{
+	char *at = strstr(line, word);
+
+	if (at)
+		memmove(at, at + strlen(word), strlen(at + strlen(word)) + 1);
+}
+
+int machine_line(struct hutch *h)
+{
+	char line[2048] = "", kernel[4096], transport[8], mode[8];
+
+	if (hutch_get(h, "append", line, sizeof(line)) || line[0] ||
+	    hutch_get(h, "kernel", kernel, sizeof(kernel)))
+		return 0;
+	/* firmware/README.md has what each word of the default guest's buys */
+	if (kernel[0] || guest_cmdline(line, sizeof(line)))
+		snprintf(line, sizeof(line), "quiet loglevel=1");
+	if (hutch_get(h, "transport", transport, sizeof(transport)) || !strcmp(transport, "pci"))
+		leave_out(line, "pci=off ");
+	/* a guest that talks TCP to the world wants a good congestion control */
+	if (!hutch_get(h, "net@0.mode", mode, sizeof(mode)) && !strcmp(mode, "tap"))
+		leave_out(line, "cubictcp_register,");
+	if (!hutch_set(h, "append", line))
+		return 0;
+	complain("%s", hutch_error(h));
 	return -1;
 }
 

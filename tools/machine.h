@@ -7,6 +7,9 @@
 
 /* without --kernel: the default guest, with the agent's initramfs if @box; -1 after a complaint */
 int machine_guest(struct hutch *h, bool box);
+/* without --append: the kernel command line that suits; before machine_guest(). -1 after a
+ * complaint */
+int machine_line(struct hutch *h);
 /* enter @box, whose command and keep are set, under the machine's name or one that is made up;
  * its sockets are made in its folder.  -errno after a complaint */
 int machine_register(struct hutch *h, struct box *box);

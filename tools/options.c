@@ -432,3 +432,28 @@ int leading_flags(int argc, char **argv)
 	}
 	return at < argc ? at : argc;
 }
+
+int run_sub(int argc, char **argv, const struct verb *verb)
+{
+	const char *names[KEYS_MAX + 1] = { NULL }, *near;
+	size_t skip = strlen(verb->name) + 1; /* "image ls" */
+
+	if (argc && (!strcmp(argv[0], "--help") || !strcmp(argv[0], "-h"))) {
+		help_verb(verb, stdout);
+		return 0;
+	}
+	if (!argc) {
+		help_verb(verb, stderr);
+		return EXIT_USAGE;
+	}
+	for (unsigned i = 0; i < KEYS_MAX && verb->sub[i]; i++) {
+		names[i] = verb->sub[i]->name + skip;
+		if (!strcmp(argv[0], names[i]))
+			return verb->sub[i]->run(argc - 1, argv + 1, verb->sub[i]);
+	}
+	near = hutch_nearest(argv[0], names);
+	complain("%s: there is no '%s'%s%s%s; 'hutch help %s' lists what there is", verb->name,
+		 argv[0], near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "",
+		 verb->name);
+	return EXIT_USAGE;
+}

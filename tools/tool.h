@@ -38,6 +38,8 @@ struct verb {
 	bool machine;		  /* takes the machine's keys too */
 	bool box;		  /* and those of a sandbox */
 	bool command;		  /* what stands behind "--" is a command */
+	/* verbs of this one, named "image ls"; then run is run_sub() */
+	const struct verb *const *sub;
 	int (*run)(int argc, char **argv, const struct verb *verb);
 };
 
@@ -49,7 +51,7 @@ static inline bool verb_takes(const struct verb *verb, const struct hutch_key *k
 extern const struct verb *const verbs[]; /* NULL-terminated */
 extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_help, verb_version,
 	verb_ps, verb_wait, verb_stop, verb_kill, verb_pause, verb_resume, verb_rm, verb_gc,
-	verb_logs, verb_run, verb_exec, verb_shell, verb_cp, verb_events, verb_stats,
+	verb_logs, verb_run, verb_exec, verb_shell, verb_cp, verb_image, verb_events, verb_stats,
 	verb_completion;
 
 /* a machine as the command makes it: in the basic jail, unless a file or a flag says else */
@@ -85,7 +87,8 @@ void help_all(FILE *out);
  */
 int guest_kernel(char *buf, size_t size);
 int guest_initrd(char *buf, size_t size);
-int guest_box(char *buf, size_t size); /* the initramfs whose process 1 is the agent */
+int guest_box(char *buf, size_t size);	   /* the initramfs whose process 1 is the agent */
+int guest_cmdline(char *buf, size_t size); /* what its kernel is to be told */
 
 /* a request to the machine of a sandbox, found by name or id: its answer to free(), and size; -1
  * after a complaint */
@@ -100,6 +103,26 @@ int agent_poweroff(const char *name, unsigned ms);
 
 /* to the agent of a sandbox that another process is: NULL after a complaint */
 struct hutch *sandbox_handle(const char *name);
+
+/* run the verb of @verb that the first argument names */
+int run_sub(int argc, char **argv, const struct verb *verb);
+
+enum image_fs { IMAGE_EXT4 = 1, IMAGE_EROFS, IMAGE_SQUASHFS };
+
+#define IMAGE_MAP_ROOT 1u /* in a folder's image, the caller's files belong to root */
+
+/*
+ * image_resolve() - the image a person means by @what: its path, and which file system it holds
+ *
+ * @what is the name of an image in the store (looked at first if there is no '/'
+ * in it), the path of an image, or of a folder: that is packed into an image in
+ * the cache, or one is there because nothing in the folder has changed since.
+ * A cached image is held until this process and those forked from it end: nobody
+ * removes it.  Returns an enum image_fs, or -errno after a complaint.
+ */
+int image_resolve(const char *what, unsigned flags, char *path, size_t size);
+/* "ext4", "erofs", "squashfs": what the guest's kernel calls it; NULL for other numbers */
+const char *image_fs_name(int fs);
 
 /*
  * The terminal in raw mode, put back on every way out, even if this process is

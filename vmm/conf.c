@@ -60,6 +60,9 @@ static const struct field net_fields[] = {
 	F_STR(struct conf_net, tap, .arg = "NAME", .help = "a tap interface of the host"),
 	F_STR(struct conf_net, socket, .arg = "PATH",
 	      .help = "a passt that runs already; without, mode user starts one"),
+	F_STR(struct conf_net, forward, .arg = "PORTS",
+	      .help = "mode user: TCP ports of the host that lead to the guest, "
+		      "[ADDRESS/]HOST[:GUEST], more behind +; ADDRESS is 127.0.0.1 unless given"),
 	F_STR(struct conf_net, mac, .arg = "MAC", .help = "hardware address of the guest's side"),
 	F_RANGE(struct conf_net, mtu, 0, 65535, .arg = "N",
 		.help = "largest packet, told to the guest"),
@@ -168,6 +171,10 @@ const struct field conf_fields[] = {
 	       .help = "longest time in which the command says and reads nothing"),
 	F_TIME(struct conf, boot_timeout, .arg = "TIME", .dflt = "30s", .box = true,
 	       .help = "longest time until the guest's agent answers"),
+	F_TIME(struct conf, heartbeat, .arg = "TIME", .dflt = "1s", .box = true,
+	       .help = "longest silence of the guest's agent while a command runs, before it "
+		       "counts "
+		       "as lost; 0: it is not asked"),
 	F_TIME(struct conf, kill_after, .arg = "TIME", .dflt = "0", .box = true,
 	       .help = "time between SIGTERM and SIGKILL when a limit ends the command"),
 	F_SIZE(struct conf, stdout_max, 0, UINT64_MAX, .arg = "SIZE", .box = true,
@@ -325,6 +332,14 @@ static int check_net(const struct conf_net *net, const char *what)
 	if (net->mode == NET_USER && net->tap[0])
 		return err(-EINVAL, "%s: tap=%s and mode user exclude each other; give one", what,
 			   net->tap);
+	if (net->forward[0] && (net->mode != NET_USER || net->socket[0]))
+		return err(-EINVAL,
+			   "%s: forward=%s needs mode user, with a passt that hutch starts; write "
+			   "user,forward=%s",
+			   what, net->forward, net->forward);
+	if (net->forward[strspn(net->forward, "0123456789abcdefABCDEF.:/-+")])
+		return err(-EINVAL, "%s: forward=%s: write ports as 8080:80, more of them behind +",
+			   what, net->forward);
 	if (net->mtu && net->mtu < CONF_MTU_MIN)
 		return err(-EINVAL, "%s: mtu=%u is too small; IPv4 needs %d", what, net->mtu,
 			   CONF_MTU_MIN);

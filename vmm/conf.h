@@ -54,6 +54,7 @@ struct conf_net {
 	uint32_t mtu; /* 0: the guest's own choice */
 	bool offload;
 	bool link;
+	char forward[256];	 /* "[ADDRESS/]HOST[:GUEST]", more behind + */
 	char ip[96];		 /* as ip= on a kernel's command line; the agent sees to it */
 	uint64_t bw, bw_burst;	 /* bytes a second, each direction; 0: no limit */
 	uint64_t pps, pps_burst; /* packets a second */
@@ -105,7 +106,7 @@ struct conf {
 	uint32_t pids;
 	uint32_t level; /* enum conf_level */
 	/* milliseconds, 0: no limit */
-	uint64_t timeout, cpu_time, idle_timeout, boot_timeout, kill_after;
+	uint64_t timeout, cpu_time, idle_timeout, boot_timeout, kill_after, heartbeat;
 	uint64_t stdout_max, stderr_max;
 	uint32_t jail; /* enum conf_jail */
 };

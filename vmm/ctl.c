@@ -61,6 +61,13 @@ static int verb_resume(struct vm *vm, char *args, void **ret)
 	return vm_user_resume(vm);
 }
 
+static int verb_powerbutton(struct vm *vm, char *args, void **ret)
+{
+	(void)args;
+	(void)ret;
+	return vm_power_button(vm);
+}
+
 static int verb_stop(struct vm *vm, char *args, void **ret)
 {
 	(void)args;
@@ -89,7 +96,7 @@ static const struct {
 } verbs[] = {
 	{ "inspect", verb_inspect, false }, { "pause", verb_pause, false },
 	{ "resume", verb_resume, false },   { "stop", verb_stop, false },
-	{ "set", verb_set, true },
+	{ "set", verb_set, true },	    { "powerbutton", verb_powerbutton, false },
 };
 
 int ctl_run(struct vm *vm, char *request, void **ret)

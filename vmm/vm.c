@@ -1,6 +1,7 @@
 /* vm.c - life of a machine: run, pause, events, reset, end */
 #include <stdarg.h>
 
+#include "devices.h"
 #include "irqchip.h"
 #include "vm.h"
 #include "vm_build.h"
@@ -103,6 +104,18 @@ int vm_user_resume(struct vm *vm)
 	if (vm->on_pause)
 		vm->on_pause(vm->on_pause_arg, false);
 	return 0;
+}
+
+int vm_power_button(struct vm *vm)
+{
+	if (vm->end != VM_RUNNING)
+		return err(-EINVAL, "the machine has ended");
+	if (vm->user_paused)
+		return err(-EINVAL, "the machine is paused, and its guest sees no button");
+	for (unsigned i = 0; i < vm->devs; i++)
+		if (vm->dev[i]->type == &acpi_pm_type)
+			return acpi_pm_power_button(vm->dev[i]);
+	return err(-ENOTSUP, "the machine has no power button");
 }
 
 static int set_power_on(struct vm *vm)

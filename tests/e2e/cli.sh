@@ -152,11 +152,11 @@ names() {
 	sleeper --name one
 	first=$pid
 	check "a named machine answers" wait_for "$hutch" inspect one
-	refuses "name taken" 1 "a machine named 'one' runs already" --kernel "$flat/hello.elf" --name one
+	refuses "name taken" 1 "a sandbox named 'one' runs already" --kernel "$flat/hello.elf" --name one
 	check "it still answers" "$hutch" inspect --json one
 	kill -9 $first
 	wait $first 2>/dev/null
-	says "nobody answers for a killed one" 1 "no machine named 'one' runs" "$hutch" inspect one
+	says "nobody answers for a killed one" 1 "there is no sandbox 'one'" "$hutch" inspect one
 	sleeper --name one
 	check "its name is free again" wait_for "$hutch" inspect one
 	kill $pid
@@ -171,7 +171,7 @@ names() {
 	# a folder that is not ours could lead anywhere
 	rm -rf "$XDG_RUNTIME_DIR/hutch"
 	ln -s /tmp "$XDG_RUNTIME_DIR/hutch"
-	refuses "run folder a link" 1 "cannot make the run folder of 'one'" --kernel "$flat/hello.elf" --name one
+	refuses "run folder a link" 1 "the folder of sandboxes, .*: .*take another" --kernel "$flat/hello.elf" --name one
 	rm "$XDG_RUNTIME_DIR/hutch"
 }
 

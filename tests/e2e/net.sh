@@ -155,14 +155,19 @@ ours() { # processes called $1 in this network namespace
 }
 
 # address, route and MTU by DHCP from passt; TCP through it; the gateway is not a way to the host's loopback
-user() {
+# a host on a network, as passt wants to find it
+outside() {
 	ip link set lo up
-	ip link add d0 type dummy || { echo "skip user: no dummy interface"; return; }
+	ip link add d0 type dummy || { echo "skip user: no dummy interface"; return 1; }
 	ip addr add 10.88.0.2/24 dev d0
 	ip addr add 10.99.0.1/32 dev d0
 	ip link set d0 up
 	ip route add default via 10.88.0.1
 	serve 10.99.0.1
+}
+
+user() {
+	outside || return
 	busybox httpd -p 127.0.0.1:8081 -h "$tmp/www"
 	sink
 	guest "TCP through passt, address by DHCP" dhcp --net user --transport pci <<-EOT
@@ -194,8 +199,30 @@ user() {
 	[ -z "$(ours passt)" ] && echo "ok $name" || echo "not ok $name"
 }
 
+# the same by hutch run, and a port of ours that leads to the guest
+publish() {
+	[ -e /sys/class/net/d0 ] || outside || return
+	timeout 200 $hutch run --boot-timeout 150s --heartbeat 30s -p 8090:80 -- sh -c 'wget -q -O /d http://10.99.0.1:8080/data
+		md5sum </d; mkdir /w; echo served >/w/i; httpd -p 80 -h /w; sleep 5; echo end' >"$tmp/raw" 2>"$tmp/err" &
+	pid=$!
+	for _ in $(seq 300); do
+		busybox wget -q -O "$tmp/up" http://127.0.0.1:8090/i 2>/dev/null && break
+		kill -0 $pid 2>/dev/null || break
+		sleep 0.3
+	done
+	wait $pid
+	status=$?
+	if [ $status = 0 ] && grep -q "^$sum" "$tmp/raw" && grep -q end "$tmp/raw"; then
+		echo "ok run: a network"
+	else
+		bad "run: a network" "exit status $status"
+	fi
+	[ "$(cat "$tmp/up")" = served ] && echo "ok run: a port of the host" || bad "run: a port of the host" "no answer"
+	[ -z "$(ours passt)" ] && echo "ok no passt is left by run" || echo "not ok no passt is left by run"
+}
+
 leave() {
 	for p in $(ours busybox) $(ours hutch); do kill "$p" 2>/dev/null; done
 }
 
-run_groups "tap user" "$@"
+run_groups "tap user publish" "$@"

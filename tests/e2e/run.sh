@@ -6,7 +6,7 @@ limit=400
 HUTCH_ROOT=$tmp/root
 export HUTCH_ROOT
 # an emulated guest takes its time to boot
-patience="--boot-timeout 200s"
+patience="--boot-timeout 200s --heartbeat 30s"
 
 # check NAME WANT-STATUS [ARGUMENTS OF hutch...]: output in $tmp/out, errors in $tmp/err; true if the status is right
 check() {
@@ -116,6 +116,34 @@ new" ]; then echo "ok mount: copied back"; else bad "mount: copied back" "$(ls "
 	nothing_left "work: nothing is left"
 }
 
+# a root of one's own: a folder, an image by name, an ext4 image that is written
+root() {
+	XDG_DATA_HOME=$tmp/data XDG_CACHE_HOME=$tmp/cache
+	export XDG_DATA_HOME XDG_CACHE_HOME
+	t=$tmp/tree
+	mkdir -p "$t/bin" "$t/etc" "$t/proc" "$t/sys" "$t/dev" "$t/run" "$t/tmp"
+	cp "$(command -v busybox)" "$t/bin/busybox"
+	for applet in sh cat mount df sync ls; do ln -s busybox "$t/bin/$applet"; done
+	echo "of the root" >"$t/etc/motd"
+	check "image build" 0 image build "$t" base && holds "image build" "$tmp/out" base.img
+	for root in base "$t"; do
+		check "rootfs $root" 0 run $patience --rootfs "$root" -- sh -c \
+			'cat /etc/motd; [ -e /etc/new ] && echo there already; echo x >/etc/new; cat /etc/new' &&
+			is "rootfs ${root##*/}: a layer of its own" "of the root
+x"
+	done
+	check "rootfs: a layer with a limit" 1 run $patience --rootfs base --layer 2M -- sh -c \
+		'cat /bin/busybox /bin/busybox /bin/busybox >/tmp/../etc/big 2>/dev/null && echo all; exit 1' &&
+		is "rootfs: a layer with a limit" ""
+	mke2fs -q -t ext4 -d "$t" "$tmp/disk" 32M || { bad "mke2fs" "it failed"; return; }
+	check "rootfs-rw" 0 run $patience --rootfs "$tmp/disk" --rootfs-rw -- sh -c 'echo kept >/etc/new' &&
+		check "rootfs-rw: again" 0 run $patience --rootfs "$tmp/disk" --rootfs-rw -- cat /etc/new &&
+		is "rootfs-rw: what was written stays" kept
+	echo nonsense >"$tmp/file"
+	check "rootfs: no image" 125 run --rootfs "$tmp/file" -- true && holds "rootfs: no image" "$tmp/err" "$tmp/file"
+	nothing_left "rootfs: nothing is left"
+}
+
 # output without end, a reader that goes
 much() {
 	check "much: cut" 141 run $patience --stdout-max 2000000B --result "$tmp/result" -- yes &&
@@ -128,4 +156,4 @@ much() {
 	nothing_left "much: nothing is left"
 }
 
-run_groups "once stays work much" "$@"
+run_groups "once stays work root much" "$@"

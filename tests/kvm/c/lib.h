@@ -15,6 +15,8 @@
 #include <stdint.h>
 
 #define COM1	  0x3f8
+#define PM1	  0x600 /* status, and enable behind it */
+#define PM1_CNT	  0x604
 #define PM_TMR	  0x608
 #define PM_HZ	  3579545
 #define ARGUMENTS ((const char *)0x20000)
@@ -27,6 +29,11 @@ static unsigned said_len;
 static inline void outb(uint16_t port, uint8_t v)
 {
 	__asm__ volatile("outb %0, %1" : : "a"(v), "Nd"(port));
+}
+
+static inline void outw(uint16_t port, uint16_t v)
+{
+	__asm__ volatile("outw %0, %1" : : "a"(v), "Nd"(port));
 }
 
 static inline uint32_t inl(uint16_t port)
