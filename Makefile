@@ -16,7 +16,7 @@ GCCWARN	= -Wimplicit-fallthrough=5
 HARDEN	= -fPIE -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fno-plt
 OPT	= -O2 -g
 SAN	=
-CFLAGS	= -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -Iagent -Itools -pthread $(OPT) $(HARDEN) $(WARN) $(GCCWARN) $(SAN)
+CFLAGS	= -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -Iagent -Itools -I$(B) -pthread $(OPT) $(HARDEN) $(WARN) $(GCCWARN) $(SAN)
 # static-pie: exec of it is about half the price of a dynamic one (tests/bench/start.sh)
 LINK	= -static-pie
 LDFLAGS	= -pthread $(LINK) -Wl,-z,relro,-z,now,-z,noexecstack $(SAN)
@@ -72,6 +72,13 @@ $(B)/agent/%.o: agent/%.c Makefile
 $(B)/agent/agent: $(AGENTOBJ)
 	@echo "  LINK $@"
 	@$(AGENTCC) -static -s -Wl,--gc-sections,-z,relro,-z,noexecstack -o $@ $(AGENTOBJ)
+
+# the jail's filter: looked at each time, and written anew only when the comments it comes from have changed
+$(B)/seccomp.h: $(LIBSRC) $(TOOLSRC) $(JAIL_MORE) tools/mkseccomp.sh
+	@mkdir -p $(@D)
+	@CC=$(CC) tools/mkseccomp.sh $(LIBSRC) $(TOOLSRC) $(JAIL_MORE) >$@.new
+	@if cmp -s $@.new $@; then rm $@.new; else echo "  GEN  $@"; mv $@.new $@; fi
+$(B)/vmm/sandbox.o $(B)/fuzz/vmm/sandbox.o: $(B)/seccomp.h
 
 # unit tests: one program a file, dynamic (libcheck brings its own libraries)
 tests: $(UNIT) $(FLAT) $(PEER)
@@ -145,7 +152,7 @@ lint:
 	@tools/lint.sh
 
 # the same tests under the address and undefined-behaviour sanitizers
-ASAN = B=$(B)/asan LINK= HARDEN=-fPIE OPT='-O1 -g' \
+ASAN = B=$(B)/asan LINK= HARDEN=-fPIE OPT='-O1 -g' JAIL_MORE=tests/asan.syscalls \
 	SAN='-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer'
 asan:
 	@$(MAKE) --no-print-directory $(ASAN) all tests
@@ -158,7 +165,7 @@ fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
 fuzz: fuzz-build
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) FUZZ_RINGS=$(FUZZ_RINGS) tests/fuzz.sh $(FUZZ)
 
-FUZZFLAGS = -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -Iagent -Itools -pthread -O1 -g \
+FUZZFLAGS = -std=gnu11 -D_GNU_SOURCE -Ivmm -Ivmm/$(ARCH) -Iboot -Idevices -Iagent -Itools -I$(B) -pthread -O1 -g \
 	-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
 $(B)/fuzz/%.o: %.c Makefile
 	@mkdir -p $(@D)

@@ -1,3 +1,4 @@
+/* #syscalls:caller write */
 /* what packer and unpacker have in common: names, places, sentences */
 #include <errno.h>
 #include <stdio.h>

@@ -1,4 +1,7 @@
 /* the packer: a tree as a stream; the rules are in archive.h, the records in archive_format.h */
+/* #syscalls:caller openat close newfstatat fcntl:F_GETFL fcntl:F_SETFD getdents64 lseek pread64 */
+/* #syscalls:caller readlinkat readlink getcwd faccessat2 */
+/* #syscalls:before flistxattr fgetxattr */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

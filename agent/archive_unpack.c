@@ -5,6 +5,10 @@
  * and 2), but for the target as its caller gave it.  Nothing it makes is changed
  * by name afterwards where a link could have taken its place: files and folders
  * by descriptor, the others by calls that do not follow.
+ *
+ * #syscalls:caller read pwrite64 ftruncate openat close fcntl:F_DUPFD_CLOEXEC access getrandom
+ * #syscalls:caller umask mkdirat linkat symlinkat renameat unlinkat fchmod utimensat
+ * #syscalls:before geteuid fchown fchownat fsetxattr mknodat
  */
 #include <errno.h>
 #include <fcntl.h>

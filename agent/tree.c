@@ -1,3 +1,4 @@
+/* #syscalls:before openat newfstatat fcntl getdents64 write close */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,5 @@
-/* #syscalls openat fstat pread64 close */
+/* #syscalls pread64 */
+/* #syscalls:before openat newfstatat */
 #include <elf.h>
 #include <fcntl.h>
 #include <sys/stat.h>

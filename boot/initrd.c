@@ -6,7 +6,7 @@
  * later ones replace those of earlier ones.  What is made in memory goes into a
  * memfd, so that all parts are alike and can be loaded again after a reset.
  *
- * #syscalls memfd_create write close
+ * #syscalls:before memfd_create write
  */
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-/* #syscalls pread64 mmap munmap mremap brk madvise */
+/* #syscalls pread64 */
 #include <lzma.h>
 #include <unistd.h>
 #include <zlib.h>

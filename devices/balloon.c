@@ -15,7 +15,6 @@
  *    arrives and returned when the next reading is due, which asks the guest to
  *    send it again.  A guest that does not answer is not asked again.
  *
- * #syscalls madvise
  */
 #include <endian.h>
 #include <linux/virtio_balloon.h>

@@ -1,7 +1,7 @@
 /*
  * disk.c - opens an image, and puts format and engine together
  *
- * #syscalls openat fstat lseek fcntl pread64 fallocate close
+ * #syscalls:before openat newfstatat lseek fcntl fallocate
  */
 #include <fcntl.h>
 #include <sys/stat.h>

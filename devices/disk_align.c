@@ -1,7 +1,7 @@
 /*
  * disk_align.c - what O_DIRECT wants; by itself because <linux/stat.h> and <sys/stat.h> do not mix
  *
- * #syscalls statx pread64
+ * #syscalls:before statx pread64
  */
 #include <linux/fcntl.h>
 #include <linux/stat.h>

@@ -1,7 +1,8 @@
 /*
  * disk_cow_file.c - makes an overlay, opens one as hostile input, and leaves it whole
  *
- * #syscalls openat fstat ftruncate pread64 pwrite64 fdatasync fcntl mmap munmap
+ * #syscalls pwrite64 fdatasync munmap
+ * #syscalls:before openat newfstatat unlink ftruncate fcntl pread64 mmap
  */
 #include <endian.h>
 #include <fcntl.h>

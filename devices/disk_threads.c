@@ -9,11 +9,11 @@
  *    done, or quick.  The loop is told when done is no longer empty; the eventfd
  *    that tells it is edge-triggered and never read.
  *
- * #syscalls preadv pwritev preadv2 fdatasync fallocate futex clone3 eventfd2 write close
+ * #syscalls preadv preadv2 pwritev fdatasync fallocate write
+ * #syscalls:before eventfd2
  */
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -112,13 +112,8 @@ static void *run_worker(void *arg)
 
 static void add_worker(struct threads *t)
 {
-	sigset_t all, old;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	if (!pthread_create(&t->worker[t->workers], NULL, run_worker, t))
+	if (!thread_start(&t->worker[t->workers], run_worker, t, 0))
 		t->workers++;
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
 /* true if @io is done; else what is left of it is for a worker */

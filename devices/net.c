@@ -9,6 +9,8 @@
  * 3. epoll is level-triggered and asked only for what can be used: frames while
  *    there are buffers for them, room while some wait for it.
  * 4. A carrier that is gone stays gone: the machine goes on without a network.
+ *
+ * #syscalls:before getrandom
  */
 #include <endian.h>
 #include <linux/virtio_config.h>

@@ -12,8 +12,9 @@
  * 4. What it says goes into a small file in memory that cannot grow, and is
  *    shown if it ends before us.
  *
- * #syscalls clone3 vfork execve dup2 close_range pidfd_open pidfd_send_signal kill waitid wait4
- * #syscalls memfd_create ftruncate fcntl pread64 epoll_ctl close
+ * #syscalls pread64 waitid pidfd_send_signal close
+ * #syscalls:before memfd_create ftruncate fcntl clone3 vfork execve dup2 close_range
+ * #syscalls:before rt_sigprocmask rt_sigaction setpgid pidfd_open kill wait4
  */
 #include <fcntl.h>
 #include <signal.h>

@@ -11,7 +11,8 @@
  *    on where frames begin: there is no way back, the carrier is gone.
  * 3. Nothing can be left to the other side: headers are zero, both ways.
  *
- * #syscalls socket connect socketpair sendmsg recvfrom close
+ * #syscalls sendmsg recvfrom close
+ * #syscalls:before socket connect socketpair
  */
 #include <endian.h>
 #include <sys/socket.h>

@@ -6,7 +6,8 @@
  * interface refuses is dropped, as on a wire; only an interface that is gone
  * ends the carrier.
  *
- * #syscalls openat ioctl readv writev close
+ * #syscalls readv writev ioctl:TUNSETOFFLOAD close
+ * #syscalls:before openat
  */
 #include <fcntl.h>
 #include <linux/if.h>

@@ -5,6 +5,8 @@
  * one format only, 24 hours and BCD, as register B says.  No interrupts: Linux
  * uses its own timers for alarms, and firmware polls.  Bytes from 0x0e on are
  * plain memory, where firmware finds the memory sizes.
+ *
+ * #syscalls time
  */
 #include <time.h>
 

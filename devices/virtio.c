@@ -1,5 +1,7 @@
 /* virtio.c - status, features and queue configuration: what every virtio device and transport share
  */
+/* #syscalls write close */
+/* #syscalls:before eventfd2 */
 #include <linux/virtio_config.h>
 #include <linux/virtio_ring.h>
 #include <sys/epoll.h>

@@ -13,7 +13,8 @@
  * So a request costs no exit to this process at all: the kick is an eventfd,
  * the interrupt is two loads and stores that the host's kernel sees at most.
  *
- * #syscalls mmap munmap eventfd2 close
+ * #syscalls munmap close
+ * #syscalls:before mmap eventfd2
  */
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>

@@ -1,7 +1,7 @@
 /*
  * vsock.c - virtio-vsock: its queues, and the guest that was restored
  *
- * #syscalls prlimit64
+ * #syscalls:before prlimit64
  */
 #include <endian.h>
 #include <limits.h>

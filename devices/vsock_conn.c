@@ -7,6 +7,8 @@
  *    with RST and its ports are free; what the host has yet to read stays.
  * 2. Whatever is wrong with one connection resets that one.
  * 3. A reset is never answered with a reset.
+ *
+ * #syscalls close
  */
 #include <endian.h>
 #include <sys/epoll.h>

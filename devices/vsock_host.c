@@ -1,8 +1,9 @@
 /*
  * vsock_host.c - the Unix sockets behind virtio-vsock
  *
- * #syscalls socket bind listen accept4 connect recvfrom recvmsg sendmsg sendto shutdown close
- * #syscalls newfstatat unlink fchmod epoll_ctl
+ * #syscalls socket:AF_UNIX connect accept4 recvfrom recvmsg sendto sendmsg shutdown newfstatat
+ * #syscalls unlink close
+ * #syscalls:before bind listen fchmod
  */
 #include <sys/epoll.h>
 #include <sys/socket.h>

@@ -4,7 +4,7 @@
 # Each program prints what it does into a log that is shown only when it fails. The last line counts single
 # checks: "N passed, N failed", and ", N skipped" with the reasons above it.
 #   unit      tests/t_*.c (libcheck), flat guests on /dev/kvm among them
-#   scripts   tests/*.sh that test (acpi.sh), lines "ok NAME", "not ok NAME", "skip NAME: REASON"
+#   scripts   tests/*.sh that test (acpi.sh, syscalls.sh), lines "ok NAME", "not ok NAME", "skip NAME: REASON"
 #   lint      tools/lint.sh
 #   asan      the unit tests again, under the address and undefined-behaviour sanitizers
 #   fuzz      every fuzzer for FUZZ_SECONDS (60), two at a time; `make fuzz` goes on for a million rings a device
@@ -62,6 +62,7 @@ for kind; do
 	scripts)
 		script acpi sh -c 'tests/acpi.sh
 			case $? in 0) echo "ok ACPI tables under iasl" ;; 77) echo "skip acpi: iasl is missing" ;; *) exit 1 ;; esac'
+		script syscalls tests/syscalls.sh
 		;;
 	asan) script asan make --no-print-directory asan ;;
 	lint) script lint sh -c 'tools/lint.sh && echo ok lint' ;;

@@ -4,6 +4,7 @@
  */
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/io_uring.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -394,6 +395,45 @@ static int without_uring(const char *path)
 		       : 4;
 }
 
+/* the ring of this process, -1 if it has none */
+static int ring_fd(void)
+{
+	char path[64], what[64];
+
+	for (int fd = 0; fd < 256; fd++) {
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+		n = readlink(path, what, sizeof(what) - 1);
+		what[MAX(n, 0)] = '\0';
+		if (!strcmp(what, "anon_inode:[io_uring]"))
+			return fd;
+	}
+	return -1;
+}
+
+/* else it would lead past the jail: what it may not do, it says EACCES to */
+START_TEST(a_ring_is_restricted)
+{
+	struct io_uring_probe probe = { 0 };
+	struct conf_disk conf;
+	struct rig g;
+
+	fill_image(SIZE, 9);
+	conf = rig_conf(fake_file("disk", image, SIZE), ENGINE_AUTO, CACHE_WRITEBACK);
+	ck_assert(rig_open(&g, &conf));
+	if (disk_engine(g.d) == ENGINE_URING) {
+		ck_assert_int_ge(ring_fd(), 0);
+		ck_assert_int_eq((int)syscall(SYS_io_uring_register, ring_fd(),
+					      IORING_REGISTER_PROBE, &probe, 0),
+				 -1);
+		ck_assert_int_eq(errno, EACCES);
+	}
+	rig_close(&g);
+	fake_folder_remove();
+}
+END_TEST
+
 static int without_register(const char *path)
 {
 	struct conf_disk conf = rig_conf(path, ENGINE_AUTO, CACHE_WRITEBACK);
@@ -534,6 +574,7 @@ int main(void)
 	tcase_add_test(c, one_call_for_a_batch);
 	tcase_add_loop_test(c, more_than_the_ring, 0, KINDS);
 	tcase_add_test(c, no_io_uring);
+	tcase_add_test(c, a_ring_is_restricted);
 	tcase_add_test(c, auto_is_uring_where_it_can_be);
 	tcase_add_loop_test(c, no_space, 0, 4);
 	suite_add_tcase(s, c);

@@ -1,4 +1,7 @@
 /* boxes.c - sandboxes as others see them: found, swept, waited for, removed (theory: registry.h) */
+/* #syscalls:caller close */
+/* #syscalls:before openat newfstatat fcntl getdents64 flock getrandom pread64 poll */
+/* #syscalls:before pidfd_open pidfd_send_signal */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

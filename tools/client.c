@@ -1,4 +1,5 @@
 /* client.c - ask the machine of a sandbox over its control socket */
+/* #syscalls:before socket connect setsockopt sendto read close */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>

@@ -1,4 +1,6 @@
 /* cmd_boot.c - hutch boot: a raw machine with its serial console on this terminal */
+/* #syscalls:caller poll read write lseek ioctl:TIOCGWINSZ */
+/* #syscalls:before socketpair fcntl rt_sigaction rt_sigprocmask signalfd4 clock_gettime */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -261,6 +263,8 @@ static int boot(struct session *s, const struct given *given)
 		return r == -EINVAL ? EXIT_USAGE : EXIT_FAIL;
 	s->signals = catch_signals();
 	machine_files();
+	if (s->guest_in >= 0)
+		term_guard();
 	r = hutch_start(s->h);
 	if (r) {
 		complain("%s", hutch_error(s->h));
@@ -291,7 +295,7 @@ static int run_boot(int argc, char **argv, const struct verb *verb)
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
 	s.exec_us = (double)cpu.tv_sec * 1e6 + (double)cpu.tv_nsec / 1e3;
-	s.h = hutch_new();
+	s.h = machine_new();
 	if (!s.h) {
 		complain("out of memory");
 		return EXIT_FAIL;

@@ -1,4 +1,5 @@
 /* cmd_doctor.c - hutch doctor: what this host can do, what is missing, how to get it */
+/* #syscalls:before memfd_create write close */
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,4 +1,5 @@
 /* cmd_exec.c - hutch exec, hutch shell: one more command in a sandbox that runs */
+/* #syscalls:before ioctl */
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>

@@ -1,4 +1,5 @@
 /* cmd_image.c - hutch image: make, list and remove root file systems */
+/* #syscalls:before openat newfstatat getdents64 unlink close */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,5 @@
 /* cmd_inspect.c - hutch inspect: a machine's tree, running or described */
+/* #syscalls:before write */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,7 +48,7 @@ static int show(void *tree, long size, bool blob)
 static int run_inspect(int argc, char **argv, const struct verb *verb)
 {
 	struct given given[FLAGS] = { 0 };
-	struct hutch *h = hutch_new();
+	struct hutch *h = machine_new();
 	void *tree = NULL;
 	long size;
 	int n = parse(argc, argv, verb, h, given), status = EXIT_FAIL;

@@ -1,4 +1,5 @@
 /* cmd_kill.c - hutch kill: end a sandbox at once, or pass a signal to it */
+/* #syscalls:before pidfd_send_signal close */
 #include <ctype.h>
 #include <errno.h>
 #include <signal.h>

@@ -1,4 +1,5 @@
 /* cmd_logs.c - hutch logs and hutch events: what a sandbox has written, and writes */
+/* #syscalls:before faccessat2 write */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>

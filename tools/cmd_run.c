@@ -5,6 +5,9 @@
  * sandbox enters the registry, the machine starts, the agent calls, the command
  * runs, the machine goes, the result is told, the registry forgets.  With -d
  * a child does all that, and the caller leaves once the command runs.
+ *
+ * #syscalls:caller openat dup2 close write epoll_create1 epoll_ctl unlink ioctl:TCGETS
+ * #syscalls:before pipe2 clone setsid read wait4 getpid geteuid
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -422,6 +425,8 @@ static int start(struct run *r)
 
 	r->c.signals = command_signals();
 	machine_files();
+	if (r->c.what.tty && isatty(STDIN_FILENO))
+		term_guard();
 	if (r->given[FLAG_PID_FILE].n && write_pid(r->given[FLAG_PID_FILE].text))
 		return EXIT_HUTCH;
 	n = hutch_start(r->h);
@@ -689,7 +694,7 @@ int run_or_check(int argc, char **argv, const struct verb *verb)
 	struct run r = { .given = given, .ready = -1, .checking = verb == &verb_check };
 	int n, status;
 
-	r.h = hutch_new();
+	r.h = machine_new();
 	if (!r.h) {
 		complain("out of memory");
 		return EXIT_HUTCH;

@@ -1,4 +1,5 @@
 /* cmd_stats.c - hutch stats: what sandboxes use */
+/* #syscalls:before clock_nanosleep */
 #include <errno.h>
 #include <libfdt.h>
 #include <stdlib.h>

@@ -6,6 +6,8 @@
  * stopped as it is; the process is killed.  The guest is given --time in all:
  * half of it for the agent, the rest for the button, but nobody who cannot
  * answer is waited for.  What comes then takes SURE at most.
+ *
+ * #syscalls:before clock_gettime
  */
 #include <errno.h>
 #include <stdarg.h>

@@ -1,3 +1,5 @@
+/* #syscalls:caller epoll_create1 epoll_ctl epoll_wait read close ioctl:TIOCGWINSZ clock_gettime */
+/* #syscalls:before rt_sigaction rt_sigprocmask signalfd4 */
 #include <errno.h>
 #include <signal.h>
 #include <string.h>

@@ -1,4 +1,5 @@
 /* complain.c - what hutch says itself, on stderr */
+/* #syscalls:caller write lseek */
 #include <stdarg.h>
 #include <unistd.h>
 

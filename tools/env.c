@@ -1,3 +1,4 @@
+/* #syscalls:before openat read close */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
 /* follow.c - read a file of a sandbox, and what is added to it until the sandbox ends */
+/* #syscalls:before openat inotify_init1 inotify_add_watch poll read close */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -1,4 +1,5 @@
 /* hutch.c - the command: finds the verb and runs it */
+/* #syscalls:before openat close */
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

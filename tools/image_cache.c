@@ -5,6 +5,8 @@
  * and inodes, which every change to the folder alters.  Who uses a cached image
  * holds it with a lock for readers; an image that is held, or is one of the KEEP
  * used last, is not removed.
+ *
+ * #syscalls:before openat newfstatat getdents64 utimensat unlinkat close
  */
 #include <dirent.h>
 #include <errno.h>

@@ -17,6 +17,8 @@
  *    Blocks of zeros are not written: the image has holes there.
  * 6. A folder is blocks of entries: an array of 12 bytes each, then the names.
  *    The kernel bisects, so "." and ".." stand where their bytes belong.
+ *
+ * #syscalls:before pwrite64 ftruncate
  */
 #include <endian.h>
 #include <errno.h>

@@ -4,6 +4,8 @@
  * The index names images; one is chosen by what this machine runs (linux and
  * the architecture) and, where there are several, by the name it was saved
  * under.  A blob is only ever looked up by a digest of the right form.
+ *
+ * #syscalls:before newfstatat close
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -9,6 +9,9 @@
  *    Locks are those of open file descriptions, which disks take too.
  * 3. The lock is one of writers until the file is done and one of readers before
  *    it is renamed, so that a machine may open it at once.
+ *
+ * #syscalls:before openat newfstatat fcntl getdents64 pread64 fsync rename unlink unlinkat
+ * #syscalls:before mkdir close geteuid getrandom
  */
 #include <dirent.h>
 #include <errno.h>

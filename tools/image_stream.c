@@ -1,4 +1,5 @@
 /* image_stream.c - reading forward, plain or gzip (of several members, as some tools write it) */
+/* #syscalls:before pread64 */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -10,6 +10,8 @@
  *    needs it.
  * 3. It is read twice, because a place in the image is known only when all files
  *    are: once for names, then for contents in the order in which they lie.
+ *
+ * #syscalls:before newfstatat
  */
 #include <errno.h>
 #include <limits.h>

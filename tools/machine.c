@@ -1,3 +1,4 @@
+/* #syscalls:before prlimit64 */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,6 +7,17 @@
 #include "machine.h"
 
 #define FILES 4096
+
+struct hutch *machine_new(void)
+{
+	struct hutch *h = hutch_new();
+
+	if (h && hutch_set(h, "jail", "basic")) {
+		hutch_free(h);
+		h = NULL;
+	}
+	return h;
+}
 
 int machine_guest(struct hutch *h, bool box)
 {

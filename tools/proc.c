@@ -1,4 +1,5 @@
 /* proc.c - what a process costs, from /proc */
+/* #syscalls:before openat read close */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

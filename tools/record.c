@@ -1,4 +1,6 @@
 /* record.c - the state file of a sandbox: struct box as JSON, and back */
+/* #syscalls:caller openat write close renameat ftruncate pwrite64 */
+/* #syscalls:before read */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,4 +1,6 @@
 /* registry.c - a sandbox as its own process tells of it (theory: registry.h) */
+/* #syscalls:caller openat write close */
+/* #syscalls:before getrandom getpid faccessat2 */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>

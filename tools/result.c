@@ -1,3 +1,5 @@
+/* #syscalls:caller openat write renameat unlinkat close getpid clock_gettime */
+/* #syscalls:before fcntl */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,4 +1,7 @@
 /* rundir.c - the folders of the registry: how they appear, are held and go (theory: registry.h) */
+/* #syscalls:caller renameat openat newfstatat fcntl:F_GETFL fcntl:F_SETFD getdents64 */
+/* #syscalls:caller unlinkat close */
+/* #syscalls:before geteuid mkdir mkdirat flock */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>

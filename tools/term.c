@@ -4,6 +4,10 @@
  * atexit() and signal handlers put it back on every way out that the process
  * sees.  For SIGKILL there is a guard: a child that holds the read end of a
  * pipe; when the pipe closes without a word, it restores the terminal.
+ *
+ * #syscalls ioctl:TCSETS rt_sigaction tgkill:SELF
+ * #syscalls:caller write close wait4
+ * #syscalls:before ioctl:TCGETS pipe2 clone prctl dup2 close_range read exit_group
  */
 #include <errno.h>
 #include <signal.h>
@@ -23,10 +27,10 @@ static pid_t guard_pid;
 
 void term_restore(void)
 {
-	if (!is_raw)
-		return;
-	is_raw = 0;
-	tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+	if (is_raw) {
+		is_raw = 0;
+		tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+	}
 	if (guard_pipe >= 0) {
 		if (write(guard_pipe, "", 1) < 0)
 			return;
@@ -36,6 +40,7 @@ void term_restore(void)
 	}
 }
 
+/* on whichever thread, also one that a guest talks to */
 static void on_fatal(int sig)
 {
 	if (is_raw)
@@ -79,16 +84,21 @@ static void start_guard(void)
 	_exit(0);
 }
 
-int term_raw(void)
+int term_guard(void)
 {
-	static const int fatal[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
-
 	if (tcgetattr(STDIN_FILENO, &saved))
 		return -errno;
 	raw_mode = saved;
 	cfmakeraw(&raw_mode);
 	start_guard();
 	atexit(term_restore);
+	return 0;
+}
+
+int term_raw(void)
+{
+	static const int fatal[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT };
+
 	for (unsigned i = 0; i < sizeof(fatal) / sizeof(fatal[0]); i++)
 		signal(fatal[i], on_fatal);
 	signal(SIGTSTP, on_stop);

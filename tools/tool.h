@@ -54,6 +54,9 @@ extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_he
 	verb_logs, verb_run, verb_exec, verb_shell, verb_cp, verb_image, verb_events, verb_stats,
 	verb_completion, verb_check, verb_init;
 
+/* a machine as the command makes it: in the basic jail, unless a file or a flag says else */
+struct hutch *machine_new(void);
+
 /* one line on stderr: "hutch: ..." */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -125,7 +128,12 @@ int image_resolve(const char *what, unsigned flags, char *path, size_t size);
 /* "ext4", "erofs", "squashfs": what the guest's kernel calls it; NULL for other numbers */
 const char *image_fs_name(int fs);
 
-/* terminal in raw mode, put back on every way out, even if this process is killed */
+/*
+ * The terminal in raw mode, put back on every way out, even if this process is
+ * killed.  term_guard() comes first, and before the jail: the guard is a
+ * process of its own.
+ */
+int term_guard(void);
 int term_raw(void);
 void term_restore(void);
 

@@ -4,6 +4,8 @@
  * Packing and unpacking are blocking functions, so they have a thread; this one
  * moves bytes between the pipe and the agent.  What comes from the guest is
  * unpacked as hostile: archive.h says what that means.
+ *
+ * #syscalls:caller rt_sigaction pipe2 fcntl:F_SETPIPE_SZ memfd_create lseek pread64 close
  */
 #include <errno.h>
 #include <fcntl.h>

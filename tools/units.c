@@ -1,4 +1,5 @@
 /* units.c - durations, sizes and times as people write them */
+/* #syscalls:caller clock_gettime */
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>

@@ -1,3 +1,5 @@
+/* #syscalls:caller newfstatat */
+/* #syscalls:before access */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

@@ -5,7 +5,8 @@
  * for its port; that first connection carries SETUP and the first command, so
  * nobody polls a guest that boots.  All later ones go the other way.
  *
- * #syscalls getrandom unlink close
+ * #syscalls:caller clock_gettime getrandom unlink
+ * #syscalls:before socket fchmod bind listen
  */
 #include <linux/if_ether.h>
 #include <sys/random.h>

@@ -3,6 +3,7 @@
 #define HUTCH_BASE_H
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -103,6 +104,14 @@ void size_print(uint64_t v, char *buf, size_t len);
  * NULL if none is close.
  */
 const char *nearest(const char *word, const char *const *names);
+
+/*
+ * thread_start() - a thread of ours
+ *
+ * The process's signals stay with the caller's threads: it takes none but
+ * @also (0: none) and SIGSYS, by which the jail tells what it refuses.  -errno
+ */
+int thread_start(pthread_t *ret, void *(*fn)(void *arg), void *arg, int also) must_check;
 
 /* nanoseconds of CLOCK_MONOTONIC */
 uint64_t now_ns(void);

@@ -1,5 +1,6 @@
 /*
- * #syscalls socket connect accept4 recvfrom sendto read pwritev2 write poll close fcntl
+ * #syscalls:caller socket:AF_UNIX connect accept4 recvfrom sendto read pwritev2 write poll
+ * #syscalls:caller newfstatat
  */
 #include <fcntl.h>
 #include <sys/socket.h>

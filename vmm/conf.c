@@ -12,6 +12,7 @@ static const char *const net_names[] = { "tap", "user", "none", NULL };
 static const char *const level_names[] = { "minimal", "standard", "strict", "maximum", NULL };
 static const char *const violation_names[] = { "kill", "pause", "log", NULL };
 static const char *const console_names[] = { "serial", "virtio", NULL };
+static const char *const jail_names[] = { "none", "basic", NULL };
 
 _Static_assert(ARRAY_SIZE(boot_names) == BOOT_PVH + 2, "a name for each boot protocol");
 _Static_assert(ARRAY_SIZE(transport_names) == TRANSPORT_PCI + 2, "a name for each transport");
@@ -23,6 +24,7 @@ _Static_assert(ARRAY_SIZE(net_names) == NET_NONE + 2, "a name for each network")
 _Static_assert(ARRAY_SIZE(level_names) == LEVEL_MAXIMUM + 2, "a name for each level");
 _Static_assert(ARRAY_SIZE(violation_names) == VIOLATION_LOG + 2, "a name for each answer");
 _Static_assert(ARRAY_SIZE(console_names) == CONSOLE_VIRTIO + 2, "a name for each console");
+_Static_assert(ARRAY_SIZE(jail_names) == JAIL_BASIC + 2, "a name for each jail");
 
 static const struct field path_fields[] = {
 	F_STR(struct conf_path, path, .arg = "PATH", .help = "a file"),
@@ -141,6 +143,10 @@ const struct field conf_fields[] = {
 	       .help = "what the guest has as its console: serial, or virtio (hvc0)"),
 	F_STR(struct conf, console_size, .arg = "COLUMNSxROWS", .live = true,
 	      .help = "size of the virtio console's terminal"),
+	F_ENUM(struct conf, jail, jail_names, .arg = "none|basic", .dflt = "none",
+	       .help = "what this process gives up before the guest runs; basic: capabilities, new "
+		       "privileges, core files, and every system call that a running machine does "
+		       "not need (`hutch boot` takes basic)"),
 	F_STR(struct conf, name, .arg = "NAME",
 	      .help = "name under which other commands find the machine"),
 	F_STR(struct conf, ctl, .arg = "PATH", .help = "Unix socket for control, made by --name"),

@@ -28,6 +28,7 @@ enum conf_level { LEVEL_MINIMAL, LEVEL_STANDARD, LEVEL_STRICT, LEVEL_MAXIMUM };
 /* the strictest first */
 enum conf_violation { VIOLATION_KILL, VIOLATION_PAUSE, VIOLATION_LOG };
 enum conf_console { CONSOLE_SERIAL, CONSOLE_VIRTIO };
+enum conf_jail { JAIL_NONE, JAIL_BASIC };
 
 struct conf_path {
 	char path[CONF_PATH];
@@ -110,6 +111,7 @@ struct conf {
 	uint64_t timeout, cpu_time, idle_timeout, boot_timeout, kill_after, heartbeat;
 	uint64_t stdout_max, stderr_max;
 	uint32_t on_violation; /* enum conf_violation */
+	uint32_t jail; /* enum conf_jail */
 };
 
 extern const struct field conf_fields[];

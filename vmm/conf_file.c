@@ -5,6 +5,8 @@
  * its type from the table, never from how it looks.  What makes YAML risky is
  * refused: anchors, aliases, tags, duplicate keys, more than one document.
  * Depth is bounded by the tables, size by FILE_MAX.
+ *
+ * #syscalls:before openat read
  */
 #include <fcntl.h>
 #include <sys/stat.h>

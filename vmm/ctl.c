@@ -5,7 +5,8 @@
  * is here.  So a client whose request is complete leaves the loop until it is
  * answered, and requests that become complete meanwhile wait their turn.
  *
- * #syscalls socket bind listen accept4 recvfrom sendto unlink fchmod close epoll_ctl
+ * #syscalls accept4 recvfrom sendto unlink close
+ * #syscalls:before socket bind listen fchmod
  */
 #include <sys/epoll.h>
 #include <sys/socket.h>

@@ -1,3 +1,5 @@
+/* #syscalls pread64 munmap madvise:MADV_DONTNEED */
+/* #syscalls:before mmap mprotect */
 #include <endian.h>
 #include <sys/mman.h>
 #include <unistd.h>

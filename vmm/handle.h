@@ -12,16 +12,23 @@ struct loop;
 struct vm;
 struct ctl;
 
+/* an event loop and its thread */
+struct hutch_thread {
+	const char *name;
+	struct loop *loop;
+	pthread_t thread;
+	bool running;
+};
+
 struct hutch {
 	struct conf conf;
 	struct conf_origins origins;
 	char from[CONF_ORIGIN]; /* of what is set now */
 	char error[1024];
-	struct loop *loop;
 	struct vm *vm;
 	struct ctl *ctl;
-	pthread_t thread;
-	bool has_thread;
+	struct hutch_thread main;  /* the machine */
+	struct hutch_thread aside; /* tells on_pause */
 	int event_fd;
 	void (*on_pause)(void *arg, bool paused);
 	void *on_pause_arg;

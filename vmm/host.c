@@ -1,7 +1,8 @@
 /*
  * host.c - what this host can do for hutch: each fact is tried, not guessed
  *
- * #syscalls openat access ioctl userfaultfd io_uring_setup unshare statfs clone wait4
+ * #syscalls:before openat access userfaultfd io_uring_setup unshare statfs clone wait4 pipe2 read
+ * #syscalls:before write close geteuid exit_group
  */
 #include <fcntl.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 
 #include "hutch.h"
 #include "kvm.h"
+#include "sandbox.h"
 
 #define CGROUP2_MAGIC 0x63677270L
 
@@ -160,6 +162,37 @@ static void fact_namespaces(struct hutch_fact *f)
 	f->fix = "sysctl kernel.unprivileged_userns_clone=1, or run as root";
 }
 
+static void fact_jail(struct hutch_fact *f)
+{
+	const struct sandbox all = { .must = true };
+	char why[160] = "";
+	int fd[2];
+	pid_t pid;
+
+	if (pipe(fd))
+		fd[0] = fd[1] = -1;
+	pid = fork();
+	if (!pid) {
+		/* with its NUL; if all went well that call is the first from within */
+		const char *text = sandbox_enter(&all) ? err_last() : "";
+
+		_exit(write(fd[1], text, strlen(text) + 1) < 0);
+	}
+	cleanup_close(&fd[1]);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
+	if (read(fd[0], why, sizeof(why) - 1) <= 0)
+		snprintf(why, sizeof(why), "%s", strerror(errno));
+	cleanup_close(&fd[0]);
+	if (!why[0]) {
+		say(f, HUTCH_OK,
+		    "seccomp filters, no_new_privs, no capabilities: it can be entered");
+		return;
+	}
+	say(f, HUTCH_MISSING, "%s", why);
+	f->fix = "a kernel with CONFIG_SECCOMP_FILTER, or a container that allows seccomp(2)";
+}
+
 static void fact_firmware(struct hutch_fact *f)
 {
 	static const char *const file[] = { "/usr/share/OVMF/OVMF_CODE_4M.fd",
@@ -179,11 +212,11 @@ static const struct {
 	const char *name;
 	void (*find)(struct hutch_fact *f);
 } facts[] = {
-	{ "kvm", fact_kvm },	       { "virtualization", fact_virtualization },
-	{ "userfaultfd", fact_uffd },  { "io_uring", fact_io_uring },
-	{ "tun", fact_tun },	       { "passt", fact_passt },
-	{ "cgroups", fact_cgroups },   { "namespaces", fact_namespaces },
-	{ "firmware", fact_firmware },
+	{ "kvm", fact_kvm },	      { "virtualization", fact_virtualization },
+	{ "userfaultfd", fact_uffd }, { "io_uring", fact_io_uring },
+	{ "tun", fact_tun },	      { "passt", fact_passt },
+	{ "cgroups", fact_cgroups },  { "namespaces", fact_namespaces },
+	{ "jail", fact_jail },	      { "firmware", fact_firmware },
 };
 
 int hutch_fact(unsigned i, struct hutch_fact *ret)

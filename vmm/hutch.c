@@ -1,13 +1,16 @@
 /* hutch.c - the public interface: a handle, its configuration, its loop thread */
+/* #syscalls write */
+/* #syscalls:caller poll */
+/* #syscalls:before eventfd2 */
 #include <libfdt.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "ctl.h"
 #include "handle.h"
+#include "sandbox.h"
 #include "state.h"
 #include "vm_build.h"
 
@@ -180,6 +183,58 @@ bool hutch_is_paused(const struct hutch *h)
 	return h->vm && __atomic_load_n(&h->vm->pauses, __ATOMIC_RELAXED);
 }
 
+/* something that is done on a loop's thread, and waited for */
+struct job {
+	int (*fn)(struct job *job); /* 0 or more, or -errno with a message */
+	struct hutch *h;
+	const char *request; /* of the control socket */
+	void *blob;
+	bool paused;
+	struct loop_call call;
+	int result;
+	char error[1024];
+	pthread_mutex_t lock;
+	pthread_cond_t cond;
+	bool done;
+};
+
+static void run_job(void *arg)
+{
+	struct job *job = arg;
+	int r = job->fn(job);
+
+	if (r < 0)
+		snprintf(job->error, sizeof(job->error), "%s", err_last());
+	pthread_mutex_lock(&job->lock);
+	job->result = r;
+	job->done = true;
+	pthread_cond_signal(&job->cond);
+	pthread_mutex_unlock(&job->lock);
+}
+
+static void post_job(struct loop *loop, struct job *job)
+{
+	job->call = (struct loop_call){ .fn = run_job, .arg = job };
+	pthread_mutex_init(&job->lock, NULL);
+	pthread_cond_init(&job->cond, NULL);
+	loop_call(loop, &job->call);
+}
+
+static int await_job(struct job *job)
+{
+	pthread_mutex_lock(&job->lock);
+	while (!job->done)
+		pthread_cond_wait(&job->cond, &job->lock);
+	pthread_mutex_unlock(&job->lock);
+	return job->result < 0 ? err(job->result, "%s", job->error) : job->result;
+}
+
+static int do_job(struct loop *loop, struct job *job)
+{
+	post_job(loop, job);
+	return await_job(job);
+}
+
 static void on_end(void *arg)
 {
 	struct hutch *h = arg;
@@ -191,77 +246,131 @@ static void on_end(void *arg)
 
 static void *run_loop(void *arg)
 {
-	struct hutch *h = arg;
+	struct hutch_thread *t = arg;
 
-	pthread_setname_np(pthread_self(), "loop");
-	loop_run(h->loop);
+	pthread_setname_np(pthread_self(), t->name);
+	loop_run(t->loop);
 	return NULL;
 }
 
-/* all signals stay with the caller's threads; SIGPIPE becomes EPIPE here */
-static int start_loop_thread(struct hutch *h)
+/* SIGPIPE, which it does not take, becomes EPIPE there */
+static int start_thread(struct hutch_thread *t)
 {
-	sigset_t all, old;
-	int r;
+	int r = thread_start(&t->thread, run_loop, t, 0);
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&h->thread, NULL, run_loop, h);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (r)
-		return err(-r,
-			   "no thread for the event loop: %s; raise the limit of processes (ulimit "
-			   "-u)",
-			   strerror(r));
-	h->has_thread = true;
-	return 0;
+	t->running = !r;
+	return r ? err(r,
+		       "no thread for the event loop: %s; raise the limit of processes (ulimit -u)",
+		       strerror(-r))
+		 : 0;
+}
+
+static void end_thread(struct hutch_thread *t)
+{
+	if (t->running) {
+		loop_stop(t->loop);
+		pthread_join(t->thread, NULL);
+		t->running = false;
+	}
 }
 
 /* also half of one */
 static void end_machine(struct hutch *h)
 {
-	if (h->has_thread) {
-		loop_stop(h->loop);
-		pthread_join(h->thread, NULL);
-		h->has_thread = false;
-	}
+	end_thread(&h->main);
+	end_thread(&h->aside);
 	ctl_free(h->ctl);
 	vm_free(h->vm);
-	loop_free(h->loop);
+	loop_free(h->main.loop);
+	loop_free(h->aside.loop);
 	cleanup_close(&h->event_fd);
 	agent_host_close(h);
 	h->ctl = NULL;
 	h->vm = NULL;
-	h->loop = NULL;
+	h->main.loop = h->aside.loop = NULL;
 	h->event_fd = -1;
+}
+
+/* on the thread aside: the loop's may not do what the caller's function may wish to */
+static int tell_pause(struct job *job)
+{
+	job->h->on_pause(job->h->on_pause_arg, job->paused);
+	return 0;
+}
+
+static void on_pause(void *arg, bool paused)
+{
+	struct hutch *h = arg;
+	struct job job = { .fn = tell_pause, .h = h, .paused = paused };
+
+	do_job(h->aside.loop, &job);
+}
+
+static int prepare_pauses(struct hutch *h)
+{
+	h->aside = (struct hutch_thread){ .name = "aside", .loop = loop_new() };
+	if (!h->aside.loop)
+		return -ENOMEM;
+	h->vm->on_pause = on_pause;
+	h->vm->on_pause_arg = h;
+	return 0;
+}
+
+static int enter_jail(struct hutch *h)
+{
+	const struct sandbox basic = { .must = false };
+
+	return h->conf.jail == JAIL_BASIC ? sandbox_enter(&basic) : 0;
+}
+
+/* the loop's first act: vCPUs have their filter of system calls from its thread, which starts them
+ */
+static int let_go(struct job *job)
+{
+	int r = sandbox_narrow();
+
+	job->h->vm->mark[PHASE_JAIL] = now_ns();
+	return r ? r : vm_start(job->h->vm);
 }
 
 static int start_machine(struct hutch *h)
 {
+	struct job job = { .fn = let_go, .h = h };
 	int r;
 
 	h->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (h->event_fd < 0)
 		return err(-errno, "eventfd: %s", strerror(errno));
-	h->loop = loop_new();
-	if (!h->loop)
+	h->main = (struct hutch_thread){ .name = "loop", .loop = loop_new() };
+	if (!h->main.loop)
 		return -ENOMEM;
 	r = agent_host_open(h);
 	if (r)
 		return r;
-	h->vm = vm_new(h->loop, &h->conf);
+	h->vm = vm_new(h->main.loop, &h->conf);
 	if (!h->vm)
 		return -EIO;
 	h->vm->ended = on_end;
 	h->vm->ended_arg = h;
-	h->vm->on_pause = h->on_pause;
-	h->vm->on_pause_arg = h->on_pause_arg;
-	r = vm_start(h->vm);
-	if (!r && h->conf.ctl[0]) {
-		h->ctl = ctl_new(h->loop, h->conf.ctl, h->vm);
-		r = h->ctl ? 0 : -EIO;
+	if (h->conf.ctl[0]) {
+		h->ctl = ctl_new(h->main.loop, h->conf.ctl, h->vm);
+		if (!h->ctl)
+			return -EIO;
 	}
-	return r ? r : start_loop_thread(h);
+	r = h->on_pause ? prepare_pauses(h) : 0;
+	if (r)
+		return r;
+	/* all that is to be opened is open, and no guest has run yet */
+	r = enter_jail(h);
+	if (!r && h->on_pause)
+		r = start_thread(&h->aside);
+	if (r)
+		return r;
+	post_job(h->main.loop, &job);
+	r = start_thread(&h->main);
+	if (r)
+		loop_call_cancel(h->main.loop, &job.call);
+	return r ? r : await_job(&job);
 }
 
 int hutch_start(struct hutch *h)
@@ -271,6 +380,9 @@ int hutch_start(struct hutch *h)
 
 	if (!r)
 		r = vm_board(&h->conf, &board); /* vm_new() will ask again */
+	if (!r && sandbox_is_in())
+		r = err(-EBUSY, "this process is in the jail of a machine that it started before; "
+				"start each in a process of its own, or with jail=none");
 	if (r)
 		return hutch_fail(h, r);
 	r = hutch_fail(h, start_machine(h));
@@ -305,58 +417,26 @@ int hutch_wait(struct hutch *h, int timeout_ms, struct hutch_result *ret)
 	return 0;
 }
 
-/* do a request of the control socket on the loop and wait for it */
-struct job {
-	struct loop_call call;
-	struct hutch *h;
-	const char *request;
-	void *blob;
-	int result;
-	char error[1024];
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	bool done;
-};
-
-static void run_job(void *arg)
+static int ask_machine(struct job *job)
 {
-	struct job *job = arg;
 	char request[1024];
-	int r = str_copy(request, sizeof(request), job->request)
-			? err(-E2BIG, "a value of more than %zu bytes", sizeof(request))
-			: ctl_run(job->h->vm, request, &job->blob);
 
-	if (r < 0)
-		snprintf(job->error, sizeof(job->error), "%s", err_last());
-	pthread_mutex_lock(&job->lock);
-	job->result = r;
-	job->done = true;
-	pthread_cond_signal(&job->cond);
-	pthread_mutex_unlock(&job->lock);
+	return str_copy(request, sizeof(request), job->request)
+		       ? err(-E2BIG, "a value of more than %zu bytes", sizeof(request))
+		       : ctl_run(job->h->vm, request, &job->blob);
 }
 
 static int on_loop(struct hutch *h, const char *request, void **ret)
 {
-	struct job job = {
-		.call = { .fn = run_job, .arg = &job },
-		.h = h,
-		.request = request,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.cond = PTHREAD_COND_INITIALIZER,
-	};
+	struct job job = { .fn = ask_machine, .h = h, .request = request };
+	int r;
 
-	if (!h->has_thread)
+	if (!h->main.running)
 		return hutch_fail(h, err(-EINVAL, "the machine was not started"));
-	loop_call(h->loop, &job.call);
-	pthread_mutex_lock(&job.lock);
-	while (!job.done)
-		pthread_cond_wait(&job.cond, &job.lock);
-	pthread_mutex_unlock(&job.lock);
-	if (job.result < 0)
-		snprintf(h->error, sizeof(h->error), "%s", job.error);
-	else if (ret)
+	r = hutch_fail(h, do_job(h->main.loop, &job));
+	if (r >= 0 && ret)
 		*ret = job.blob;
-	return job.result;
+	return r;
 }
 
 static void note_origin(struct hutch *h, const char *key)
@@ -411,7 +491,7 @@ void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *a
 
 int hutch_tree(struct hutch *h, void **ret)
 {
-	if (h->has_thread)
+	if (h->main.running)
 		return on_loop(h, "inspect", ret);
 	return hutch_fail(h, vm_tree_described(&h->conf, ret));
 }
@@ -427,10 +507,15 @@ int hutch_tree_print(const void *tree, size_t size, FILE *out, bool json)
 int hutch_timing(const struct hutch *h, unsigned i, struct hutch_phase *ret)
 {
 	static const char *const name[PHASES] = {
-		[PHASE_FILES] = "files",       [PHASE_KVM] = "kvm",
-		[PHASE_MEMORY] = "memory",     [PHASE_VCPUS] = "vcpus",
-		[PHASE_DEVICES] = "devices",   [PHASE_LOAD] = "load",
-		[PHASE_ENTRY] = "first entry", [PHASE_FIRST_EXIT] = "first exit",
+		[PHASE_FILES] = "files",
+		[PHASE_KVM] = "kvm",
+		[PHASE_MEMORY] = "memory",
+		[PHASE_VCPUS] = "vcpus",
+		[PHASE_DEVICES] = "devices",
+		[PHASE_LOAD] = "load",
+		[PHASE_JAIL] = "jail",
+		[PHASE_ENTRY] = "first entry",
+		[PHASE_FIRST_EXIT] = "first exit",
 	};
 
 	if (!h->vm || i + 1 >= PHASES)

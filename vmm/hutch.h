@@ -12,6 +12,18 @@
  * for a person.  A handle is used by one thread at a time; any number of
  * handles live side by side.  The library never calls exit(), prints only
  * warnings on stderr, and uses the signal SIGRTMIN with an empty handler.
+ *
+ * The key "jail" is none by default, because another value is about your whole
+ * process and cannot be taken back.  With basic, hutch_start() gives up, once
+ * all is open and before the guest runs: capabilities (of the thread that calls
+ * it and those that come after it), new privileges by execve(), core files, and
+ * every system call but those of a running machine, of hutch_free(), and of who
+ * keeps files and relays bytes meanwhile.  The machine's own threads, which a
+ * guest talks to, have a filter that is narrower still: they open, make and
+ * rename nothing.  A second hutch_start() fails with -EBUSY; what is not allowed
+ * ends the process with status 125 and a line on stderr that names the call
+ * (SIGSYS is used for that).  So make it the last thing your process starts, or
+ * let it be a process of its own.
  */
 #ifndef HUTCH_H
 #define HUTCH_H
@@ -96,7 +108,8 @@ int hutch_pause(struct hutch *h);
 int hutch_resume(struct hutch *h);
 int hutch_stop(struct hutch *h); /* at once, without asking the guest */
 /* @fn is told of each pause and resume, also of those asked for over the control socket, before
- * they are answered; on a thread of the machine. Before hutch_start() */
+ * they are answered; on a thread of its own, which in the jail may do what yours may. Before
+ * hutch_start() */
 void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *arg);
 
 /*

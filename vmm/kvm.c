@@ -1,4 +1,5 @@
-/* #syscalls openat ioctl close */
+/* #syscalls ioctl:KVM_IRQ_LINE ioctl:KVM_SIGNAL_MSI ioctl:KVM_IOEVENTFD */
+/* #syscalls:before openat read geteuid */
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>

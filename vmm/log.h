@@ -20,9 +20,12 @@ void log_line(enum log_level level, const char *fmt, ...) printf_like(2, 3);
 #define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 
+/* a whole line with its newline, as it is: the one thing here that a signal handler may call */
+void log_from_signal(const char *line, size_t len);
+
 /* at most LOG_BURST lines in LOG_WINDOW_NS; the next window tells how many were left out */
-#define LOG_BURST      5
-#define LOG_WINDOW_NS  10000000000ULL
+#define LOG_BURST     5
+#define LOG_WINDOW_NS 10000000000ULL
 
 struct log_limit {
 	uint64_t window_start;

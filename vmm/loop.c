@@ -1,5 +1,5 @@
-/* #syscalls epoll_create1 epoll_ctl epoll_pwait2 epoll_pwait eventfd2 read write futex
- * clock_gettime */
+/* #syscalls epoll_ctl epoll_pwait2 read write */
+/* #syscalls:before epoll_create1 eventfd2 */
 #include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>

@@ -1,4 +1,4 @@
-/* #syscalls openat pread64 close */
+/* #syscalls:caller openat pread64 */
 #include <fcntl.h>
 #include <unistd.h>
 

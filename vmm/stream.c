@@ -1,4 +1,5 @@
-/* #syscalls read write sendto openat fstat poll epoll_ctl futex close dup fcntl */
+/* #syscalls read write sendto poll close */
+/* #syscalls:before openat newfstatat fcntl */
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>

@@ -1,4 +1,6 @@
-/* #syscalls ioctl mmap munmap rt_sigaction rt_sigprocmask clone3 prctl futex tgkill close */
+/* #syscalls ioctl:KVM_RUN tgkill:SELF rt_sigaction munmap */
+/* #syscalls:caller clock_gettime */
+/* #syscalls:before mmap */
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -91,18 +93,13 @@ static void *run_thread(void *arg)
 int vcpu_start(struct vcpu *v)
 {
 	struct sigaction sa = { .sa_handler = on_kick };
-	sigset_t all, old;
 	int r;
 
 	sigaction(VCPU_KICK_SIGNAL, &sa, NULL);
-	sigfillset(&all);
-	sigdelset(&all, VCPU_KICK_SIGNAL);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	r = pthread_create(&v->thread, NULL, run_thread, v);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	r = thread_start(&v->thread, run_thread, v, VCPU_KICK_SIGNAL);
 	if (r)
-		return err(-r, "vCPU %u: no thread: %s; raise the limit of processes (ulimit -u)",
-			   v->id, strerror(r));
+		return err(r, "vCPU %u: no thread: %s; raise the limit of processes (ulimit -u)",
+			   v->id, strerror(-r));
 	pthread_mutex_lock(&v->vm->park_lock);
 	v->has_thread = true;
 	pthread_mutex_unlock(&v->vm->park_lock);

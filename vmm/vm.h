@@ -28,6 +28,7 @@ enum vm_phase {
 	PHASE_VCPUS,
 	PHASE_DEVICES,
 	PHASE_LOAD,
+	PHASE_JAIL, /* by hutch.c, around vm_start() */
 	PHASE_ENTRY,
 	PHASE_FIRST_EXIT,
 	PHASES,

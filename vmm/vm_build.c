@@ -1,5 +1,8 @@
 /*
  * vm_build.c - composition root: which devices a machine has, where, and in which order it is made
+ *
+ * #syscalls munmap
+ * #syscalls:before mmap
  */
 #include <sys/mman.h>
 

@@ -164,6 +164,10 @@ names() {
 	status=$?
 	check "SIGTERM ends a machine with 143" test $status = 143
 	check "and nothing of it is left" test ! -e "$XDG_RUNTIME_DIR/hutch/one"
+	# where names are kept is found without the environment, too, and at the end from within the jail
+	check "a name without XDG_RUNTIME_DIR" env -u XDG_RUNTIME_DIR timeout 20 "$hutch" boot --kernel "$flat/hello.elf" \
+		--memory 32M --name "cli-$$" --console none
+	check "and nothing is left of it" sh -c "! ls -d /run/hutch/cli-$$ /tmp/hutch-*/cli-$$"
 	# a folder that is not ours could lead anywhere
 	rm -rf "$XDG_RUNTIME_DIR/hutch"
 	ln -s /tmp "$XDG_RUNTIME_DIR/hutch"

@@ -1,4 +1,4 @@
-/* #syscalls arch_prctl ioctl */
+/* #syscalls:before arch_prctl ioctl */
 #include <sys/syscall.h>
 #include <unistd.h>
 

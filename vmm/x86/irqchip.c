@@ -1,4 +1,5 @@
-/* #syscalls ioctl */
+/* #syscalls ioctl:KVM_GET_IRQCHIP ioctl:KVM_GET_PIT2 ioctl:KVM_GET_CLOCK */
+/* #syscalls ioctl:KVM_SET_IRQCHIP ioctl:KVM_SET_PIT2 ioctl:KVM_SET_CLOCK */
 #include "irqchip.h"
 
 const struct field irqchip_fields[] = {

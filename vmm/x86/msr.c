@@ -4,6 +4,8 @@
  * The index list of the host is cut by ranges known to be state: the others
  * describe the host or hold nothing.  TSC_DEADLINE is written last, after the
  * TSC it is compared with.
+ *
+ * #syscalls ioctl:KVM_GET_MSRS ioctl:KVM_SET_MSRS ioctl:KVM_GET_MSR_INDEX_LIST
  */
 #include "msr.h"
 

@@ -1,4 +1,9 @@
-/* #syscalls ioctl */
+/* #syscalls ioctl:KVM_GET_REGS ioctl:KVM_GET_SREGS ioctl:KVM_GET_LAPIC ioctl:KVM_GET_MP_STATE */
+/* #syscalls ioctl:KVM_GET_XCRS ioctl:KVM_GET_DEBUGREGS ioctl:KVM_GET_XSAVE ioctl:KVM_GET_XSAVE2 */
+/* #syscalls ioctl:KVM_GET_VCPU_EVENTS ioctl:KVM_GET_TSC_KHZ */
+/* #syscalls ioctl:KVM_SET_REGS ioctl:KVM_SET_SREGS ioctl:KVM_SET_LAPIC ioctl:KVM_SET_MP_STATE */
+/* #syscalls ioctl:KVM_SET_XCRS ioctl:KVM_SET_DEBUGREGS ioctl:KVM_SET_XSAVE */
+/* #syscalls ioctl:KVM_SET_VCPU_EVENTS */
 #include "layout_x86.h"
 #include "msr.h"
 #include "regs.h"

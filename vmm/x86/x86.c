@@ -1,4 +1,5 @@
 /* x86.c - what the exits of KVM_RUN mean on x86 */
+/* #syscalls ioctl:KVM_GET_REGS */
 #include "bus.h"
 #include "vm.h"
 
