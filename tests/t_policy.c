@@ -28,6 +28,8 @@ static void put(const char *name, const char *text)
 	fake_file(name, text, strlen(text));
 }
 
+static bool stays; /* as with -t or -d */
+
 /* no administrator's policies but those of the test; we stand in its folder */
 static void set_up(void)
 {
@@ -35,6 +37,7 @@ static void set_up(void)
 	ck_assert_int_eq(chdir(folder), 0);
 	setenv("HUTCH_POLICY_D", "policy.d", 1);
 	h = NULL;
+	stays = false;
 }
 
 static void tear_down(void)
@@ -59,7 +62,7 @@ static int apply(const char *line)
 	h = hutch_new();
 	complained[0] = '\0';
 	ck_assert_msg(!parse(argc, argv, &verb, h, given), "%s", complained);
-	return policy_apply(&policy, h, given);
+	return policy_apply(&policy, h, given, stays);
 }
 
 static void is(const char *key, const char *value, const char *origin)
@@ -125,6 +128,20 @@ START_TEST(minimal_has_no_limits)
 	taken("-C box.yaml");
 	is("timeout", "0", "built-in");
 	is("level", "minimal", "box.yaml:1");
+}
+END_TEST
+
+START_TEST(what_stays_has_no_clock)
+{
+	stays = true;
+	taken("");
+	is("memory", "512M", "level standard");
+	is("timeout", "0", "built-in");
+	is("stdout_max", "0", "built-in");
+	put("p.yaml", "timeout: 1h\n");
+	taken("--policy p.yaml");
+	is("timeout", "1h", "p.yaml:1");
+	is("stderr_max", "0", "built-in");
 }
 END_TEST
 
@@ -347,6 +364,7 @@ int main(void)
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, levels_are_lowest);
 	tcase_add_test(t, minimal_has_no_limits);
+	tcase_add_test(t, what_stays_has_no_clock);
 	tcase_add_test(t, tighter_one_holds);
 	tcase_add_test(t, looser_is_refused);
 	tcase_add_test(t, silence_on_violations_means_kill);

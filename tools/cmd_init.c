@@ -1,4 +1,5 @@
 /* cmd_init.c - hutch init: a configuration to begin with, out of the table that reads it */
+/* #syscalls:before openat fcntl */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>

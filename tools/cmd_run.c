@@ -665,7 +665,8 @@ static int check_machine(struct run *r)
 static int check(struct run *r)
 {
 	const struct given *g = r->given;
-	int status = policy_apply(&r->policy, r->h, &g[FLAG_POLICY]);
+	int status =
+		policy_apply(&r->policy, r->h, &g[FLAG_POLICY], g[FLAG_TTY].n || g[FLAG_DETACH].n);
 
 	if (!status)
 		status = check_level(r);

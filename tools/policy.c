@@ -8,6 +8,8 @@
  * 3. Keys that nobody named take the level's defaults, and only then, where a
  *    policy is tighter still, the policy's value.
  * So the level, which decides what 3 does, goes through 2 and 3 first.
+ *
+ * #syscalls:before openat newfstatat getdents64 read close
  */
 #include <dirent.h>
 #include <errno.h>
@@ -28,11 +30,12 @@ static const char *const cards[] = { "none", "user", "tap", NULL };
 /* of every level but minimal; strict and maximum will want more */
 static const struct {
 	const char *key, *value;
+	bool stays; /* also of what stays */
 } level_defaults[] = {
-	{ "memory", "512M" },
-	{ "timeout", "10m" },
-	{ "stdout_max", "2000000B" },
-	{ "stderr_max", "2000000B" },
+	{ "memory", "512M", true },
+	{ "timeout", "10m", false },
+	{ "stdout_max", "2000000B", false },
+	{ "stderr_max", "2000000B", false },
 };
 
 /* what a policy can hold down */
@@ -60,6 +63,7 @@ static const struct ceiling {
 #define LEVEL	 (&ceilings[0])
 
 struct reading {
+	bool stays;
 	struct hutch *h;
 	struct hutch *policy[FILES];
 	char *name[FILES];
@@ -262,7 +266,7 @@ static int hold_down(const struct reading *r, const struct ceiling *c)
 	return 0;
 }
 
-static int start_level(struct hutch *h)
+static int start_level(struct hutch *h, bool stays)
 {
 	char level[16] = "", from[32];
 
@@ -271,7 +275,7 @@ static int start_level(struct hutch *h)
 		return 0;
 	snprintf(from, sizeof(from), "level %s", level);
 	for (unsigned i = 0; i < sizeof(level_defaults) / sizeof(*level_defaults); i++) {
-		if (hutch_origin(h, level_defaults[i].key))
+		if (hutch_origin(h, level_defaults[i].key) || (stays && !level_defaults[i].stays))
 			continue;
 		hutch_from(h, from);
 		if (hutch_set(h, level_defaults[i].key, level_defaults[i].value))
@@ -337,15 +341,15 @@ static int apply(const struct reading *r)
 	if (!status)
 		status = check_cards(r);
 	if (!status)
-		status = start_level(r->h);
+		status = start_level(r->h, r->stays);
 	for (unsigned i = 0; !status && i < CEILINGS; i++)
 		status = hold_down(r, &ceilings[i]);
 	return status;
 }
 
-int policy_apply(struct policy *p, struct hutch *h, const struct given *files)
+int policy_apply(struct policy *p, struct hutch *h, const struct given *files, bool stays)
 {
-	struct reading r = { .h = h };
+	struct reading r = { .h = h, .stays = stays };
 	int status;
 
 	sha256_start(&r.sum);

@@ -28,9 +28,11 @@ struct policy {
 /*
  * policy_apply() - to @h, which has its files and flags: the policies and the level's defaults
  *
+ * @stays: a person at a terminal or a detached command is there for as long as it likes, and what
+ * a level limits of time and output by default is not for it; a policy's limits are.
  * @files is what --policy gave.  0, or an exit status after a complaint:
  * E_POLICY for a policy that is none or cannot be read, and for what one forbids.
  */
-int policy_apply(struct policy *p, struct hutch *h, const struct given *files);
+int policy_apply(struct policy *p, struct hutch *h, const struct given *files, bool stays);
 
 #endif

@@ -1,4 +1,4 @@
-/* #syscalls:caller openat write renameat unlinkat close getpid clock_gettime */
+/* #syscalls:caller openat newfstatat write renameat unlinkat close getpid clock_gettime */
 /* #syscalls:before fcntl */
 #include <errno.h>
 #include <fcntl.h>
