@@ -111,7 +111,7 @@ struct conf {
 	uint64_t timeout, cpu_time, idle_timeout, boot_timeout, kill_after, heartbeat;
 	uint64_t stdout_max, stderr_max;
 	uint32_t on_violation; /* enum conf_violation */
-	uint32_t jail; /* enum conf_jail */
+	uint32_t jail;	       /* enum conf_jail */
 };
 
 extern const struct field conf_fields[];
