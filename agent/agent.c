@@ -30,6 +30,7 @@
 #define LAST_WORDS 300 /* ms to hear how commands ended */
 
 struct os agent_os;
+bool agent_frozen;
 
 static struct session *session[SESSIONS];
 static uint64_t began_ns, up_ns;

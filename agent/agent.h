@@ -148,6 +148,7 @@ bool session_is_busy(const struct session *s);
 /* --- agent.c --- */
 
 extern struct os agent_os;
+extern bool agent_frozen; /* all commands stand still, at the host's wish */
 
 void agent_power_off(uint64_t grace_ms); /* once all commands have ended, or after that time */
 uint64_t agent_now_ms(void);

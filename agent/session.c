@@ -191,13 +191,20 @@ static void begin(struct session *s, uint8_t request, const struct exec_child *c
 	s->ooms_before = work_ooms(&agent_os);
 }
 
+/* a child would stand still before it is the command, and we with it */
+static bool is_frozen(struct why *why)
+{
+	return agent_frozen &&
+	       refuse(why, ERROR_SYSTEM, 0, "the commands are frozen; thaw them first");
+}
+
 static void start_exec(struct session *s, struct proto_reader r)
 {
 	struct exec_request x = { .arg = NULL };
 	struct exec_child child;
 	struct why why;
 
-	if (exec_parse(r, &x, &why) || exec_start(&x, &child, &why)) {
+	if (exec_parse(r, &x, &why) || is_frozen(&why) || exec_start(&x, &child, &why)) {
 		say_error(s, &why);
 	} else {
 		proto_begin(&s->out, PROTO_STARTED, 0);
@@ -255,6 +262,7 @@ static void do_freeze(struct session *s, bool freeze)
 	struct why why;
 	int r = work_freeze(&agent_os, freeze);
 
+	agent_frozen = !r && freeze;
 	if (r)
 		refuse(&why, ERROR_SYSTEM, -r, "the commands cannot be frozen: %s", strerror(-r));
 	else if (freeze)
