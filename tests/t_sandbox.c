@@ -396,13 +396,13 @@ END_TEST
 
 /* --- hosts that lack a layer, and processes with a filter --- */
 
-/* answer system call @nr, with first argument @arg, with an error */
-static bool forbid(long nr, uint32_t arg, int error)
+/* answer system call @nr, with @arg as argument @i, with an error */
+static bool forbid(long nr, unsigned i, uint32_t arg, int error)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)nr, 0, 3),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 * i),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, arg, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (uint32_t)error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
@@ -428,7 +428,7 @@ static int do_lacking(unsigned arg)
 	const struct sandbox what = { .must = arg & 1 };
 	int r;
 
-	if (!forbid(layers[arg / 2].nr, layers[arg / 2].arg, layers[arg / 2].error))
+	if (!forbid(layers[arg / 2].nr, 0, layers[arg / 2].arg, layers[arg / 2].error))
 		return 1;
 	r = sandbox_enter(&what);
 	if (r)
@@ -454,7 +454,7 @@ static void *filter_self(void *arg)
 	int *fd = arg;
 	char c;
 
-	if (forbid(SYS_mount, 0, EPERM) && write(fd[1], "", 1) == 1 && read(fd[2], &c, 1) < 0)
+	if (forbid(SYS_mount, 0, 0, EPERM) && write(fd[1], "", 1) == 1 && read(fd[2], &c, 1) < 0)
 		return fd;
 	return NULL;
 }
@@ -659,6 +659,32 @@ START_TEST(test_machine)
 }
 END_TEST
 
+/* a thread that cannot narrow itself runs no guest, and ends the machine */
+static int do_no_narrow(unsigned arg)
+{
+	struct hutch *h = machine("hello", NULL);
+	struct hutch_result result;
+	int r;
+
+	(void)arg;
+	if (!forbid(SYS_seccomp, 1, SECCOMP_FILTER_FLAG_SPEC_ALLOW, ENOMEM))
+		return 1;
+	r = run_to_end(h, &result);
+	hutch_free(h);
+	return r								       ? r
+	       : result.end == HUTCH_ERROR && strstr(result.text, "no seccomp filter") ? 0
+										       : 2;
+}
+
+START_TEST(test_no_narrow)
+{
+	struct fate f = child(do_no_narrow, 0);
+
+	ck_assert_msg(ended_with(&f, 0), "status %#x: %s", f.status, f.said);
+	ck_assert_str_eq(f.said, "");
+}
+END_TEST
+
 /* the caller's function keeps what it is told, as hutch run does */
 static void keep_pause(void *arg, bool paused)
 {
@@ -860,6 +886,7 @@ static void add_machines(Suite *suite)
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, make_folder, remove_folder);
 	tcase_add_loop_test(tc, test_machine, 0, ARRAY_SIZE(machines));
+	tcase_add_test(tc, test_no_narrow);
 	tcase_add_test(tc, test_live);
 	tcase_add_test(tc, test_status);
 	tcase_add_loop_test(tc, test_none, 0, 2);

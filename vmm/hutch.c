@@ -212,27 +212,17 @@ static void run_job(void *arg)
 	pthread_mutex_unlock(&job->lock);
 }
 
-static void post_job(struct loop *loop, struct job *job)
+static int do_job(struct loop *loop, struct job *job)
 {
 	job->call = (struct loop_call){ .fn = run_job, .arg = job };
 	pthread_mutex_init(&job->lock, NULL);
 	pthread_cond_init(&job->cond, NULL);
 	loop_call(loop, &job->call);
-}
-
-static int await_job(struct job *job)
-{
 	pthread_mutex_lock(&job->lock);
 	while (!job->done)
 		pthread_cond_wait(&job->cond, &job->lock);
 	pthread_mutex_unlock(&job->lock);
 	return job->result < 0 ? err(job->result, "%s", job->error) : job->result;
-}
-
-static int do_job(struct loop *loop, struct job *job)
-{
-	post_job(loop, job);
-	return await_job(job);
 }
 
 static void on_end(void *arg)
@@ -253,10 +243,19 @@ static void *run_loop(void *arg)
 	return NULL;
 }
 
-/* SIGPIPE, which it does not take, becomes EPIPE there */
-static int start_thread(struct hutch_thread *t)
+static void *run_machine(void *arg)
 {
-	int r = thread_start(&t->thread, run_loop, t, 0);
+	struct hutch *h = arg;
+
+	if (sandbox_narrow())
+		vm_event(h->vm, VM_ERROR, "%s", err_last());
+	return run_loop(&h->main);
+}
+
+/* SIGPIPE, which it does not take, becomes EPIPE there */
+static int start_thread(struct hutch_thread *t, void *(*fn)(void *arg), void *arg)
+{
+	int r = thread_start(&t->thread, fn, arg, 0);
 
 	t->running = !r;
 	return r ? err(r,
@@ -319,23 +318,14 @@ static int prepare_pauses(struct hutch *h)
 static int enter_jail(struct hutch *h)
 {
 	const struct sandbox basic = { .must = false };
+	int r = h->conf.jail == JAIL_BASIC ? sandbox_enter(&basic) : 0;
 
-	return h->conf.jail == JAIL_BASIC ? sandbox_enter(&basic) : 0;
-}
-
-/* the loop's first act: vCPUs have their filter of system calls from its thread, which starts them
- */
-static int let_go(struct job *job)
-{
-	int r = sandbox_narrow();
-
-	job->h->vm->mark[PHASE_JAIL] = now_ns();
-	return r ? r : vm_start(job->h->vm);
+	h->vm->mark[PHASE_JAIL] = now_ns();
+	return r;
 }
 
 static int start_machine(struct hutch *h)
 {
-	struct job job = { .fn = let_go, .h = h };
 	int r;
 
 	h->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -363,14 +353,10 @@ static int start_machine(struct hutch *h)
 	/* all that is to be opened is open, and no guest has run yet */
 	r = enter_jail(h);
 	if (!r && h->on_pause)
-		r = start_thread(&h->aside);
-	if (r)
-		return r;
-	post_job(h->main.loop, &job);
-	r = start_thread(&h->main);
-	if (r)
-		loop_call_cancel(h->main.loop, &job.call);
-	return r ? r : await_job(&job);
+		r = start_thread(&h->aside, run_loop, &h->aside);
+	if (!r)
+		r = vm_start(h->vm);
+	return r ? r : start_thread(&h->main, run_machine, h);
 }
 
 int hutch_start(struct hutch *h)

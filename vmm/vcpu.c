@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cpuid.h"
+#include "sandbox.h"
 #include "vcpu.h"
 #include "vm.h"
 
@@ -75,6 +76,12 @@ static void *run_thread(void *arg)
 
 	snprintf(name, sizeof(name), "vcpu%u", v->id);
 	pthread_setname_np(pthread_self(), name);
+	if (sandbox_narrow()) {
+		vm_event(v->vm, VM_ERROR, "%s", err_last());
+		while (park(v))
+			; /* and the guest does not run */
+		return NULL;
+	}
 	mark_first(v, PHASE_ENTRY);
 	for (;;) {
 		if (!ioctl(v->fd, KVM_RUN, 0)) {
