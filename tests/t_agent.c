@@ -691,6 +691,32 @@ START_TEST(questions_within_a_command)
 }
 END_TEST
 
+static void ask_plain(struct rig *x, uint8_t type)
+{
+	struct proto_buf b = { .data = NULL };
+
+	proto_begin(&b, type, 0);
+	proto_end(&b);
+	client_request(&x->c, &b, 0);
+	ck_assert_int_eq(pump(&x->c, 20000, -1), 0);
+	ck_assert_int_eq(x->c.end.type, PROTO_DONE);
+}
+
+START_TEST(nothing_starts_while_frozen)
+{
+	struct rig x;
+
+	start(&x);
+	ask_plain(&x, PROTO_FREEZE);
+	run(&x, ARGV("true"));
+	ck_assert_int_eq(x.c.end.type, PROTO_ERROR);
+	ck_assert_ptr_nonnull(strstr(x.c.end.text, "thaw"));
+	ask_plain(&x, PROTO_THAW);
+	ck_assert_int_eq(sh(&x, "exit 5"), 5);
+	stop(&x);
+}
+END_TEST
+
 /* whatever comes, the agent ends its session and nothing else; stop() looks at how it ended */
 START_TEST(nonsense)
 {
@@ -766,6 +792,7 @@ int main(void)
 	tcase_add_test(t, signals_reach_the_group);
 	tcase_add_test(t, terminal);
 	tcase_add_test(t, questions_within_a_command);
+	tcase_add_test(t, nothing_starts_while_frozen);
 	tcase_add_test(t, nonsense);
 	suite_add_tcase(s, t);
 	return suite_run(s);
