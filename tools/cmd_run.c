@@ -411,8 +411,16 @@ static void explain(const struct run *r)
 		complain("error %d E_AGENT: %s", EXIT_HUTCH, c->text);
 		break;
 	case FATE_LIMIT:
-		complain("error %d E_LIMIT: %s was reached; the command was ended", EXIT_LIMIT,
-			 c->limit);
+		if (!strcmp(c->limit, "boot_timeout"))
+			complain("error %d E_LIMIT: boot_timeout was reached: the guest's agent "
+				 "has not "
+				 "called; --boot-timeout gives it longer, 'hutch doctor' tells "
+				 "whether "
+				 "this host runs Linux guests at all",
+				 EXIT_LIMIT);
+		else
+			complain("error %d E_LIMIT: %s was reached; the command was ended",
+				 EXIT_LIMIT, c->limit);
 		break;
 	default:
 		break;

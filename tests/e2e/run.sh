@@ -66,7 +66,7 @@ x
 /tmp"
 	check "run: a machine that ends" 125 run $patience --result "$tmp/result" -- poweroff -f &&
 		holds "run: a machine that ends" "$tmp/err" E_MACHINE "power"
-	check "run: boot limit" 124 run --boot-timeout 10ms -- true && echo "ok run: boot limit"
+	check "run: boot limit" 124 run --boot-timeout 10ms -- true && holds "run: boot limit" "$tmp/err" boot_timeout doctor
 	nothing_left "run: still nothing is left"
 }
 
