@@ -31,7 +31,7 @@ TOOLOBJ	:= $(TOOLSRC:%.c=$(B)/%.o)
 TOOLLIB	:= $(filter-out $(B)/tools/hutch.o,$(TOOLOBJ))
 UNIT	:= $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/t_*.c))
 FUZZ	:= $(patsubst tests/%.c,%,$(wildcard tests/fuzz_*.c))
-PEER	:= $(B)/tests/peer
+PEER	:= $(B)/tests/peer $(B)/tests/ask $(B)/tests/once
 FLAT	:= $(patsubst tests/kvm/%.S,$(B)/tests/kvm/%.elf,$(wildcard tests/kvm/*.S)) \
 	   $(patsubst tests/kvm/c/%.c,$(B)/tests/kvm/%.elf,$(wildcard tests/kvm/c/*.c))
 HELP	:= $(patsubst tests/%.c,$(B)/tests/%.o,$(filter-out tests/t_% tests/fuzz_%,$(wildcard tests/*.c)))
@@ -115,10 +115,22 @@ $(B)/tests/kvm/%.elf: tests/kvm/c/%.c tests/kvm/c/start.S tests/kvm/c/lib.h test
 		-Wl,-T,tests/kvm/flat.ld -o $@ tests/kvm/c/start.S $<
 
 # both ends of a stream; static and alone, so that it also runs in a guest
-$(PEER): tests/tools/peer.c Makefile
+$(B)/tests/peer: tests/tools/peer.c Makefile
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
 	@$(CC) -std=gnu11 -D_GNU_SOURCE $(OPT) $(WARN) -static -o $@ $<
+
+# for tests/bench/run.sh: one that asks an agent again and again, and an agent that nobody asks
+$(B)/tests/ask: tests/tools/ask.c vmm/hutch.h $(B)/libhutch.a
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libhutch.a $(LIBS)
+
+$(B)/tests/once: tests/tools/once.c $(AGENTOBJ)
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	@$(AGENTCC) $(AGENTFLAGS) -Iagent -static -s -Wl,--gc-sections -o $@ $< \
+		$(filter-out %/agent.o %/session.o,$(AGENTOBJ))
 
 check: all tests
 	@tests/run.sh
@@ -167,7 +179,7 @@ $(B)/fuzz/fuzz_%: $(B)/fuzz/tests/fuzz_%.o $(FUZZHELP) $(LIBSRC:%.c=$(B)/fuzz/%.
 	@$(CLANG) -pthread -fsanitize=fuzzer,address,undefined -o $@ $^ $(LIBS)
 
 # against QEMU, where there is something to compare; needs qemu-system-x86, fio, iperf3, iproute2, strace
-bench: all tests
+bench: all tests guest
 	@tests/bench/start.sh
 	@tests/bench/boot.sh
 	@tests/bench/idle.sh
@@ -175,6 +187,7 @@ bench: all tests
 	@tests/bench/blk.sh
 	@tests/bench/net.sh
 	@tests/bench/vsock.sh
+	@tests/bench/run.sh
 
 install: all
 	install -D -m 755 $(B)/hutch $(DESTDIR)$(PREFIX)/bin/hutch

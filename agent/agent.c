@@ -30,10 +30,16 @@
 #define LAST_WORDS 300 /* ms to hear how commands ended */
 
 struct os agent_os;
+bool agent_frozen;
 
 static struct session *session[SESSIONS];
-static uint64_t up_ns;
+static uint64_t began_ns, up_ns;
 static uint64_t off_at, kill_at; /* when the machine is to be off */
+
+uint64_t agent_began_ns(void)
+{
+	return began_ns;
+}
 
 uint64_t agent_up_ns(void)
 {
@@ -237,10 +243,17 @@ static int serve_one(int fd)
 	return 0;
 }
 
+static uint64_t since_boot(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_BOOTTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 int main(int argc, char **argv)
 {
 	int signals, listener;
-	struct timespec t;
 	bool alone = getpid() == 1;
 
 	if (!alone && argc == 3 && !strcmp(argv[1], "--fd"))
@@ -249,9 +262,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: agent [--fd N]\n");
 		return 2;
 	}
+	began_ns = since_boot();
 	os_boot(&agent_os);
-	clock_gettime(CLOCK_BOOTTIME, &t);
-	up_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+	up_ns = since_boot();
 	signals = watch_children();
 	listener = listen_vsock();
 	call_host();

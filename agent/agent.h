@@ -76,13 +76,14 @@ void os_info(const struct os *os, struct os_info *ret);
 /* --- cgroup_*.c: all commands together; where there are no cgroups, zeros and no effect --- */
 
 struct work {
-	uint64_t memory_peak; /* bytes */
 	uint64_t cpu_us;
-	uint64_t ooms; /* processes killed for lack of memory */
 	uint64_t processes;
 };
 
 void work_read(const struct os *os, struct work *ret);
+/* each is a file of its own to read, and these are read for each command */
+uint64_t work_ooms(const struct os *os);	   /* processes killed for lack of memory */
+uint64_t work_memory_peak(const struct os *os);	   /* bytes */
 int work_kill(const struct os *os);		   /* waits until they are gone; or -errno */
 int work_freeze(const struct os *os, bool freeze); /* waits until they stand still; or -errno */
 
@@ -147,9 +148,12 @@ bool session_is_busy(const struct session *s);
 /* --- agent.c --- */
 
 extern struct os agent_os;
+extern bool agent_frozen; /* all commands stand still, at the host's wish */
 
 void agent_power_off(uint64_t grace_ms); /* once all commands have ended, or after that time */
 uint64_t agent_now_ms(void);
-uint64_t agent_up_ns(void); /* since the guest began, when the agent was ready to serve */
+/* since the guest's clock began: when the agent was started, and when it was ready to serve */
+uint64_t agent_began_ns(void);
+uint64_t agent_up_ns(void);
 
 #endif

@@ -69,10 +69,18 @@ static uint64_t number(const struct os *os, const char *file, const char *key)
 
 void work_read(const struct os *os, struct work *ret)
 {
-	ret->memory_peak = number(os, "memory.peak", "");
 	ret->cpu_us = number(os, "cpu.stat", "usage_usec");
-	ret->ooms = number(os, "memory.events", "oom_kill");
 	ret->processes = number(os, "pids.current", "");
+}
+
+uint64_t work_ooms(const struct os *os)
+{
+	return number(os, "memory.events", "oom_kill");
+}
+
+uint64_t work_memory_peak(const struct os *os)
+{
+	return number(os, "memory.peak", "");
 }
 
 /* until cgroup.events says so; the kernel wakes who polls that file */

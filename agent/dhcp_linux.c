@@ -24,6 +24,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -307,6 +308,8 @@ static void keep(struct net *net, uint32_t lease)
 	struct why why;
 
 	prctl(PR_SET_NAME, "hutch-dhcp");
+	/* the agent's connections end with the agent's use of them */
+	syscall(SYS_close_range, 3U, ~0U, 0U);
 	for (;;) {
 		sleep((lease < LEASE_MIN ? LEASE_MIN : lease > LEASE_MAX ? LEASE_MAX : lease) / 2);
 		if (borrow(net, &lease, &why) || net_apply(net, &why))

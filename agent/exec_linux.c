@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <limits.h>
+#include <linux/sched.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,6 +25,7 @@
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define GROUPS	     64
+#define CHILD_STACK  (64U << 10)
 
 enum stage { STAGE_OK, STAGE_SESSION, STAGE_LIMIT, STAGE_USER, STAGE_CWD, STAGE_EXEC };
 
@@ -32,6 +34,7 @@ struct plan {
 	const char *path; /* where to look, NULL: arg[0] is the file */
 	const char *cwd;
 	bool tty, changes_user;
+	bool joins; /* not yet in the group of all commands */
 	uid_t uid;
 	gid_t gid;
 	int groups;
@@ -228,9 +231,7 @@ static int be_own_session(struct plan *p)
 /* the group of all commands; without it there are only fewer figures */
 static void join_work(void)
 {
-	int fd = agent_os.cgroup < 0
-			 ? -1
-			 : openat(agent_os.cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	int fd = openat(agent_os.cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
 
 	if (fd >= 0 && write(fd, "0", 1) == 1)
 		close(fd);
@@ -288,7 +289,8 @@ static int become(struct plan *p)
 	if (be_own_session(p))
 		return -1;
 	os_child();
-	join_work();
+	if (p->joins)
+		join_work();
 	for (unsigned i = 0; i < p->rlimits; i++) {
 		struct rlimit l = { p->rlimit[i].soft, p->rlimit[i].hard };
 
@@ -361,6 +363,53 @@ static char **environment(const struct exec_request *x, const char *home, const 
 	return env;
 }
 
+static void __attribute__((noreturn)) child(struct plan *p)
+{
+	become(p);
+	_exit(127);
+}
+
+#ifdef __x86_64__
+/*
+ * vfork() that begins in the group of all commands: to enter it later waits until no processor of
+ * the guest can be within a fork any more, which takes its kernel milliseconds.  The child has a
+ * stack of its own, because the frame of who called is still the parent's.
+ */
+static pid_t fork_into_work(struct plan *p)
+{
+	static char stack[CHILD_STACK] __attribute__((aligned(16)));
+	struct clone_args args = {
+		.flags = CLONE_VM | CLONE_VFORK,
+		.exit_signal = SIGCHLD,
+		.stack = (uintptr_t)stack,
+		.stack_size = sizeof(stack),
+	};
+	long pid;
+
+	if (agent_os.cgroup >= 0) {
+		args.flags |= CLONE_INTO_CGROUP;
+		args.cgroup = (uint64_t)agent_os.cgroup;
+	}
+	asm volatile("syscall\n\t"
+		     "test %%rax, %%rax\n\t"
+		     "jnz 1f\n\t"
+		     "mov %[plan], %%rdi\n\t"
+		     "call *%[child]\n"
+		     "1:"
+		     : "=a"(pid)
+		     : "0"((long)SYS_clone3), "D"(&args),
+		       "S"(sizeof(args)), [plan] "r"(p), [child] "r"(child)
+		     : "rcx", "r11", "cc", "memory");
+	return (pid_t)pid;
+}
+#else
+static pid_t fork_into_work(struct plan *p)
+{
+	(void)p;
+	return -ENOSYS;
+}
+#endif
+
 static int run_plan(struct plan *p, struct exec_child *ret, struct why *why)
 {
 	sigset_t all, old;
@@ -369,10 +418,12 @@ static int run_plan(struct plan *p, struct exec_child *ret, struct why *why)
 	/* a handler of ours must not run in the child */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
-	pid = vfork();
-	if (!pid) {
-		become(p);
-		_exit(127);
+	pid = fork_into_work(p);
+	if (pid < 0) { /* a kernel before 5.7, or without cgroups */
+		p->joins = agent_os.cgroup >= 0;
+		pid = vfork();
+		if (!pid)
+			child(p);
 	}
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	if (pid < 0)

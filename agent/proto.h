@@ -76,6 +76,7 @@ enum proto_tag {
 	TAG_VERSION,
 	TAG_BOOT_NS =
 		3 | PROTO_OPTIONAL, /* the guest's clock since its start, when the agent was up */
+	TAG_INIT_NS = 4 | PROTO_OPTIONAL, /* the same, when the agent began */
 	/* ERROR */
 	TAG_CODE = 0x10, /* enum proto_error */
 	TAG_ERRNO,	 /* Linux's number, 0 if there is none */
@@ -128,9 +129,10 @@ enum proto_tag {
 };
 
 enum proto_exec_flag {
-	EXEC_STDIN = 1,	 /* there is one; else it is empty */
-	EXEC_TTY = 2,	 /* one terminal for all three: its output is PROTO_STDOUT */
-	EXEC_DETACH = 4, /* nothing to read or write; ends with STARTED, and the command goes on */
+	EXEC_STDIN = 1, /* there is one; else it is empty */
+	EXEC_TTY = 2,	/* one terminal for all three: its output is PROTO_STDOUT */
+	EXEC_DETACH =
+		4, /* nothing to read or write; ends with STARTED and DONE; the command goes on */
 };
 
 enum proto_error {

@@ -72,6 +72,12 @@ static char **list_of(struct proto_reader r, uint16_t tag)
 	return calloc(n, sizeof(char *));
 }
 
+static bool is_full(const struct exec_request *x, uint16_t tag)
+{
+	return (tag == TAG_ARG && x->args == EXEC_ITEMS) ||
+	       (tag == TAG_ENV && x->envs == EXEC_ITEMS);
+}
+
 int exec_parse(struct proto_reader r, struct exec_request *x, struct why *why)
 {
 	struct proto_item item;
@@ -82,9 +88,14 @@ int exec_parse(struct proto_reader r, struct exec_request *x, struct why *why)
 	if (!x->arg || !x->env)
 		return refuse(why, ERROR_SYSTEM, ENOMEM, "no memory for the command");
 	while ((more = proto_next(&r, &item)) == 1)
-		if (!exec_item(x, &item))
+		if (is_full(x, item.tag))
+			return refuse(why, ERROR_LIMIT, E2BIG,
+				      "more than %d arguments or variables", EXEC_ITEMS);
+		else if (!exec_item(x, &item))
 			return refuse(why, ERROR_REQUEST, 0,
 				      "item %#x makes no sense to this agent", item.tag);
+	if (x->flags & EXEC_DETACH) /* nobody holds the other end of a terminal */
+		x->flags &= ~(uint64_t)EXEC_TTY;
 	return more ? refuse(why, ERROR_REQUEST, 0, "a request that is cut short") : 0;
 }
 

@@ -7,8 +7,8 @@
  * 2. Output of a command is read only when all of `out` was sent and the host
  *    has given credit, so memory stays at one frame for each connection.
  * 3. A request ends when its child has ended and its output is read: to its
- *    end, or until nothing came for DRAIN_MS after the child's end, so that a
- *    process left behind with the pipes open keeps nobody waiting.
+ *    end, or what had come DRAIN_MS after the child's end, so that a process
+ *    left behind with the pipes open keeps nobody waiting, however much it says.
  * 4. The frame of a further request stays in `rx` until then.
  */
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,9 +24,10 @@
 #include "agent.h"
 #include "files.h"
 
-#define DRAIN_MS 200
-#define RX_FIRST (4U << 10)
-#define RX_KEEP	 (PROTO_HEADER + PROTO_DATA_MAX) /* more than that is given back after use */
+#define DRAIN_MS  200
+#define TTY_HOLDS (64U << 10) /* what a terminal keeps beyond what FIONREAD tells */
+#define RX_FIRST  (4U << 10)
+#define RX_KEEP	  (PROTO_HEADER + PROTO_DATA_MAX) /* more than that is given back after use */
 
 /* what the host sends to a command */
 struct inlet {
@@ -39,6 +41,7 @@ struct inlet {
 struct outlet {
 	int fd;
 	uint32_t credit;
+	uint32_t due; /* once drained: bytes to be read yet; what comes behind them is too late */
 };
 
 struct session {
@@ -55,6 +58,7 @@ struct session {
 	int status;
 	struct rusage usage;
 	uint64_t drain_until;
+	bool drained; /* that time has come */
 	uint64_t ooms_before;
 	struct inlet in;
 	struct outlet outlet[2];
@@ -81,6 +85,7 @@ struct session *session_new(int fd)
 	proto_number(&s->out, TAG_MAGIC, PROTO_MAGIC);
 	proto_number(&s->out, TAG_VERSION, PROTO_VERSION);
 	proto_number(&s->out, TAG_BOOT_NS, agent_up_ns());
+	proto_number(&s->out, TAG_INIT_NS, agent_began_ns());
 	proto_end(&s->out);
 	return s;
 }
@@ -155,9 +160,7 @@ static uint64_t us(struct timeval t)
 static void say_exit(struct session *s)
 {
 	int w = s->status;
-	struct work work;
 
-	work_read(&agent_os, &work);
 	proto_begin(&s->out, PROTO_EXIT, 0);
 	proto_number(&s->out, TAG_STATUS,
 		     (uint64_t)(WIFSIGNALED(w) ? 128 + WTERMSIG(w) : WEXITSTATUS(w)));
@@ -165,12 +168,12 @@ static void say_exit(struct session *s)
 		proto_number(&s->out, TAG_SIGNO, (uint64_t)WTERMSIG(w));
 		proto_number(&s->out, TAG_CORE, WCOREDUMP(w) != 0);
 	}
-	if (work.ooms != s->ooms_before)
+	if (work_ooms(&agent_os) != s->ooms_before)
 		proto_number(&s->out, TAG_OOM, 1);
 	proto_number(&s->out, TAG_USER_US, us(s->usage.ru_utime));
 	proto_number(&s->out, TAG_SYSTEM_US, us(s->usage.ru_stime));
 	proto_number(&s->out, TAG_RSS_MAX, (uint64_t)s->usage.ru_maxrss << 10);
-	proto_number(&s->out, TAG_MEMORY_PEAK, work.memory_peak);
+	proto_number(&s->out, TAG_MEMORY_PEAK, work_memory_peak(&agent_os));
 	proto_end(&s->out);
 }
 
@@ -179,16 +182,20 @@ static void say_exit(struct session *s)
 /* the child's ends become ours */
 static void begin(struct session *s, uint8_t request, const struct exec_child *child)
 {
-	struct work work;
-
 	s->request = request;
 	s->pid = child->pid;
-	s->exited = false;
-	s->in.fd = child->in;
+	s->exited = s->drained = false;
+	s->in = (struct inlet){ .fd = child->in }; /* an EOF may have come late for the last one */
 	for (int i = 0; i < 2; i++)
-		s->outlet[i] = (struct outlet){ child->out[i], PROTO_WINDOW };
-	work_read(&agent_os, &work);
-	s->ooms_before = work.ooms;
+		s->outlet[i] = (struct outlet){ child->out[i], PROTO_WINDOW, 0 };
+	s->ooms_before = work_ooms(&agent_os);
+}
+
+/* a child would stand still before it is the command, and we with it */
+static bool is_frozen(struct why *why)
+{
+	return agent_frozen &&
+	       refuse(why, ERROR_SYSTEM, 0, "the commands are frozen; thaw them first");
 }
 
 static void start_exec(struct session *s, struct proto_reader r)
@@ -197,14 +204,16 @@ static void start_exec(struct session *s, struct proto_reader r)
 	struct exec_child child;
 	struct why why;
 
-	if (exec_parse(r, &x, &why) || exec_start(&x, &child, &why)) {
+	if (exec_parse(r, &x, &why) || is_frozen(&why) || exec_start(&x, &child, &why)) {
 		say_error(s, &why);
 	} else {
 		proto_begin(&s->out, PROTO_STARTED, 0);
 		proto_number(&s->out, TAG_PID, (uint64_t)child.pid);
 		proto_end(&s->out);
 		/* who is detached is nobody's to wait for but process 1's */
-		if (!(x.flags & EXEC_DETACH))
+		if (x.flags & EXEC_DETACH)
+			say_done(s, 0, NULL);
+		else
 			begin(s, PROTO_EXEC, &child);
 	}
 	exec_request_free(&x);
@@ -253,6 +262,7 @@ static void do_freeze(struct session *s, bool freeze)
 	struct why why;
 	int r = work_freeze(&agent_os, freeze);
 
+	agent_frozen = !r && freeze;
 	if (r)
 		refuse(&why, ERROR_SYSTEM, -r, "the commands cannot be frozen: %s", strerror(-r));
 	else if (freeze)
@@ -308,6 +318,16 @@ static void request(struct session *s, uint8_t type, struct proto_reader r)
 /* --- what belongs to a request under way; it may have ended just now, and nobody is at fault ---
  */
 
+/* nobody reads it any more; a terminal stays open for what it says */
+static void inlet_close(struct session *s)
+{
+	if (s->in.fd != s->outlet[0].fd)
+		close_fd(&s->in.fd);
+	s->in.fd = -1;
+	s->in.used = 0;
+	say_empty(s, PROTO_CLOSE, PROTO_STDIN);
+}
+
 static void inlet_write(struct session *s, const uint8_t *data, uint32_t len)
 {
 	struct inlet *in = &s->in;
@@ -321,8 +341,7 @@ static void inlet_write(struct session *s, const uint8_t *data, uint32_t len)
 	if (!in->used)
 		n = write(in->fd, data, len);
 	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		close_fd(&in->fd);
-		say_empty(s, PROTO_CLOSE, PROTO_STDIN);
+		inlet_close(s);
 		return;
 	}
 	n = n < 0 ? 0 : n;
@@ -371,11 +390,7 @@ static void inlet_flush(struct session *s)
 		return;
 	if (n < 0) {
 		say_credit(s, in->used);
-		say_empty(s, PROTO_CLOSE, PROTO_STDIN);
-		in->used = 0;
-		if (in->fd != s->outlet[0].fd)
-			close_fd(&in->fd);
-		in->fd = -1;
+		inlet_close(s);
 		return;
 	}
 	in->head += (uint32_t)n;
@@ -591,6 +606,7 @@ static void read_outlet(struct session *s, int i)
 		proto_raw(&s->out, buf, (size_t)n);
 		proto_end(&s->out);
 		o->credit -= (uint32_t)n;
+		o->due -= o->due < (uint32_t)n ? o->due : (uint32_t)n;
 		return;
 	}
 	/* a terminal that nobody has open any more is EIO */
@@ -616,20 +632,35 @@ static void finish(struct session *s)
 	s->pid = 0;
 }
 
+/* whatever the command said is in its pipes by now */
+static void drained(struct session *s)
+{
+	int n;
+
+	s->drained = true;
+	for (int i = 0; i < 2; i++)
+		if (s->outlet[i].fd >= 0 && !ioctl(s->outlet[i].fd, FIONREAD, &n))
+			s->outlet[i].due = (uint32_t)n + TTY_HOLDS;
+}
+
 static void finish_if_done(struct session *s)
 {
 	bool open = false;
 
 	if (!s->request || !s->exited)
 		return;
+	if (!s->drained && agent_now_ms() >= s->drain_until)
+		drained(s);
 	for (int i = 0; i < 2; i++) {
-		if (s->outlet[i].fd < 0)
+		const struct outlet *o = &s->outlet[i];
+
+		if (o->fd < 0)
 			continue;
-		if (is_readable(s->outlet[i].fd))
+		if ((!s->drained || o->due) && is_readable(o->fd))
 			return; /* to be read when there is credit */
 		open = true;
 	}
-	if (!open || agent_now_ms() >= s->drain_until)
+	if (!open || s->drained)
 		finish(s);
 }
 
@@ -671,9 +702,9 @@ int session_poll(const struct session *s, struct pollfd *p)
 
 		p[2 + i] = (struct pollfd){ o->credit && !s->out.len ? o->fd : -1, POLLIN, 0 };
 	}
-	if (!s->request || !s->exited)
+	if (!s->request || !s->exited || s->drained)
 		return -1;
-	return now >= s->drain_until ? (s->out.len ? -1 : 0) : (int)(s->drain_until - now);
+	return now >= s->drain_until ? 0 : (int)(s->drain_until - now);
 }
 
 static void on_inlet(struct session *s, short revents)
@@ -682,9 +713,8 @@ static void on_inlet(struct session *s, short revents)
 		return;
 	if (s->in.used) {
 		inlet_flush(s);
-	} else if (revents & POLLERR) { /* nobody reads it any more */
-		close_fd(&s->in.fd);
-		say_empty(s, PROTO_CLOSE, PROTO_STDIN);
+	} else if (revents & POLLERR) {
+		inlet_close(s);
 	}
 }
 

@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	conf_defaults(&conf);
 	err_clear();
-	r = conf_load_text(&conf, "fuzz", data, size);
+	r = conf_load_text(&conf, "fuzz", data, size, NULL);
 	if (!r)
 		r = conf_check(&conf);
 	BUG_ON(r > 0 || (r && !err_last()[0]));

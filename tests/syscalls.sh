@@ -47,6 +47,7 @@ fgets read
 fgetxattr fgetxattr
 flistxattr flistxattr
 flock flock
+fdopen fcntl
 fopen openat close
 fork clone
 fsetxattr fsetxattr
@@ -86,6 +87,8 @@ nanosleep clock_nanosleep
 open openat
 openat openat
 opendir openat newfstatat
+scandir openat newfstatat getdents64 close
+alphasort
 __open_2 openat
 pidfd_open pidfd_open
 pidfd_send_signal pidfd_send_signal

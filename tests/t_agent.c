@@ -1,6 +1,7 @@
 /* t_agent - the agent itself, as a process of this machine, and the host's side of its connection
  */
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -12,7 +13,8 @@
 #include "guest.h"
 #include "suite.h"
 
-#define NS 1000000000ULL
+#define NS	   1000000000ULL
+#define EXEC_ITEMS 65536 /* agent.h */
 
 struct rig {
 	pid_t pid;
@@ -53,7 +55,6 @@ static int pump(struct client *c, int ms, int wake)
 static void start(struct rig *x)
 {
 	struct proto_buf hello = { .data = NULL };
-	char number[16];
 	int pair[2];
 
 	*x = (struct rig){ .in = -1 };
@@ -61,9 +62,10 @@ static void start(struct rig *x)
 	require(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
 	x->pid = fork();
 	if (!x->pid) {
-		fcntl(pair[1], F_SETFD, 0);
-		snprintf(number, sizeof(number), "%d", pair[1]);
-		execl(agent_path(), "agent", "--fd", number, NULL);
+		/* and nothing that we were given */
+		require(pair[1] == 3 ? !fcntl(3, F_SETFD, 0) : dup2(pair[1], 3) == 3);
+		close_range(4, ~0U, 0);
+		execl(agent_path(), "agent", "--fd", "3", NULL);
 		_exit(99);
 	}
 	close(pair[1]);
@@ -402,6 +404,205 @@ START_TEST(background_child)
 }
 END_TEST
 
+/* nor does one that never stops talking, through pipes or a terminal, faster than we read */
+START_TEST(background_talker)
+{
+	static const char script[] = "trap '' HUP; for i in 1 2 3; do dd if=/dev/zero bs=1M 2>&- & "
+				     "done; exit 3";
+	static char buf[8192];
+	uint64_t before = now_ns();
+	struct rig x;
+
+	start(&x);
+	fcntl(x.out[1], F_SETPIPE_SZ, 4096);
+	for (int tty = 0; tty < 2; tty++) {
+		x.flags = tty ? EXEC_TTY : 0;
+		ask(&x, ARGV("sh", "-c", script));
+		while (pump(&x.c, 2, -1) == -ETIMEDOUT && now_ns() - before < 20 * NS)
+			(void)!read(x.out[0], buf, sizeof(buf));
+		ck_assert(x.c.ended);
+		ck_assert_int_eq((int)x.c.end.status, 3);
+		while (read(x.out[0], buf, sizeof(buf)) > 0)
+			;
+	}
+	stop(&x);
+}
+END_TEST
+
+/* user and system time of a process, in ms */
+static unsigned long cpu_ms(pid_t pid)
+{
+	unsigned long user = 0, sys = 0;
+	char path[64], text[512], *at;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	require(fd >= 0);
+	drain(fd, text, sizeof(text));
+	close(fd);
+	at = strrchr(text, ')');
+	require(at && sscanf(at + 2, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user,
+			     &sys) == 2);
+	return (user + sys) * 1000 / (unsigned long)sysconf(_SC_CLK_TCK);
+}
+
+/* the command has ended, its words are in a pipe, and there is no credit: they wait, and no
+ * processor is spent on that */
+START_TEST(slow_reader_of_the_last_words)
+{
+	static char buf[1 << 20];
+	unsigned long cpu;
+	struct rig x;
+	size_t all = 0;
+	uint64_t before;
+
+	start(&x);
+	fcntl(x.out[1], F_SETPIPE_SZ, 4096);
+	ask(&x, ARGV("head", "-c", "300000", "/dev/zero"));
+	ck_assert_int_eq(pump(&x.c, 1000, -1), -ETIMEDOUT);
+	cpu = cpu_ms(x.pid);
+	ck_assert_int_eq(pump(&x.c, 1000, -1), -ETIMEDOUT);
+	ck_assert_uint_lt(cpu_ms(x.pid) - cpu, 200);
+	before = now_ns();
+	while (pump(&x.c, 20, -1) == -ETIMEDOUT && now_ns() - before < 20 * NS)
+		all += drain(x.out[0], buf, sizeof(buf));
+	all += drain(x.out[0], buf, sizeof(buf));
+	ck_assert_uint_eq(all, 300000);
+	ck_assert_int_eq((int)x.c.end.status, 0);
+	stop(&x);
+}
+END_TEST
+
+START_TEST(detached)
+{
+	struct rig x;
+
+	start(&x);
+	x.flags = EXEC_DETACH | EXEC_TTY;
+	ask(&x, ARGV("sleep", "0"));
+	ck_assert_int_eq(pump(&x.c, 20000, -1), 0);
+	ck_assert_int_eq(x.c.end.type, PROTO_DONE);
+	x.flags = 0;
+	ck_assert_int_eq(sh(&x, "exit 3"), 3);
+	stop(&x);
+}
+END_TEST
+
+/* the entries of a process's folder of descriptors */
+static unsigned fds_of(pid_t pid)
+{
+	char path[64];
+	unsigned n = 0;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	d = opendir(path);
+	require(d != NULL);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+START_TEST(nothing_is_left_open)
+{
+	static const struct {
+		const char *name;
+		uint64_t flags;
+		int status;
+	} cases[] = {
+		{ "true", 0, 0 },	    { "true", EXEC_TTY, 0 },
+		{ "true", EXEC_DETACH, 0 }, { "no-such-command", 0, -1 },
+		{ "/etc", EXEC_TTY, -1 },
+	};
+	char children[64], text[64];
+	unsigned before;
+	struct rig x;
+	int fd;
+
+	start(&x);
+	ck_assert_int_eq(sh(&x, "ls /proc/self/fd | tr '\n' ' '"), 0);
+	says(&x, "0 1 2 3 "); /* and one of ls itself */
+	before = fds_of(x.pid);
+	for (int i = 0; i < 1000; i++) {
+		x.flags = cases[i % 5].flags;
+		run(&x, ARGV(cases[i % 5].name));
+		ck_assert_int_eq(x.c.end.type, cases[i % 5].status < 0 ? PROTO_ERROR
+					       : x.flags & EXEC_DETACH ? PROTO_DONE
+								       : PROTO_EXIT);
+	}
+	ck_assert_uint_eq(fds_of(x.pid), before);
+	/* and none of them waits to be reaped; the last detached one may still run */
+	x.flags = 0;
+	snprintf(children, sizeof(children), "/proc/%d/task/%d/children", x.pid, x.pid);
+	for (int i = 0; i < 100; i++) {
+		fd = open(children, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			break; /* not told by this kernel */
+		drain(fd, text, sizeof(text));
+		close(fd);
+		if (!text[0])
+			break;
+		usleep(20000);
+		ck_assert_int_lt(i, 99);
+	}
+	stop(&x);
+}
+END_TEST
+
+START_TEST(empty_arguments)
+{
+	const char **argv = calloc(EXEC_ITEMS + 2, sizeof(*argv));
+	struct rig x;
+
+	require(argv != NULL);
+	for (int i = 0; i <= EXEC_ITEMS; i++)
+		argv[i] = "";
+	argv[0] = "true";
+	start(&x);
+	run(&x, argv);
+	ck_assert_int_eq(x.c.end.type, PROTO_ERROR);
+	ck_assert_ptr_nonnull(strstr(x.c.end.text, "65536"));
+	argv[EXEC_ITEMS] = NULL;
+	ck_assert_int_eq(run(&x, argv), 0);
+	ck_assert_int_eq(x.c.end.type, PROTO_EXIT);
+	stop(&x);
+	free(argv);
+}
+END_TEST
+
+/* what the host said of one command's input, and what came after its end, is nothing to the next */
+START_TEST(input_of_the_last_command)
+{
+	static char block[200000];
+	struct proto_buf late = { .data = NULL };
+	struct rig x;
+	int in = open("/dev/zero", O_RDONLY | O_CLOEXEC), some[2];
+
+	start(&x);
+	x.in = in;
+	ck_assert_int_eq(sh(&x, "sleep 0.2; exit 5"), 5); /* more than fits, and nobody reads it */
+	proto_begin(&late, PROTO_EOF, PROTO_STDIN);
+	proto_end(&late);
+	client_request(&x.c, &late, 0);
+	require(!pipe2(some, O_CLOEXEC) && fcntl(some[1], F_SETPIPE_SZ, 1 << 20) > 0);
+	require(write(some[1], block, sizeof(block)) == sizeof(block));
+	x.in = some[0];
+	ask(&x, ARGV("sh", "-c", "sleep 0.2; cat | wc -c"));
+	/* all of that is read by then */
+	ck_assert_int_eq(pump(&x.c, 600, -1), -ETIMEDOUT);
+	require(write(some[1], block, sizeof(block)) == sizeof(block));
+	close(some[1]);
+	ck_assert_int_eq(pump(&x.c, 20000, -1), 0);
+	ck_assert_int_eq((int)x.c.end.status, 0);
+	says(&x, "400000\n");
+	close(some[0]);
+	close(in);
+	stop(&x);
+}
+END_TEST
+
 START_TEST(end_of_input)
 {
 	struct rig x;
@@ -490,6 +691,32 @@ START_TEST(questions_within_a_command)
 }
 END_TEST
 
+static void ask_plain(struct rig *x, uint8_t type)
+{
+	struct proto_buf b = { .data = NULL };
+
+	proto_begin(&b, type, 0);
+	proto_end(&b);
+	client_request(&x->c, &b, 0);
+	ck_assert_int_eq(pump(&x->c, 20000, -1), 0);
+	ck_assert_int_eq(x->c.end.type, PROTO_DONE);
+}
+
+START_TEST(nothing_starts_while_frozen)
+{
+	struct rig x;
+
+	start(&x);
+	ask_plain(&x, PROTO_FREEZE);
+	run(&x, ARGV("true"));
+	ck_assert_int_eq(x.c.end.type, PROTO_ERROR);
+	ck_assert_ptr_nonnull(strstr(x.c.end.text, "thaw"));
+	ask_plain(&x, PROTO_THAW);
+	ck_assert_int_eq(sh(&x, "exit 5"), 5);
+	stop(&x);
+}
+END_TEST
+
 /* whatever comes, the agent ends its session and nothing else; stop() looks at how it ended */
 START_TEST(nonsense)
 {
@@ -555,10 +782,17 @@ int main(void)
 	tcase_add_test(t, reader_that_stalls);
 	tcase_add_test(t, streams_are_apart);
 	tcase_add_test(t, background_child);
+	tcase_add_test(t, background_talker);
+	tcase_add_test(t, slow_reader_of_the_last_words);
+	tcase_add_test(t, detached);
+	tcase_add_test(t, nothing_is_left_open);
+	tcase_add_test(t, empty_arguments);
+	tcase_add_test(t, input_of_the_last_command);
 	tcase_add_test(t, end_of_input);
 	tcase_add_test(t, signals_reach_the_group);
 	tcase_add_test(t, terminal);
 	tcase_add_test(t, questions_within_a_command);
+	tcase_add_test(t, nothing_starts_while_frozen);
 	tcase_add_test(t, nonsense);
 	suite_add_tcase(s, t);
 	return suite_run(s);

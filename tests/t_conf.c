@@ -18,7 +18,7 @@ static void set_up(void)
 static int load(const char *text)
 {
 	err_clear();
-	return conf_load_text(&conf, "box.yaml", text, strlen(text));
+	return conf_load_text(&conf, "box.yaml", text, strlen(text), NULL);
 }
 
 /* refused, and the message begins with file and line */
@@ -236,9 +236,9 @@ START_TEST(broken_syntax)
 	refused("{\"cpus\": 1,,}", 1, "");
 	refused("name: \"a\\0b\"\n", 1, "NUL");
 	refused("name: @x\n", 1, "");
-	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", "name: a\0b\n", 10), 0);
-	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", "name: \xff\xfe\n", 9), 0);
-	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", "\xff\xfe\0\0", 4), 0);
+	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", "name: a\0b\n", 10, NULL), 0);
+	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", "name: \xff\xfe\n", 9, NULL), 0);
+	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", "\xff\xfe\0\0", 4, NULL), 0);
 }
 END_TEST
 
@@ -248,27 +248,27 @@ START_TEST(too_much)
 	size_t n = 0;
 
 	memset(text, ' ', 2 * MiB);
-	ck_assert_int_eq(conf_load_text(&conf, "box.yaml", text, MiB + 1), -EFBIG);
-	ck_assert_int_eq(conf_load_text(&conf, "box.yaml", text, MiB), 0);
+	ck_assert_int_eq(conf_load_text(&conf, "box.yaml", text, MiB + 1, NULL), -EFBIG);
+	ck_assert_int_eq(conf_load_text(&conf, "box.yaml", text, MiB, NULL), 0);
 	/* deep */
 	memset(text, '[', MiB);
-	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", text, MiB), 0);
+	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", text, MiB, NULL), 0);
 	memcpy(text, "disk: ", 6);
-	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", text, MiB), 0);
+	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", text, MiB, NULL), 0);
 	for (unsigned i = 0; i < 100000; i++)
 		n += (size_t)sprintf(text + n, "{a: ");
-	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", text, n), 0);
+	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", text, n, NULL), 0);
 	/* long */
 	n = (size_t)sprintf(text, "name: ");
 	memset(text + n, 'x', 100000);
-	ck_assert_int_eq(conf_load_text(&conf, "box.yaml", text, n + 100000), -E2BIG);
+	ck_assert_int_eq(conf_load_text(&conf, "box.yaml", text, n + 100000, NULL), -E2BIG);
 	memset(text, 'k', 100000);
-	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", text, 100000), 0);
+	ck_assert_int_ne(conf_load_text(&conf, "box.yaml", text, 100000, NULL), 0);
 	/* many */
 	n = (size_t)sprintf(text, "disk:\n");
 	for (unsigned i = 0; i <= CONF_DISKS; i++)
 		n += (size_t)sprintf(text + n, "  - path: d%u\n", i);
-	ck_assert_int_eq(conf_load_text(&conf, "box.yaml", text, n), -E2BIG);
+	ck_assert_int_eq(conf_load_text(&conf, "box.yaml", text, n, NULL), -E2BIG);
 	ck_assert_ptr_nonnull(strstr(err_last(), "takes 16"));
 	free(text);
 }
@@ -280,19 +280,19 @@ START_TEST(files)
 	const char *path;
 
 	path = fake_file("good.yaml", "cpus: 3\n", 8);
-	ck_assert_int_eq(conf_load(&conf, path), 0);
+	ck_assert_int_eq(conf_load(&conf, path, NULL), 0);
 	ck_assert_uint_eq(conf.cpus, 3);
 	path = fake_file("bad.yaml", "cpu: 3\n", 7);
-	ck_assert_int_eq(conf_load(&conf, path), -EINVAL);
+	ck_assert_int_eq(conf_load(&conf, path, NULL), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err_last(), "bad.yaml:1: unknown key 'cpu'"));
 	memset(text, '\n', MiB + 2);
 	path = fake_file("large.yaml", text, MiB + 2);
-	ck_assert_int_eq(conf_load(&conf, path), -EFBIG);
+	ck_assert_int_eq(conf_load(&conf, path, NULL), -EFBIG);
 	path = fake_file("full.yaml", text, MiB);
-	ck_assert_int_eq(conf_load(&conf, path), 0);
-	ck_assert_int_eq(conf_load(&conf, "/nonexistent.yaml"), -ENOENT);
+	ck_assert_int_eq(conf_load(&conf, path, NULL), 0);
+	ck_assert_int_eq(conf_load(&conf, "/nonexistent.yaml", NULL), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(err_last(), "/nonexistent.yaml"));
-	ck_assert_int_eq(conf_load(&conf, fake_folder()), -EISDIR);
+	ck_assert_int_eq(conf_load(&conf, fake_folder(), NULL), -EISDIR);
 	fake_folder_remove();
 	free(text);
 }

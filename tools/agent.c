@@ -5,6 +5,19 @@
 #include "tool.h"
 
 #define ANSWER 1000 /* ms in which an agent that is well has answered */
+#define MISSED 4    /* and as many looks: if this process stood still, its guest did too */
+
+bool agent_is_silent(struct hutch *h, struct hutch_job *job, unsigned *missed)
+{
+	uint64_t most = 0;
+
+	if (hutch_get_number(h, "heartbeat", &most) || !most || hutch_is_paused(h) ||
+	    hutch_job_silence(job) < most)
+		*missed = 0;
+	else
+		++*missed;
+	return *missed >= MISSED;
+}
 
 int agent_poweroff(const char *name, unsigned ms)
 {

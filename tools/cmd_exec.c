@@ -65,7 +65,8 @@ struct hutch *sandbox_handle(const char *name)
 		complain("sandbox '%s' is paused and would not answer; 'hutch resume %s' first",
 			 box.name, box.name);
 	} else if (h && !rundir_path(box.name, "vsock", path, sizeof(path)) &&
-		   !hutch_set(h, "vsock", "") && !hutch_set(h, "vsock@0.path", path)) {
+		   !hutch_set(h, "vsock", "") && !hutch_set(h, "vsock@0.path", path) &&
+		   !hutch_set(h, "heartbeat", "10s")) {
 		box_close(&box);
 		return h;
 	}

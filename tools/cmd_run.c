@@ -21,7 +21,9 @@
 #include "command.h"
 #include "env.h"
 #include "machine.h"
+#include "policy.h"
 #include "result.h"
+#include "run.h"
 #include "work.h"
 
 enum {
@@ -42,11 +44,13 @@ enum {
 	FLAG_PID_FILE,
 	FLAG_NO_FORWARD,
 	FLAG_TIMING,
+	FLAG_POLICY,
 	FLAG_DRY_RUN,
+	FLAG_EFFECTIVE,
 	FLAGS
 };
 
-static const struct flag flags[] = {
+const struct flag run_flags[] = {
 	[FLAG_DETACH] = { .name = "detach",
 			  .letter = 'd',
 			  .help = "leave once the command runs, and print the sandbox's name; its "
@@ -100,8 +104,16 @@ static const struct flag flags[] = {
 	[FLAG_NO_FORWARD] = { .name = "no-forward-signals",
 			      .help = "signals end the sandbox instead of going to the command" },
 	[FLAG_TIMING] = { .name = "timing", .help = "print how long each step took, on stderr" },
+	[FLAG_POLICY] = { .name = "policy",
+			  .arg = "FILE",
+			  .many = true,
+			  .help = "a ceiling: a YAML or JSON file of keys, as for --config, that "
+				  "nothing may go over; those in " POLICY_D " always hold" },
 	[FLAG_DRY_RUN] = { .name = "dry-run",
 			   .help = "check everything that can be checked without a machine" },
+	[FLAG_EFFECTIVE] = { .name = "effective",
+			     .help = "run nothing; print each key, its value, and where it comes "
+				     "from" },
 	{ .name = NULL },
 };
 
@@ -113,14 +125,31 @@ struct run {
 	char **argv;
 	struct box box;
 	bool has_box;
-	int ready; /* -1, or where to tell the one who waits that the command runs */
+	bool checking; /* hutch check */
+	int ready;     /* -1, or where to tell the one who waits that the command runs */
 	struct command c;
 	struct env *env;
 	struct work *work;
+	struct policy policy;
 	struct result result;
 };
 
 /* --- what is asked for --- */
+
+static int take_answer(struct run *r)
+{
+	enum command_answer *to = &r->c.limits.answer;
+	char word[16];
+
+	if (hutch_get(r->h, "on_violation", word, sizeof(word))) {
+		complain("%s", hutch_error(r->h));
+		return EXIT_HUTCH;
+	}
+	*to = ANSWER_KILL;
+	while (*to < ANSWER_LOG && strcmp(word, command_answers[*to]))
+		++*to;
+	return 0;
+}
 
 static int take_limits(struct run *r)
 {
@@ -134,7 +163,6 @@ static int take_limits(struct run *r)
 		{ "cpu-time", &l->cpu },
 		{ "idle-timeout", &l->idle },
 		{ "kill-after", &l->kill_after },
-		{ "heartbeat", &l->heartbeat },
 		{ "stdout-max", &r->c.what.out_max },
 		{ "stderr-max", &r->c.what.err_max },
 	};
@@ -145,16 +173,40 @@ static int take_limits(struct run *r)
 		complain("%s", hutch_error(r->h));
 		return EXIT_USAGE;
 	}
-	return 0;
+	return take_answer(r);
+}
+
+/* whatever the answer is, it is told */
+static void on_violation(void *arg, const struct violation *v)
+{
+	const struct run *r = arg;
+	const char *name = r->box.name, *answer = command_answers[v->answer];
+	char value[64] = "", members[256];
+
+	hutch_get(r->h, v->limit, value, sizeof(value));
+	snprintf(members, sizeof(members),
+		 ",\"level\":\"warning\",\"limit\":\"%s\",\"value\":\"%s\",\"action\":\"%s\"",
+		 v->limit, value, answer);
+	box_event(&r->box, "security.violation", members);
+	box_log(&r->box, "audit", "%s of %s was reached: %s", v->limit, value, answer);
+	if (v->answer == ANSWER_PAUSE)
+		complain("%s of %s was reached, and sandbox '%s' is paused; 'hutch resume %s' lets "
+			 "it go on, 'hutch kill %s' ends it",
+			 v->limit, value, name, name, name);
+	/* the first limits are the level's, which nobody may know of */
+	if (v->answer == ANSWER_CUT)
+		complain("%s of %s was reached: the command said more, which is lost; give more "
+			 "with "
+			 "--%.6s-max, 0 is no limit",
+			 v->limit, value, v->limit);
 }
 
 static int take_command(struct run *r)
 {
 	const struct given *g = r->given;
-
 	int status;
 
-	if (!r->argv[0] && !g[FLAG_CODE].n) {
+	if (!r->argv[0] && !g[FLAG_CODE].n && !r->checking && !g[FLAG_EFFECTIVE].n) {
 		complain("run: no command is given; write it behind --, as in hutch run -- uname "
 			 "-a");
 		return EXIT_USAGE;
@@ -167,6 +219,10 @@ static int take_command(struct run *r)
 	r->work = work_read(&g[FLAG_MOUNT], &g[FLAG_RUNTIME], &g[FLAG_CODE], r->argv, &status);
 	if (!r->work)
 		return status;
+	if (r->checking && g[FLAG_CODE].n && work_compile(r->work)) {
+		complain("out of memory");
+		return EXIT_HUTCH;
+	}
 	r->argv = work_argv(r->work);
 	r->env = env_read(&g[FLAG_ENV], &g[FLAG_ENV_FILE], g[FLAG_TTY].n);
 	if (!r->env)
@@ -184,6 +240,8 @@ static int take_command(struct run *r)
 	};
 	r->c.h = r->h;
 	r->c.own = true;
+	r->c.on_violation = on_violation;
+	r->c.arg = r;
 	r->c.forward = !g[FLAG_NO_FORWARD].n;
 	return take_limits(r);
 }
@@ -405,6 +463,7 @@ static int bring_work(struct run *r)
 	boot.what =
 		(struct hutch_request){ .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
 	command_run(&boot);
+	result_booted(&r->result, &boot.exit);
 	if (boot.fate != FATE_EXITED) {
 		boot.what = r->c.what;
 		r->c = boot;
@@ -423,7 +482,7 @@ static int take_work(struct run *r)
 {
 	int wake, status;
 
-	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT)
+	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT && r->c.fate != FATE_STDIO)
 		return 0;
 	wake = wake_of(r);
 	status = work_out(r->work, r->h, wake);
@@ -476,7 +535,6 @@ static int execute(struct run *r)
 	if (status)
 		return status;
 	r->c.on_started = on_started;
-	r->c.arg = r;
 	command_run(&r->c);
 	status = work_any(r->work) ? take_work(r) : 0;
 	if (r->c.fate != FATE_MACHINE && r->c.fate != FATE_AGENT && writes_disks(r))
@@ -513,7 +571,8 @@ static void tell_complete(const struct run *r)
 	box_event(&r->box, "execution.complete", members);
 }
 
-static void finish(struct run *r, int status)
+/* what the caller gets: a result that could not be told is no success */
+static int finish(struct run *r, int status)
 {
 	r->result.status = status;
 	result_finish(&r->result, &r->c);
@@ -529,9 +588,11 @@ static void finish(struct run *r, int status)
 		box_end(&r->box);
 	if (r->given[FLAG_PID_FILE].n)
 		unlink(r->given[FLAG_PID_FILE].text);
-	result_tell(&r->result);
+	if (result_tell(&r->result) && !status)
+		status = EXIT_HUTCH;
 	if (r->given[FLAG_TIMING].n)
 		result_timing(&r->result, stderr);
+	return status;
 }
 
 /* the caller of run -d: until the command runs, or did not come into being */
@@ -577,23 +638,61 @@ static bool detach(struct run *r, int *ret)
 	return true;
 }
 
+/* is there nothing to be run? */
+static bool only_checks(const struct run *r)
+{
+	const struct given *g = r->given;
+
+	return g[FLAG_DRY_RUN].n || g[FLAG_EFFECTIVE].n || (r->checking && !g[FLAG_CODE].n);
+}
+
+/* what hutch_start() would find in the keys; make_sandbox() gives the vsock its path */
+static int check_machine(struct run *r)
+{
+	char path[256];
+
+	if (machine_line(r->h) || machine_guest(r->h, true))
+		return EXIT_HUTCH;
+	if (!hutch_get(r->h, "vsock@0.path", path, sizeof(path)) && !path[0] &&
+	    set(r, "vsock@0.path", "vsock"))
+		return EXIT_HUTCH;
+	if (!hutch_check(r->h))
+		return 0;
+	complain("%s", hutch_error(r->h));
+	return EXIT_USAGE;
+}
+
 static int check(struct run *r)
 {
-	int status = take_command(r);
+	const struct given *g = r->given;
+	int status =
+		policy_apply(&r->policy, r->h, &g[FLAG_POLICY], g[FLAG_TTY].n || g[FLAG_DETACH].n);
 
-	r->result.work = r->work;
 	if (!status)
 		status = check_level(r);
 	if (!status)
-		status = result_init(&r->result, &r->given[FLAG_RESULT], &r->given[FLAG_STATUS_FD],
-				     &r->box);
+		status = take_command(r);
+	r->result.work = r->work;
+	r->result.policy = &r->policy;
+	if (!status)
+		status = result_init(&r->result, &g[FLAG_RESULT], &g[FLAG_STATUS_FD], &r->box);
+	if (!status && g[FLAG_EFFECTIVE].n)
+		print_effective(r->h);
+	else if (!status && only_checks(r))
+		status = check_machine(r);
 	return status;
 }
 
-static int run_run(int argc, char **argv, const struct verb *verb)
+/* of code that was compiled: is it valid? */
+static int check_status(const struct run *r, int status)
+{
+	return status && r->c.fate == FATE_EXITED ? EXIT_FAIL : status;
+}
+
+int run_or_check(int argc, char **argv, const struct verb *verb)
 {
 	struct given given[FLAGS] = { 0 };
-	struct run r = { .given = given, .ready = -1 };
+	struct run r = { .given = given, .ready = -1, .checking = verb == &verb_check };
 	int n, status;
 
 	r.h = machine_new();
@@ -609,21 +708,24 @@ static int run_run(int argc, char **argv, const struct verb *verb)
 	}
 	n = parse(argc, argv, verb, r.h, given);
 	if (n > 0)
-		complain("run: '%s' stands before --; the command goes behind it", argv[0]);
+		complain("%s: '%s' stands before --; the command goes behind it", verb->name,
+			 argv[0]);
 	if (n) {
 		hutch_free(r.h);
 		return n == -2 ? 0 : EXIT_USAGE;
 	}
 	r.argv = argv; /* what stood behind -- */
 	status = check(&r);
-	if (status || given[FLAG_DRY_RUN].n || (given[FLAG_DETACH].n && detach(&r, &status))) {
+	if (status || only_checks(&r) || (given[FLAG_DETACH].n && detach(&r, &status))) {
 		hutch_free(r.h);
 		work_free(r.work);
 		env_free(r.env);
 		return status;
 	}
 	status = run_sandbox(&r);
-	finish(&r, status);
+	if (r.checking)
+		status = check_status(&r, status);
+	status = finish(&r, status);
 	work_free(r.work);
 	env_free(r.env);
 	return status;
@@ -643,9 +745,9 @@ const struct verb verb_run = {
 		"--user), 127 when it is not there, 128+N when signal N ended it. The result tells "
 		"a command\n"
 		"that returns 124 to 127 itself from hutch that does.",
-	.flags = flags,
+	.flags = run_flags,
 	.machine = true,
 	.box = true,
 	.command = true,
-	.run = run_run,
+	.run = run_or_check,
 };

@@ -10,12 +10,14 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "units.h"
 
-#define KILL_GRACE 150 /* ms that a killed command has to tell how it ended */
-#define MISSED	   4   /* and as many looks: if this process stood still, its guest did too */
-#define LOOK_EVERY 250
-#define TWICE	   2000 /* ms within which a second SIGINT ends all */
-#define AFTERMATH  200	/* ms to read what was said before the machine's end */
+#define KILL_GRACE 150	   /* ms that a killed command has to tell how it ended */
+#define TWICE	   2000	   /* ms within which a second SIGINT ends all */
+#define LONG_WAIT  3600000 /* ms until a limit that is far away is looked at again */
+#define AFTERMATH  200	   /* ms to read what was said before the machine's end */
+
+const char *const command_answers[ANSWERS] = { "kill", "pause", "log", "cut" };
 
 struct state {
 	struct command *c;
@@ -23,6 +25,7 @@ struct state {
 	int signals, wake;
 	uint64_t begin, interrupted, moved_at, moved, kill_at, give_up_at;
 	unsigned missed;
+	bool silent; /* the agent does not answer */
 	bool over;
 };
 
@@ -65,18 +68,67 @@ static void end(struct state *s, enum command_fate fate, const char *text)
 	s->over = true;
 }
 
-/* a limit is reached: the command is ended, and its last words are waited for */
-static void limit(struct state *s, const char *name)
+/* a limit is reached, and so is one no longer */
+static struct violation *violate(struct state *s, uint64_t *value, const char *name)
 {
 	struct command *c = s->c;
-	uint64_t grace = c->limits.kill_after, now = now_ms();
+	struct violation *v = &c->violation[c->violations++];
 
-	if (c->limit)
-		return;
-	c->limit = name;
+	*value = 0;
+	*v = (struct violation){ name, ANSWER_KILL, realtime_ms() };
+	return v;
+}
+
+static void tell(struct state *s, const struct violation *v)
+{
+	if (s->c->on_violation)
+		s->c->on_violation(s->c->arg, v);
+}
+
+/* the command is ended, and its last words are waited for */
+static void kill_command(struct state *s, const char *name)
+{
+	uint64_t grace = s->c->limits.kill_after, now = now_ms();
+
+	s->c->limit = name;
 	hutch_job_signal(s->job, grace ? SIGTERM : SIGKILL);
 	s->kill_at = grace ? now + grace : 0;
 	s->give_up_at = now + grace + KILL_GRACE;
+}
+
+/* known only in the end */
+static void tell_cuts(struct state *s)
+{
+	struct command *c = s->c;
+	struct violation *v;
+
+	if (c->exit.out_cut) {
+		v = violate(s, &c->what.out_max, "stdout_max");
+		v->answer = ANSWER_CUT;
+		tell(s, v);
+	}
+	if (c->exit.err_cut) {
+		v = violate(s, &c->what.err_max, "stderr_max");
+		v->answer = ANSWER_CUT;
+		tell(s, v);
+	}
+}
+
+static void limit(struct state *s, uint64_t *value, const char *name)
+{
+	struct command *c = s->c;
+	struct violation *v;
+
+	if (c->limit)
+		return;
+	v = violate(s, value, name);
+	v->answer = c->limits.answer;
+	/* a machine that cannot be paused would go on */
+	if (v->answer == ANSWER_PAUSE && !hutch_is_paused(c->h) && hutch_pause(c->h))
+		v->answer = ANSWER_KILL;
+	if (v->answer == ANSWER_KILL)
+		kill_command(s, name);
+	tell(s, v);
 }
 
 static void pass_size(struct state *s)
@@ -98,12 +150,12 @@ static void on_signal(struct state *s, int signo)
 	}
 	if (signo == SIGINT)
 		s->interrupted = now;
-	if (again || !s->c->forward || !hutch_job_started(s->job)) {
+	/* one that has ended takes none: only the reader of its output keeps us */
+	if (again || !s->c->forward || !hutch_job_started(s->job) || s->silent ||
+	    !hutch_job_signal(s->job, signo)) {
 		s->c->signal = signo;
 		end(s, FATE_SIGNAL, NULL);
-		return;
 	}
-	hutch_job_signal(s->job, signo);
 }
 
 /* what it said before its machine went is still to be had */
@@ -142,7 +194,9 @@ static void on_wake(struct state *s)
 /* ms that remain until @limit ms after @since; 0 is now */
 static int remains(uint64_t since, uint64_t limit, uint64_t now)
 {
-	return since + limit <= now ? 0 : (int)(since + limit - now);
+	uint64_t gone = now - since;
+
+	return gone >= limit ? 0 : limit - gone < LONG_WAIT ? (int)(limit - gone) : LONG_WAIT;
 }
 
 static void sooner(int *wait, int ms)
@@ -154,10 +208,15 @@ static void sooner(int *wait, int ms)
 /* each limit that is reached acts; ms until the next may be */
 static int look_at_limits(struct state *s, uint64_t now)
 {
-	const struct command_limits *l = &s->c->limits;
+	struct command_limits *l = &s->c->limits;
 	uint64_t started = s->c->started_ns / 1000000, moved = hutch_job_moved(s->job), cpu;
 	int wait = -1, ms;
 
+	/* it stands still for the sake of one limit: the others wait with it */
+	if (s->c->violations && hutch_is_paused(s->c->h)) {
+		s->moved_at = now;
+		return -1;
+	}
 	if (moved != s->moved || !started) {
 		s->moved = moved;
 		s->moved_at = now;
@@ -166,24 +225,27 @@ static int look_at_limits(struct state *s, uint64_t now)
 		sooner(&wait, ms = remains(s->begin, l->boot, now));
 		if (!ms) {
 			s->c->limit = "boot_timeout";
+			tell(s, violate(s, &l->boot, "boot_timeout"));
 			end(s, FATE_LIMIT, NULL);
 		}
 	}
-	if (l->wall && started) {
-		sooner(&wait, ms = remains(started, l->wall, now));
+	/* a sandbox of another process has begun already: there the start of a command counts too
+	 */
+	if (l->wall && (started || !s->c->own)) {
+		sooner(&wait, ms = remains(started ? started : s->begin, l->wall, now));
 		if (!ms)
-			limit(s, "timeout");
+			limit(s, &l->wall, "timeout");
 	}
 	if (l->idle && started) {
 		sooner(&wait, ms = remains(s->moved_at, l->idle, now));
 		if (!ms)
-			limit(s, "idle_timeout");
+			limit(s, &l->idle, "idle_timeout");
 	}
 	if (l->cpu && s->c->own) {
 		cpu = hutch_cpu_ns(s->c->h) / 1000000;
 		sooner(&wait, cpu >= l->cpu ? 0 : (int)(l->cpu - cpu < 100 ? 20 : 100));
 		if (cpu >= l->cpu)
-			limit(s, "cpu_time");
+			limit(s, &l->cpu, "cpu_time");
 	}
 	return wait;
 }
@@ -204,13 +266,11 @@ static int look_at_kill(struct state *s, uint64_t now)
 
 static void look_at_agent(struct state *s)
 {
-	uint64_t most = s->c->limits.heartbeat;
-
 	/* before the command runs it may be busy with what the guest is to be */
-	if (!s->c->own || !most || !s->c->started_ns || hutch_is_paused(s->c->h) ||
-	    hutch_job_silence(s->job) < most)
-		s->missed = 0;
-	else if (++s->missed >= MISSED)
+	s->silent =
+		(s->c->started_ns || !s->c->own) && agent_is_silent(s->c->h, s->job, &s->missed);
+	/* another's machine may be paused: how long we wait is the user's choice */
+	if (s->silent && s->c->own)
 		end(s, FATE_AGENT, "the guest's agent does not answer any more");
 }
 
@@ -245,8 +305,7 @@ static void step(struct state *s)
 	look_at_agent(s);
 	if (s->over)
 		return;
-	if (s->c->own)
-		sooner(&wait, LOOK_EVERY);
+	sooner(&wait, AGENT_LOOK);
 	r = hutch_job_wait(s->job, wait, s->wake, &s->c->exit);
 	if (hutch_job_started(s->job) && !s->c->started_ns)
 		on_started(s);
@@ -273,6 +332,29 @@ static void size_of_terminal(struct hutch_request *x)
 	}
 }
 
+/* what was lost on this side must not look like success */
+static void look_at_descriptors(struct command *c)
+{
+	const struct {
+		const char *name;
+		int error;
+	} fd[] = {
+		{ "stdin", c->exit.in_error },
+		{ "stdout", c->exit.out_error },
+		{ "stderr", c->exit.err_error },
+	};
+
+	for (unsigned i = 0; i < sizeof(fd) / sizeof(*fd); i++) {
+		if (!fd[i].error)
+			continue;
+		snprintf(c->text, sizeof(c->text), "%s: %s: not all of it was passed on",
+			 fd[i].name, strerror(fd[i].error));
+		complain("error %d E_STDIO: %s", EXIT_HUTCH, c->text);
+		if (c->fate == FATE_EXITED && !c->exit.status)
+			c->fate = FATE_STDIO;
+	}
+}
+
 void command_run(struct command *c)
 {
 	struct state s = { .c = c, .begin = now_ms(), .signals = c->signals, .wake = -1 };
@@ -289,6 +371,8 @@ void command_run(struct command *c)
 	while (!s.over)
 		step(&s);
 	c->ended_ns = now_ns();
+	tell_cuts(&s);
+	look_at_descriptors(c);
 	hutch_job_free(s.job);
 	if (s.wake >= 0)
 		close(s.wake);

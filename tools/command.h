@@ -9,9 +9,25 @@
 
 #include "tool.h"
 
+/*
+ * What is done when a limit is reached.  The first three are for those of time,
+ * but that of the boot, which always ends all; of too much output the rest is cut.
+ */
+enum command_answer { ANSWER_KILL, ANSWER_PAUSE, ANSWER_LOG, ANSWER_CUT, ANSWERS };
+extern const char *const command_answers[ANSWERS];
+
+struct violation {
+	const char *limit; /* its key */
+	enum command_answer answer;
+	uint64_t at_ms; /* of CLOCK_REALTIME */
+};
+
+#define LIMITS 6 /* each is told once */
+
 /* ms, 0: none */
 struct command_limits {
-	uint64_t boot, wall, cpu, idle, kill_after, heartbeat;
+	uint64_t boot, wall, cpu, idle, kill_after;
+	enum command_answer answer;
 };
 
 enum command_fate {
@@ -22,6 +38,8 @@ enum command_fate {
 	FATE_MACHINE, /* the machine ended: `text` */
 	FATE_AGENT,   /* the agent was lost: `text` */
 	FATE_WORK,    /* files could not be brought or taken */
+	FATE_STDIO, /* it ended with 0, but what it read or wrote was not all: `text`, told already
+		     */
 };
 
 struct command {
@@ -32,12 +50,16 @@ struct command {
 	int signals;		       /* from command_signals() */
 	bool forward;		       /* pass them on */
 	void (*on_started)(void *arg); /* the command runs; may be NULL */
+	void (*on_violation)(void *arg,
+			     const struct violation *v); /* it is being answered; may be NULL */
 	void *arg;
 	/* told in the end */
 	enum command_fate fate;
 	struct hutch_exit exit;
-	const char *limit;
+	const char *limit; /* the one that ended it, or NULL */
 	int signal;
+	struct violation violation[LIMITS];
+	unsigned violations;
 	uint64_t started_ns, ended_ns;
 	char text[1024];
 };

@@ -86,19 +86,29 @@ static int add_file(struct env *env, const char *path)
 	char *line = NULL, what[300];
 	size_t size = 0;
 	unsigned n = 0;
+	ssize_t len;
 	int r = 0;
 
 	if (!f) {
 		complain("--env-file %s: %s", path, strerror(errno));
 		return -1;
 	}
-	while (!r && getline(&line, &size, f) >= 0) {
+	while (!r && (len = getline(&line, &size, f)) >= 0) {
 		char *text = line + strspn(line, " \t");
 
-		text[strcspn(text, "\r\n")] = '\0';
 		snprintf(what, sizeof(what), "--env-file %.250s:%u", path, ++n);
+		if (strlen(line) != (size_t)len) {
+			complain("%s: a NUL byte, which no variable can hold", what);
+			r = -1;
+			break;
+		}
+		text[strcspn(text, "\r\n")] = '\0';
 		if (*text && *text != '#')
 			r = add(env, what, text);
+	}
+	if (!r && ferror(f)) {
+		complain("--env-file %s: %s", path, strerror(errno));
+		r = -1;
 	}
 	free(line);
 	fclose(f);

@@ -179,13 +179,19 @@ static int unknown(const struct parser *p, const char *flag, size_t len)
 	return -1;
 }
 
-static int set_key(struct parser *p, int i, const struct hutch_key *key, const char *text)
+static int set_key(struct parser *p, const struct target *t, const char *text)
 {
+	const struct hutch_key *key = &t->key;
+	int i = t->i, r;
+
 	if (key->list && i < KEYS_MAX && !p->cleared[i]) {
 		hutch_clear(p->h, key->name);
 		p->cleared[i] = true;
 	}
-	if (!hutch_set(p->h, key->name, text))
+	hutch_from(p->h, t->shown);
+	r = hutch_set(p->h, key->name, text);
+	hutch_from(p->h, NULL);
+	if (!r)
 		return 0;
 	complain("%s", hutch_error(p->h));
 	return -1;
@@ -238,7 +244,7 @@ static int give(struct parser *p, const struct target *t, const char *text)
 	if (file)
 		return load(p, text);
 	if (t->kind == TARGET_KEY)
-		return set_key(p, t->i, &t->key, text ? text : t->arg ? "" : "yes");
+		return set_key(p, t, text ? text : t->arg ? "" : "yes");
 	if (text && !t->arg) {
 		complain("%s takes no value, '%s' is too much", t->shown, text);
 		return -1;

@@ -1,9 +1,10 @@
-/* #syscalls:caller openat write renameat unlinkat close getpid clock_gettime */
+/* #syscalls:caller openat newfstatat write renameat unlinkat close getpid clock_gettime */
 /* #syscalls:before fcntl */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,18 +12,22 @@
 #include "result.h"
 #include "units.h"
 
-static uint64_t clock_ns(void)
+static uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 void result_begin(struct result *r)
 {
 	*r = (struct result){
-		.fd = -1, .status_fd = -1, .begin_ns = clock_ns(), .begin_ms = realtime_ms()
+		.fd = -1,
+		.status_fd = -1,
+		.begin_ns = clock_ns(CLOCK_MONOTONIC),
+		.begin_ms = realtime_ms(),
+		.exec_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID),
 	};
 }
 
@@ -68,7 +73,8 @@ int result_init(struct result *r, const struct given *file, const struct given *
 	return status;
 }
 
-static void line(int fd, const char *text)
+/* 0 or -errno */
+static int line(int fd, const char *text)
 {
 	size_t len = strlen(text), at = 0;
 
@@ -78,9 +84,10 @@ static void line(int fd, const char *text)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
-			return;
+			return n ? -errno : -EIO;
 		at += (size_t)n;
 	}
+	return 0;
 }
 
 static void tell_status(const struct result *r, const char *event)
@@ -97,14 +104,20 @@ static void tell_status(const struct result *r, const char *event)
 
 void result_machine(struct result *r)
 {
-	r->machine_ns = clock_ns();
+	r->machine_ns = clock_ns(CLOCK_MONOTONIC);
 	tell_status(r, "sandbox.start");
 }
 
 void result_started(struct result *r)
 {
-	r->started_ns = clock_ns();
+	r->started_ns = clock_ns(CLOCK_MONOTONIC);
 	tell_status(r, "execution.start");
+}
+
+void result_booted(struct result *r, const struct hutch_exit *e)
+{
+	if (!r->boot.called_ns)
+		r->boot = *e;
 }
 
 static const char *status_word(const struct command *c)
@@ -149,6 +162,8 @@ static const char *error_code(const struct command *c)
 		return "E_AGENT";
 	case FATE_WORK:
 		return "E_FILES";
+	case FATE_STDIO:
+		return "E_STDIO";
 	case FATE_REFUSED:
 		return c->exit.status == 127   ? "E_NOT_FOUND"
 		       : c->exit.status == 126 ? "E_NOT_RUNNABLE"
@@ -224,6 +239,37 @@ static void write_changes(FILE *out, const struct result *r)
 	}
 }
 
+static void write_violations(FILE *out, const struct command *c)
+{
+	char text[64];
+
+	fputs(",\"violations\":[", out);
+	for (unsigned i = 0; i < c->violations; i++) {
+		const struct violation *v = &c->violation[i];
+
+		fputs(i ? ",{\"limit\":" : "{\"limit\":", out);
+		json_text(out, v->limit);
+		hutch_get(c->h, v->limit, text, sizeof(text));
+		member_text(out, "value", text);
+		member_text(out, "action", command_answers[v->answer]);
+		time_print(v->at_ms, text);
+		member_text(out, "at", text);
+		fputc('}', out);
+	}
+	fputc(']', out);
+}
+
+static void write_policy(FILE *out, const struct policy *p)
+{
+	fputs(",\"policy\":{\"level\":", out);
+	json_text(out, p->level);
+	if (p->sha256[0])
+		member_text(out, "sha256", p->sha256);
+	else
+		fputs(",\"sha256\":null", out);
+	fputc('}', out);
+}
+
 static void write_object(FILE *out, const struct result *r, const struct command *c)
 {
 	const struct hutch_exit *e = &c->exit;
@@ -258,6 +304,9 @@ static void write_object(FILE *out, const struct result *r, const struct command
 	member_number(out, "command_cpu_ms", (e->user_us + e->system_us) / 1000);
 	member_number(out, "memory_peak_bytes", e->memory_peak ? e->memory_peak : e->rss_max);
 	write_changes(out, r);
+	write_violations(out, c);
+	if (r->policy)
+		write_policy(out, r->policy);
 	member_text(out, "correlation_id", r->box->id);
 	time_print(r->begin_ms, when);
 	member_text(out, "started_at", when);
@@ -272,9 +321,11 @@ void result_finish(struct result *r, const struct command *c)
 	size_t size;
 	FILE *out;
 
-	r->ended_ns = clock_ns();
+	r->ended_ns = clock_ns(CLOCK_MONOTONIC);
 	r->end_ms = realtime_ms();
-	r->guest_boot_ns = c->exit.boot_ns;
+	result_booted(r, &c->exit);
+	for (unsigned i = 0; i < RESULT_PHASES && !hutch_timing(c->h, i, &r->phase[i]); i++)
+		;
 	if (r->started_ns && c->started_ns)
 		r->started_ns = c->started_ns;
 	out = open_memstream(&r->text, &size);
@@ -296,7 +347,9 @@ static int write_file(int dir, const char *path, const char *text)
 
 	if (n >= (int)sizeof(name))
 		return -ENAMETOOLONG;
-	fd = openat(dir, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	/* nothing of that name is followed or kept: others may write in that folder */
+	unlinkat(dir, name, 0);
+	fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (fd < 0)
 		return -errno;
 	errno = 0;
@@ -311,53 +364,86 @@ static int write_file(int dir, const char *path, const char *text)
 
 void result_keep(const struct result *r, int dir)
 {
-	if (r->text && write_file(dir, "result", r->text))
-		complain("the result cannot be kept in the sandbox's folder: %s", strerror(errno));
+	int e = r->text ? write_file(dir, "result", r->text) : 0;
+
+	if (e)
+		complain("the result cannot be kept in the sandbox's folder: %s", strerror(-e));
 }
 
-void result_tell(struct result *r)
+/* a plain file is replaced as a whole; a link, /dev/null, a pipe stay what they are */
+static int tell_file(const char *path, const char *text)
 {
-	int e;
+	struct stat st;
+	int fd, n;
 
-	r->gone_ns = clock_ns();
-	if (r->text && r->file) {
-		e = write_file(AT_FDCWD, r->file, r->text);
-		/* /dev/stderr and the like cannot be replaced */
-		if (e) {
-			int fd = open(r->file, O_WRONLY | O_TRUNC | O_CLOEXEC);
-
-			if (fd < 0)
-				complain("--result %s: %s", r->file, strerror(-e));
-			else
-				line(fd, r->text);
-			if (fd >= 0)
-				close(fd);
-		}
+	if (!lstat(path, &st) && S_ISREG(st.st_mode)) {
+		n = write_file(AT_FDCWD, path, text);
+		if (n != -EACCES && n != -EPERM && n != -EROFS)
+			return n;
 	}
+	/* it, or its folder, only lets itself be written to */
+	fd = open(path, O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0666);
+	if (fd < 0)
+		return -errno;
+	n = line(fd, text);
+	if (close(fd) && !n)
+		n = -errno;
+	return n;
+}
+
+int result_tell(struct result *r)
+{
+	int in_file = 0, on_fd = 0;
+
+	r->gone_ns = clock_ns(CLOCK_MONOTONIC);
+	if (r->text && r->file)
+		in_file = tell_file(r->file, r->text);
+	if (in_file)
+		complain("error %d E_RESULT: --result %s: %s", EXIT_HUTCH, r->file,
+			 strerror(-in_file));
 	if (r->text && r->fd >= 0)
-		line(r->fd, r->text);
+		on_fd = line(r->fd, r->text);
+	if (on_fd)
+		complain("error %d E_RESULT: --result fd:%d: %s", EXIT_HUTCH, r->fd,
+			 strerror(-on_fd));
 	if (r->text && r->status_fd >= 0)
 		line(r->status_fd, r->text);
 	free(r->text);
 	free(r->file);
 	r->text = r->file = NULL;
+	return in_file ? in_file : on_fd;
+}
+
+static void step(FILE *out, const char *name, uint64_t from, uint64_t to)
+{
+	if (from && to > from)
+		fprintf(out, "hutch: %-12s %8.1f ms\n", name, (double)(to - from) / 1e6);
+}
+
+/* the guest's clock tells how much of the time until its agent called was the agent's own */
+static void boot_steps(const struct result *r, FILE *out)
+{
+	const struct hutch_exit *b = &r->boot;
+	uint64_t agent = b->init_ns ? b->boot_ns - b->init_ns : 0;
+
+	if (!b->called_ns || b->called_ns - r->machine_ns < agent)
+		return;
+	step(out, "  kernel", r->machine_ns, b->called_ns - agent);
+	step(out, "  agent", b->called_ns - agent, b->called_ns);
+	step(out, "  setup", b->called_ns, b->ready_ns);
+	step(out, "  start", b->ready_ns, r->started_ns);
 }
 
 void result_timing(const struct result *r, FILE *out)
 {
-	const struct {
-		const char *name;
-		uint64_t from, to;
-	} step[] = {
-		{ "machine", r->begin_ns, r->machine_ns }, { "boot", r->machine_ns, r->started_ns },
-		{ "command", r->started_ns, r->ended_ns }, { "teardown", r->ended_ns, r->gone_ns },
-		{ "all", r->begin_ns, r->gone_ns },
-	};
-
-	for (unsigned i = 0; i < sizeof(step) / sizeof(*step); i++)
-		if (step[i].from && step[i].to)
-			fprintf(out, "hutch: %-12s %8.1f ms\n", step[i].name,
-				(double)(step[i].to - step[i].from) / 1e6);
-	fprintf(out, "hutch: %-12s %8.1f ms of the guest's own clock until its agent was up\n",
-		"guest", (double)r->guest_boot_ns / 1e6);
+	fprintf(out, "hutch: %-12s %8.1f ms of processor time before main()\n", "exec",
+		(double)r->exec_ns / 1e6);
+	step(out, "machine", r->begin_ns, r->machine_ns);
+	for (unsigned i = 0; i < RESULT_PHASES && r->phase[i].name; i++)
+		fprintf(out, "hutch:   %-10s %8.1f ms\n", r->phase[i].name, r->phase[i].us / 1e3);
+	step(out, "boot", r->machine_ns, r->started_ns);
+	boot_steps(r, out);
+	step(out, "command", r->started_ns, r->ended_ns);
+	step(out, "teardown", r->ended_ns, r->gone_ns);
+	step(out, "all", r->begin_ns, r->gone_ns);
 }

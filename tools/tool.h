@@ -52,7 +52,7 @@ extern const struct verb *const verbs[]; /* NULL-terminated */
 extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_help, verb_version,
 	verb_ps, verb_wait, verb_stop, verb_kill, verb_pause, verb_resume, verb_rm, verb_gc,
 	verb_logs, verb_run, verb_exec, verb_shell, verb_cp, verb_image, verb_events, verb_stats,
-	verb_completion;
+	verb_completion, verb_check, verb_init;
 
 /* a machine as the command makes it: in the basic jail, unless a file or a flag says else */
 struct hutch *machine_new(void);
@@ -103,6 +103,10 @@ int agent_poweroff(const char *name, unsigned ms);
 
 /* to the agent of a sandbox that another process is: NULL after a complaint */
 struct hutch *sandbox_handle(const char *name);
+/* one look at an agent, every AGENT_LOOK ms: true once it has not answered for `heartbeat` and some
+ * looks */
+#define AGENT_LOOK 250
+bool agent_is_silent(struct hutch *h, struct hutch_job *job, unsigned *missed);
 
 /* run the verb of @verb that the first argument names */
 int run_sub(int argc, char **argv, const struct verb *verb);

@@ -64,6 +64,20 @@ static void read_text(int fd, char *buf, size_t size)
 	archive_clean(buf, size, raw, (size_t)n);
 }
 
+/* until it has ended; @wake: the machine is ours, and an agent that is lost is not waited for */
+static int wait_for(struct hutch *h, struct hutch_job *job, int wake, struct hutch_exit *e)
+{
+	unsigned missed = 0;
+	int r;
+
+	do {
+		r = hutch_job_wait(job, AGENT_LOOK, wake, e);
+		if (wake >= 0 && r == -ETIMEDOUT && agent_is_silent(h, job, &missed))
+			return r;
+	} while (r == -ETIMEDOUT || r == -EINPROGRESS);
+	return r;
+}
+
 /* ask, and wait; the guest's words go to @text */
 static int ask(struct hutch *h, struct hutch_request *x, char *text, size_t size, int wake)
 {
@@ -75,10 +89,13 @@ static int ask(struct hutch *h, struct hutch_request *x, char *text, size_t size
 	x->err_max = TEXT_MAX;
 	job = hutch_ask(h, x);
 	if (job)
-		r = hutch_job_wait(job, -1, wake, &e);
+		r = wait_for(h, job, wake, &e);
 	text[0] = '\0';
 	if (r)
-		snprintf(text, size, "%s", r == -EINTR ? "interrupted" : hutch_error(h));
+		snprintf(text, size, "%s",
+			 r == -EINTR	   ? "interrupted"
+			 : r == -ETIMEDOUT ? "the agent does not answer any more"
+					   : hutch_error(h));
 	else if (e.how != HUTCH_DONE)
 		read_text(words, text, size);
 	if (!r && e.how != HUTCH_DONE) {

@@ -21,6 +21,7 @@ struct work {
 	struct mount *mount;
 	unsigned mounts;
 	const char *code;
+	int runtime; /* of the code */
 	char code_path[64];
 	char **argv;
 	void *before;
@@ -32,10 +33,11 @@ struct work {
 
 static const struct {
 	const char *name, *program, *suffix;
+	const char *check[2]; /* what makes it compile and not run */
 } runtimes[] = {
-	{ "sh", "sh", "sh" },
-	{ "python", "python3", "py" },
-	{ "javascript", "node", "js" },
+	{ "sh", "sh", "sh", { "-n" } },
+	{ "python", "python3", "py", { "-m", "py_compile" } },
+	{ "javascript", "node", "js", { "--check" } },
 };
 
 #define RUNTIMES (sizeof(runtimes) / sizeof(*runtimes))
@@ -118,6 +120,7 @@ static int take_code(struct work *w, const struct given *runtime, const char *co
 		return EXIT_HUTCH;
 	snprintf(w->code_path, sizeof(w->code_path), CODE_PLACE ".%s", runtimes[i].suffix);
 	w->code = code;
+	w->runtime = i;
 	w->argv[0] = (char *)(uintptr_t)runtimes[i].program;
 	w->argv[1] = w->code_path;
 	memcpy(w->argv + 2, argv, n * sizeof(*argv));
@@ -170,6 +173,22 @@ bool work_any(const struct work *w)
 char **work_argv(const struct work *w)
 {
 	return w->argv;
+}
+
+int work_compile(struct work *w)
+{
+	char **argv = calloc(5, sizeof(*argv));
+	unsigned n = 0;
+
+	if (!argv)
+		return -ENOMEM;
+	argv[n++] = (char *)(uintptr_t)runtimes[w->runtime].program;
+	for (unsigned i = 0; i < 2 && runtimes[w->runtime].check[i]; i++)
+		argv[n++] = (char *)(uintptr_t)runtimes[w->runtime].check[i];
+	argv[n] = w->code_path;
+	free(w->argv);
+	w->argv = argv;
+	return 0;
 }
 
 const char *work_folder(const struct work *w)

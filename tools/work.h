@@ -24,6 +24,8 @@ void work_free(struct work *w);
 bool work_any(const struct work *w);
 /* with code: interpreter, file, and the arguments that were given; else these alone */
 char **work_argv(const struct work *w);
+/* the code is to be compiled and not run; its arguments are left out: -ENOMEM */
+int work_compile(struct work *w);
 /* 0, or an exit status after a complaint; given up when @wake is readable */
 int work_in(struct work *w, struct hutch *h, int wake);
 int work_out(struct work *w, struct hutch *h, int wake);

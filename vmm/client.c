@@ -9,11 +9,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "archive.h"
 #include "client.h"
 
 #define RX_MAX	    (PROTO_HEADER + PROTO_SMALL_MAX)
 #define OUT_ENOUGH  (64U << 10)
 #define OWE_AT_MOST (PROTO_WINDOW / 4)
+#define PING_AFTER  (500 * 1000000ULL)
 
 void client_init(struct client *c)
 {
@@ -99,9 +101,12 @@ static void say_number(struct client *c, uint8_t type, uint16_t tag, uint64_t v)
 	proto_end(&c->out);
 }
 
-void client_signal(struct client *c, int signo)
+bool client_signal(struct client *c, int signo)
 {
+	if (c->ended)
+		return false;
 	say_number(c, PROTO_SIGNAL, TAG_SIGNO, (uint64_t)signo);
+	return true;
 }
 
 void client_resize(struct client *c, unsigned columns, unsigned rows)
@@ -124,6 +129,19 @@ void client_ping(struct client *c)
 		return;
 	say_empty(c, PROTO_PING, 0);
 	c->pinged = true;
+}
+
+unsigned client_silence(struct client *c)
+{
+	uint64_t since = now_ns() - c->heard_ns;
+
+	if (c->state != CLIENT_BUSY || c->setups || since < PING_AFTER)
+		return 0;
+	if (!c->pinged) {
+		client_ping(c);
+		return 0;
+	}
+	return (unsigned)MIN((since - PING_AFTER) / 1000000, 1U << 30);
 }
 
 /* --- output --- */
@@ -149,9 +167,10 @@ static ssize_t write_some(int fd, const void *data, size_t len)
 	return n < 0 ? -errno : n;
 }
 
-static void sink_broke(struct client *c, struct client_sink *s)
+static void sink_broke(struct client *c, struct client_sink *s, int error)
 {
 	s->broken = true;
+	s->error = error == EPIPE ? 0 : error;
 	s->owed += s->used;
 	s->used = 0;
 	say_empty(c, PROTO_CLOSE, (uint8_t)(PROTO_STDOUT + (s - c->sink)));
@@ -172,7 +191,7 @@ static void sink_flush(struct client *c, struct client_sink *s)
 			return;
 		}
 		if (k < 0) {
-			sink_broke(c, s);
+			sink_broke(c, s, (int)-k);
 			return;
 		}
 		s->head = (s->head + (uint32_t)k) % PROTO_WINDOW;
@@ -222,7 +241,7 @@ static bool sink_put(struct client *c, struct client_sink *s, const uint8_t *dat
 		n = write_some(s->fd, data, take);
 	if (n < 0 && n != -EAGAIN && n != -EINTR) {
 		s->owed += take;
-		sink_broke(c, s);
+		sink_broke(c, s, (int)-n);
 		return true;
 	}
 	n = MAX(n, 0);
@@ -234,7 +253,8 @@ static bool sink_put(struct client *c, struct client_sink *s, const uint8_t *dat
 
 static void give_credit(struct client *c)
 {
-	for (int i = 0; i < 2; i++) {
+	/* one who does not read what we say has no need of more */
+	for (int i = 0; i < 2 && c->out.len < OUT_ENOUGH; i++) {
 		struct client_sink *s = &c->sink[i];
 
 		if (s->owed < OWE_AT_MOST || s->eof)
@@ -263,6 +283,9 @@ static void read_source(struct client *c)
 		c->in.moved += (uint32_t)n;
 		return;
 	}
+	/* EIO: a terminal that has gone has no more to say */
+	if (n < 0 && errno != EIO)
+		c->in.error = errno;
 	say_empty(c, PROTO_EOF, PROTO_STDIN);
 	c->in.fd = -1;
 }
@@ -296,15 +319,9 @@ static void end_item(struct client_end *e, const struct proto_item *item)
 	for (unsigned i = 0; i < ARRAY_SIZE(numbers); i++)
 		if (item->tag == numbers[i].tag && proto_item_number(item, numbers[i].to))
 			*numbers[i].to = 0;
-	if (item->tag != TAG_TEXT)
-		return;
 	/* a guest's text may be anything: what a terminal would obey is not passed on */
-	for (uint32_t i = 0; i < item->len && i < sizeof(e->text) - 1; i++) {
-		uint8_t b = item->data[i];
-
-		e->text[i] = b < ' ' || b == 0x7f ? '?' : (char)b;
-		e->text[i + 1] = '\0';
-	}
+	if (item->tag == TAG_TEXT)
+		archive_clean(e->text, sizeof(e->text), (const char *)item->data, item->len);
 }
 
 static void on_end(struct client *c, uint8_t type, struct proto_reader r)
@@ -314,14 +331,14 @@ static void on_end(struct client *c, uint8_t type, struct proto_reader r)
 	/* one that fails ends all: what follows it would be done in a guest that is not as wanted
 	 */
 	if (c->setups && type == PROTO_DONE) {
-		c->setups--;
+		if (!--c->setups)
+			c->ready_ns = now_ns();
 		return;
 	}
 	c->end = (struct client_end){ .type = type };
 	while (proto_next(&r, &item) == 1)
 		end_item(&c->end, &item);
-	if (type == PROTO_EXIT && c->end.status > 255)
-		c->end.status = 255;
+	c->end.status = MIN(c->end.status, 255U);
 	c->ended = true;
 	c->in.fd = -1;
 	c->state = CLIENT_IDLE;
@@ -349,6 +366,8 @@ static int on_hello(struct client *c, struct proto_reader r)
 			magic = v;
 		if (item.tag == TAG_BOOT_NS)
 			c->boot_ns = v;
+		if (item.tag == TAG_INIT_NS)
+			c->init_ns = v;
 	}
 	return magic == PROTO_MAGIC ? 0 : -EPROTO;
 }
@@ -365,10 +384,12 @@ static int on_frame(struct client *c, const struct proto_frame *f, const uint8_t
 	case PROTO_PONG:
 		return 0;
 	case PROTO_STARTED:
+		if (c->started)
+			return -EPROTO;
 		on_started(c, r);
 		return 0;
 	case PROTO_DATA:
-		return s && sink_put(c, s, body, f->len) ? 0 : -EPROTO;
+		return s && !s->eof && sink_put(c, s, body, f->len) ? 0 : -EPROTO;
 	case PROTO_EOF:
 		if (s)
 			s->eof = true;
@@ -462,8 +483,8 @@ static int transmit(struct client *c)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			return 0;
-		if (n < 0)
-			return -ECONNRESET;
+		if (n < 0) /* nobody hears us; what was said before that is still to be read */
+			break;
 		c->sent += (size_t)n;
 	}
 	c->out.len = c->sent = 0;
@@ -479,7 +500,7 @@ static int answer_call(struct client *c)
 		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? 0 : -errno;
 	c->fd = fd;
 	c->state = CLIENT_BUSY;
-	c->heard_ns = now_ns();
+	c->heard_ns = c->called_ns = now_ns();
 	return 0;
 }
 
@@ -533,12 +554,13 @@ int client_pump(struct client *c, int timeout_ms, int wake)
 		return -ECONNRESET;
 	while (!is_done(c)) {
 		uint64_t now = now_ns();
+		bool last = now >= end;
 		int n, r;
 
 		what_to_wait_for(c, p, wake);
 		n = poll(p, P_ALL,
 			 end == UINT64_MAX ? -1
-			 : now >= end	   ? 0
+			 : last		   ? 0
 					   : (int)((end - now + 999999) / 1000000));
 		if (n < 0 && errno != EINTR)
 			return -errno;
@@ -555,6 +577,9 @@ int client_pump(struct client *c, int timeout_ms, int wake)
 			c->started_told = true;
 			return -EINPROGRESS;
 		}
+		/* an agent that never stops talking must not hold our caller up */
+		if (last && !is_done(c))
+			return -ETIMEDOUT;
 	}
 	return 0;
 }

@@ -26,7 +26,8 @@ struct client_sink {
 	uint64_t total; /* bytes that came, after the cut */
 	uint64_t most;	/* of them to pass on; 0: no limit */
 	bool cut;	/* there were more than that */
-	bool broken;	/* its reader has gone */
+	bool broken;	/* its reader has gone, or `error` */
+	int error;	/* why it could not be written, but for a reader that has gone */
 	bool eof;
 	bool waits; /* it takes nothing more now */
 };
@@ -35,6 +36,7 @@ struct client_source {
 	int fd; /* -1: nothing, or all was read */
 	uint32_t credit;
 	uint64_t moved;
+	int error;   /* why it could not be read to its end */
 	bool active; /* there is a command to read it */
 };
 
@@ -66,7 +68,9 @@ struct client {
 	unsigned setups;	      /* SETUP requests before the one whose end is waited for */
 	bool started;		      /* the command runs */
 	bool started_told;	      /* and the caller knows */
-	uint64_t started_ns, boot_ns; /* when it did; the guest's own time of getting ready */
+	uint64_t started_ns;	      /* when it did */
+	uint64_t called_ns, ready_ns; /* when the agent called, and when the last SETUP was done */
+	uint64_t init_ns, boot_ns;    /* on the guest's clock: the agent was started, was up */
 	bool ended;
 	struct client_end end;
 	struct client_source in;
@@ -94,16 +98,24 @@ void client_request(struct client *c, struct proto_buf *frames, unsigned setups)
 void client_source(struct client *c, int fd);
 void client_sink(struct client *c, unsigned i, int fd, uint64_t most);
 
-void client_signal(struct client *c, int signo);
+/* false when the request has ended: there is nobody to take it */
+bool client_signal(struct client *c, int signo);
 void client_resize(struct client *c, unsigned columns, unsigned rows);
 void client_ping(struct client *c);
+/*
+ * client_silence() - ms since an answer to a ping is overdue; it pings when that is due
+ *
+ * 0 while SETUP is under way: disks and networks may take their time.
+ */
+unsigned client_silence(struct client *c);
 
 /*
  * client_pump() - move what can be moved, for at most @timeout_ms (-1: as long as it takes)
  *
  * 0 when the request has ended and its output is written, -EINPROGRESS once when the command runs,
  * -EINTR when @wake is readable (-1: none),
- * -ETIMEDOUT, -ECONNRESET when the agent is lost, -EPROTO when it talks nonsense.
+ * -ETIMEDOUT, also while data moves; -ECONNRESET when the agent is lost, -EPROTO when it talks
+ * nonsense.
  */
 int client_pump(struct client *c, int timeout_ms, int wake) must_check;
 

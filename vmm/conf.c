@@ -10,6 +10,7 @@ static const char *const engine_names[] = { "auto", "uring", "threads", NULL };
 static const char *const cache_names[] = { "writeback", "writethrough", "direct", "unsafe", NULL };
 static const char *const net_names[] = { "tap", "user", "none", NULL };
 static const char *const level_names[] = { "minimal", "standard", "strict", "maximum", NULL };
+static const char *const violation_names[] = { "kill", "pause", "log", NULL };
 static const char *const console_names[] = { "serial", "virtio", NULL };
 static const char *const jail_names[] = { "none", "basic", NULL };
 
@@ -21,6 +22,7 @@ _Static_assert(ARRAY_SIZE(engine_names) == ENGINE_THREADS + 2, "a name for each 
 _Static_assert(ARRAY_SIZE(cache_names) == CACHE_UNSAFE + 2, "a name for each way to cache");
 _Static_assert(ARRAY_SIZE(net_names) == NET_NONE + 2, "a name for each network");
 _Static_assert(ARRAY_SIZE(level_names) == LEVEL_MAXIMUM + 2, "a name for each level");
+_Static_assert(ARRAY_SIZE(violation_names) == VIOLATION_LOG + 2, "a name for each answer");
 _Static_assert(ARRAY_SIZE(console_names) == CONSOLE_VIRTIO + 2, "a name for each console");
 _Static_assert(ARRAY_SIZE(jail_names) == JAIL_BASIC + 2, "a name for each jail");
 
@@ -162,7 +164,9 @@ const struct field conf_fields[] = {
 		.help = "most processes in the guest; 0 is as many as it takes"),
 	F_ENUM(struct conf, level, level_names, .arg = "LEVEL", .dflt = "standard", .box = true,
 	       .help = "how much stands between the guest and this host: minimal, standard, "
-		       "strict, maximum"),
+		       "strict, maximum; all but minimal begin with limits (`hutch check "
+		       "--effective` "
+		       "tells which)"),
 	F_TIME(struct conf, timeout, .arg = "TIME", .box = true,
 	       .help = "longest run of the command, as in 30s or 10m; 0 is no limit"),
 	F_TIME(struct conf, cpu_time, .arg = "TIME", .box = true,
@@ -181,6 +185,10 @@ const struct field conf_fields[] = {
 	       .help = "most output of the command that is passed on; 0 is no limit"),
 	F_SIZE(struct conf, stderr_max, 0, UINT64_MAX, .arg = "SIZE", .box = true,
 	       .help = "the same of its errors"),
+	F_ENUM(struct conf, on_violation, violation_names, .arg = "WHAT", .dflt = "kill",
+	       .box = true,
+	       .help = "when a limit of time is reached: kill the command, pause the machine until "
+		       "`hutch resume`, or log it and let the command go on"),
 	F_END,
 };
 

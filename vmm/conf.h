@@ -25,6 +25,8 @@ enum conf_engine { ENGINE_AUTO, ENGINE_URING, ENGINE_THREADS };
 enum conf_cache { CACHE_WRITEBACK, CACHE_WRITETHROUGH, CACHE_DIRECT, CACHE_UNSAFE };
 enum conf_net_mode { NET_TAP, NET_USER, NET_NONE };
 enum conf_level { LEVEL_MINIMAL, LEVEL_STANDARD, LEVEL_STRICT, LEVEL_MAXIMUM };
+/* the strictest first */
+enum conf_violation { VIOLATION_KILL, VIOLATION_PAUSE, VIOLATION_LOG };
 enum conf_console { CONSOLE_SERIAL, CONSOLE_VIRTIO };
 enum conf_jail { JAIL_NONE, JAIL_BASIC };
 
@@ -108,7 +110,8 @@ struct conf {
 	/* milliseconds, 0: no limit */
 	uint64_t timeout, cpu_time, idle_timeout, boot_timeout, kill_after, heartbeat;
 	uint64_t stdout_max, stderr_max;
-	uint32_t jail; /* enum conf_jail */
+	uint32_t on_violation; /* enum conf_violation */
+	uint32_t jail;	       /* enum conf_jail */
 };
 
 extern const struct field conf_fields[];
@@ -143,17 +146,25 @@ int conf_ref(const struct conf *conf, const char *key,
 int conf_change(struct conf *conf, const char *key, const char *value,
 		struct conf_ref *ret) must_check;
 
+/* where each of conf_fields got its value, in their order: "box.yaml:3"; "" for its default */
+#define CONF_KEYS   64
+#define CONF_ORIGIN 256
+struct conf_origins {
+	char at[CONF_KEYS][CONF_ORIGIN];
+};
+
 /*
  * conf_load() - merge a YAML (or JSON) file over @conf
  *
  * Scalars and lists replace, "key+" appends to a list, null takes the default
- * back.  -EINVAL with file:line for anchors, aliases, tags, duplicate and
- * unknown keys; -EFBIG over 1 MiB; or the -errno of reading it.
+ * back.  @origins, unless NULL, is told where each key stood.  -EINVAL with file:line for anchors,
+ * aliases, tags, duplicate and unknown keys; -EFBIG over 1 MiB; or the -errno of reading it.
  */
-int conf_load(struct conf *conf, const char *path) must_check;
+int conf_load(struct conf *conf, const char *path, struct conf_origins *origins) must_check;
 
 /* the same over bytes in memory; @name stands in the messages */
-int conf_load_text(struct conf *conf, const char *name, const void *text, size_t len) must_check;
+int conf_load_text(struct conf *conf, const char *name, const void *text, size_t len,
+		   struct conf_origins *origins) must_check;
 
 /*
  * conf_console_size() - "100x30" into columns and rows, "" is 0 and 0: not known

@@ -15,12 +15,12 @@
 
 #include "conf.h"
 
-#define FILE_MAX  MiB
-#define FIELD_MAX 64
+#define FILE_MAX MiB
 
 struct reader {
 	yaml_parser_t yaml;
 	const char *name;
+	struct conf_origins *origins; /* or NULL */
 };
 
 static int fail(struct reader *in, const yaml_event_t *at, const char *why)
@@ -158,9 +158,23 @@ static int read_key(struct reader *in, const struct field *table, const yaml_eve
 	return field_unknown(table, what, key);
 }
 
+/* a key that is null is as if nobody had named it */
+static void note_origin(struct reader *in, const struct field *table, const struct field *f,
+			const yaml_event_t *e)
+{
+	char *at;
+
+	if (!in->origins || table != conf_fields)
+		return;
+	at = in->origins->at[f - table];
+	*at = '\0';
+	if (!is_null(e))
+		snprintf(at, CONF_ORIGIN, "%.240s:%zu", in->name, e->start_mark.line + 1);
+}
+
 static int read_mapping(struct reader *in, const struct field *table, void *obj)
 {
-	bool seen[FIELD_MAX] = { false };
+	bool seen[CONF_KEYS] = { false };
 	int r = 0;
 
 	for (bool end = false; !r && !end;) {
@@ -176,7 +190,7 @@ static int read_mapping(struct reader *in, const struct field *table, void *obj)
 		else if (!r)
 			r = read_key(in, table, &key, &f, &append);
 		if (!r && !end) {
-			BUG_ON(f - table >= FIELD_MAX);
+			BUG_ON(f - table >= CONF_KEYS);
 			if (seen[f - table])
 				r = fail(in, &key, "the key is given twice");
 			seen[f - table] = true;
@@ -185,6 +199,8 @@ static int read_mapping(struct reader *in, const struct field *table, void *obj)
 			r = next(in, &value);
 		if (!r && !end)
 			r = read_value(in, f, &value, append, obj);
+		if (!r && !end)
+			note_origin(in, table, f, &value);
 		yaml_event_delete(&value);
 		yaml_event_delete(&key);
 	}
@@ -217,9 +233,10 @@ static int read_stream(struct reader *in, struct conf *conf)
 	return r;
 }
 
-int conf_load_text(struct conf *conf, const char *name, const void *text, size_t len)
+int conf_load_text(struct conf *conf, const char *name, const void *text, size_t len,
+		   struct conf_origins *origins)
 {
-	struct reader in = { .name = name };
+	struct reader in = { .name = name, .origins = origins };
 	int r;
 
 	if (len > FILE_MAX)
@@ -232,7 +249,7 @@ int conf_load_text(struct conf *conf, const char *name, const void *text, size_t
 	return r;
 }
 
-int conf_load(struct conf *conf, const char *path)
+int conf_load(struct conf *conf, const char *path, struct conf_origins *origins)
 {
 	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
 	cleanup_free char *text = NULL;
@@ -248,5 +265,5 @@ int conf_load(struct conf *conf, const char *path)
 		len += (size_t)n;
 	if (len <= FILE_MAX && n < 0)
 		return err(-errno, "config file %s: %s", path, strerror(errno));
-	return conf_load_text(conf, path, text, len);
+	return conf_load_text(conf, path, text, len, origins);
 }

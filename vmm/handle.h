@@ -22,6 +22,8 @@ struct hutch_thread {
 
 struct hutch {
 	struct conf conf;
+	struct conf_origins origins;
+	char from[CONF_ORIGIN]; /* of what is set now */
 	char error[1024];
 	struct vm *vm;
 	struct ctl *ctl;

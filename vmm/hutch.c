@@ -73,13 +73,40 @@ int hutch_get_number(struct hutch *h, const char *key, uint64_t *ret)
 	return 0;
 }
 
+static int may_load(struct hutch *h, const char *what)
+{
+	return h->vm ? err(-EBUSY, "%s: the machine runs; load it before hutch_start()", what) : 0;
+}
+
 int hutch_load(struct hutch *h, const char *path)
 {
-	if (h->vm)
-		return hutch_fail(h,
-				  err(-EBUSY, "%s: the machine runs; load it before hutch_start()",
-				      path));
-	return hutch_fail(h, conf_load(&h->conf, path));
+	int r = may_load(h, path);
+
+	return hutch_fail(h, r ? r : conf_load(&h->conf, path, &h->origins));
+}
+
+int hutch_load_text(struct hutch *h, const char *name, const void *text, size_t len)
+{
+	int r = may_load(h, name);
+
+	return hutch_fail(h, r ? r : conf_load_text(&h->conf, name, text, len, &h->origins));
+}
+
+void hutch_from(struct hutch *h, const char *what)
+{
+	snprintf(h->from, sizeof(h->from), "%s", what ? what : "");
+}
+
+const char *hutch_origin(struct hutch *h, const char *key)
+{
+	const struct field *f = field_find(conf_fields, key);
+
+	return f && h->origins.at[f - conf_fields][0] ? h->origins.at[f - conf_fields] : NULL;
+}
+
+int hutch_check(struct hutch *h)
+{
+	return hutch_fail(h, conf_check(&h->conf));
 }
 
 int hutch_clear(struct hutch *h, const char *key)
@@ -398,14 +425,30 @@ static int on_loop(struct hutch *h, const char *request, void **ret)
 	return r;
 }
 
+static void note_origin(struct hutch *h, const char *key)
+{
+	const struct field *f;
+	char name[64];
+
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(key, "@"), key);
+	f = field_find(conf_fields, name);
+	if (f && h->from[0])
+		memcpy(h->origins.at[f - conf_fields], h->from, sizeof(h->from));
+}
+
 int hutch_set(struct hutch *h, const char *key, const char *value)
 {
 	cleanup_free char *request = NULL;
 	struct conf_ref ref;
+	int r;
 
-	if (!h->vm)
-		return hutch_fail(h, strchr(key, '@') ? conf_change(&h->conf, key, value, &ref)
-						      : conf_set(&h->conf, "", key, value));
+	if (!h->vm) {
+		r = strchr(key, '@') ? conf_change(&h->conf, key, value, &ref)
+				     : conf_set(&h->conf, "", key, value);
+		if (!r)
+			note_origin(h, key);
+		return hutch_fail(h, r);
+	}
 	if (asprintf(&request, "set %s %s", key, value) < 0)
 		return hutch_fail(h, err(-ENOMEM, "%s: out of memory", key));
 	return on_loop(h, request, NULL);

@@ -53,6 +53,15 @@ int hutch_get(struct hutch *h, const char *key, char *buf, size_t size);
 int hutch_get_number(struct hutch *h, const char *key, uint64_t *ret);
 /* merge a YAML or JSON file */
 int hutch_load(struct hutch *h, const char *path);
+/* the same of bytes in memory; @name stands in messages */
+int hutch_load_text(struct hutch *h, const char *name, const void *text, size_t len);
+/* what hutch_set() sets from here on is said to come from @what ("--memory"); NULL: from nobody */
+void hutch_from(struct hutch *h, const char *what);
+/* who named a key: what hutch_from() said, or FILE:LINE; NULL: nobody, it has its default */
+const char *hutch_origin(struct hutch *h, const char *key);
+/* would hutch_start() take what the keys ask for, as far as it can be told without this host?
+ * -EINVAL */
+int hutch_check(struct hutch *h);
 /* empty a list, so that the next hutch_set() replaces what a file gave */
 int hutch_clear(struct hutch *h, const char *key);
 
@@ -145,7 +154,13 @@ struct hutch_exit {
 	uint64_t user_us, system_us, rss_max, memory_peak;
 	uint64_t out_bytes, err_bytes;
 	bool out_cut, err_cut;
-	uint64_t started_ns, boot_ns; /* on the clock of CLOCK_MONOTONIC; and the guest's own */
+	/* errno of what ended the reading or writing of a descriptor before its time, but EPIPE */
+	int in_error, out_error, err_error;
+	/* on the clock of CLOCK_MONOTONIC, 0 where it was not so: the agent called, the guest was
+	 * set up, the command ran */
+	uint64_t called_ns, ready_ns, started_ns;
+	/* on the guest's own clock since its start: its agent was started, and was up */
+	uint64_t init_ns, boot_ns;
 	/* HUTCH_ASK_INFO */
 	uint64_t memory_total, memory_free, cpu_us, processes, uptime_ns;
 };
@@ -162,7 +177,9 @@ struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x);
  * Data moves only within this call.
  */
 int hutch_job_wait(struct hutch_job *job, int timeout_ms, int wake, struct hutch_exit *ret);
-void hutch_job_signal(struct hutch_job *job, int signo); /* to the command's process group */
+/* to the command's process group; false when that has ended, and only its output is to be written
+ */
+bool hutch_job_signal(struct hutch_job *job, int signo);
 void hutch_job_resize(struct hutch_job *job, unsigned columns, unsigned rows);
 bool hutch_job_started(const struct hutch_job *job); /* the command runs */
 /* ms since the agent last said anything while it was asked to; 0 when it was not asked */

@@ -4,8 +4,6 @@
 #include "client.h"
 #include "handle.h"
 
-#define PING_AFTER (500 * 1000000ULL)
-
 struct hutch_job {
 	struct hutch *h;
 	struct client c;
@@ -125,7 +123,13 @@ static void tell_end(const struct client *c, struct hutch_exit *ret)
 		.err_bytes = c->sink[1].total,
 		.out_cut = c->sink[0].cut,
 		.err_cut = c->sink[1].cut,
+		.in_error = c->in.error,
+		.out_error = c->sink[0].error,
+		.err_error = c->sink[1].error,
 		.started_ns = c->started_ns,
+		.called_ns = c->called_ns,
+		.ready_ns = c->ready_ns,
+		.init_ns = c->init_ns,
 		.boot_ns = c->boot_ns,
 		.memory_total = e->memory_total,
 		.memory_free = e->memory_free,
@@ -150,9 +154,9 @@ int hutch_job_wait(struct hutch_job *job, int timeout_ms, int wake, struct hutch
 	return r == -EINTR || r == -ETIMEDOUT || r == -EINPROGRESS ? r : hutch_fail(job->h, r);
 }
 
-void hutch_job_signal(struct hutch_job *job, int signo)
+bool hutch_job_signal(struct hutch_job *job, int signo)
 {
-	client_signal(&job->c, signo);
+	return client_signal(&job->c, signo);
 }
 
 void hutch_job_resize(struct hutch_job *job, unsigned columns, unsigned rows)
@@ -167,15 +171,7 @@ bool hutch_job_started(const struct hutch_job *job)
 
 unsigned hutch_job_silence(struct hutch_job *job)
 {
-	uint64_t since = now_ns() - job->c.heard_ns;
-
-	if (job->c.state != CLIENT_BUSY || since < PING_AFTER)
-		return 0;
-	if (!job->c.pinged) {
-		client_ping(&job->c);
-		return 0;
-	}
-	return (unsigned)MIN((since - PING_AFTER) / 1000000, 1U << 30);
+	return client_silence(&job->c);
 }
 
 uint64_t hutch_job_moved(const struct hutch_job *job)

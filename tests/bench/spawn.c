@@ -1,5 +1,5 @@
 /*
- * spawn - the wall time of short commands, taking turns: spawn ROUNDS COMMAND [-- COMMAND]...
+ * spawn - the wall time of short commands, taking turns: spawn ROUNDS COMMAND [, COMMAND]...
  *
  * For each: medians from before the fork to its first byte on stdout, and to
  * its end, and the least of both.
@@ -80,12 +80,12 @@ int main(int argc, char **argv)
 	int rounds = argc > 2 ? atoi(argv[1]) : 0, n = 0;
 
 	if (rounds < 1 || rounds > ROUNDS) {
-		fprintf(stderr, "usage: spawn ROUNDS COMMAND [-- COMMAND]...\n");
+		fprintf(stderr, "usage: spawn ROUNDS COMMAND [, COMMAND]...\n");
 		return 2;
 	}
 	command[n++].argv = argv + 2;
 	for (int i = 2; i < argc; i++) {
-		if (strcmp(argv[i], "--") || n == COMMANDS)
+		if (strcmp(argv[i], ",") || n == COMMANDS)
 			continue;
 		argv[i] = NULL;
 		command[n++].argv = argv + i + 1;

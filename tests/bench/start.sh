@@ -40,6 +40,6 @@ hard="-Wl,-z,relro,-z,now,-z,noexecstack"
 }
 echo "the whole process, fork to end, $runs rounds taking turns:"
 set -- boot --kernel "$guest" --memory 512M
-"$out/spawn" "$runs" "$out/hutch-static-pie" "$@" -- "$out/hutch-dynamic" "$@" -- "$out/hutch-static" "$@"
+"$out/spawn" "$runs" "$out/hutch-static-pie" "$@" , "$out/hutch-dynamic" "$@" , "$out/hutch-static" "$@"
 echo "the same with nothing to do (hutch version):"
-"$out/spawn" "$runs" "$out/hutch-static-pie" version -- "$out/hutch-dynamic" version -- "$out/hutch-static" version
+"$out/spawn" "$runs" "$out/hutch-static-pie" version , "$out/hutch-dynamic" version , "$out/hutch-static" version

@@ -48,12 +48,17 @@ once() {
 			'"status":"exited"' '"origin":"guest"' '"exit_code":0' '"stdout_bytes":6' '"error":null'
 	}
 	nothing_left "run: nothing is left"
+	check "run: the commands' cgroup, and where time goes" 0 run $patience --timing -- cat /proc/self/cgroup && {
+		is "run: a command is in the commands' cgroup" 0::/work
+		holds "run: where time goes" "$tmp/err" " load " " kernel " " agent " " setup " " command " " teardown "
+	}
 	check "run: not there" 127 run $patience --result "$tmp/result" -- no-such-command &&
 		holds "run: not there" "$tmp/err" "no-such-command: there is no such command in the guest"
 	holds "run: not there, result" "$tmp/result" '"exit_code":127' '"code":"E_NOT_FOUND"' '"success":false'
 	check "run: a limit" 124 run $patience --timeout 2s --result "$tmp/result" -- \
 		sh -c 'echo partial; sleep 100' && is "run: a limit keeps what was said" partial
-	holds "run: a limit, result" "$tmp/result" '"status":"timeout"' '"limit":"timeout"' '"origin":"hutch"'
+	holds "run: a limit, result" "$tmp/result" '"status":"timeout"' '"limit":"timeout"' '"origin":"hutch"' \
+		'"violations":[{"limit":"timeout","value":"2s","action":"kill"' '"sha256":null'
 	printf 'one\ntwo\n' | check "run: stdin" 42 run $patience -i -e A=x -w /tmp -- \
 		sh -c 'cat; echo $A; pwd; exit 42' && is "run: stdin, environment, place" "one
 two
@@ -146,14 +151,57 @@ x"
 
 # output without end, a reader that goes
 much() {
-	check "much: cut" 141 run $patience --stdout-max 2000000B --result "$tmp/result" -- yes &&
+	check "much: cut" 141 run $patience --result "$tmp/result" -- yes &&
 		[ "$(wc -c <"$tmp/out")" = 2000000 ] && holds "much: cut" "$tmp/result" \
-		'"stdout_bytes":2000000' '"stdout_truncated":true'
+		'"stdout_bytes":2000000' '"stdout_truncated":true' '"limit":"stdout_max","value":"2000000B","action":"cut"'
+	holds "much: cut, and it is said" "$tmp/err" "stdout_max of 2000000B was reached"
 	timeout 250 $hutch run $patience -- yes 2>"$tmp/err" | head -n 1 >"$tmp/out"
 	is "much: a reader that goes" y
-	check "much: 64 MB" 0 run $patience -- head -c 64000000 /dev/zero && [ "$(wc -c <"$tmp/out")" = 64000000 ] &&
+	check "much: 64 MB" 0 run $patience --stdout-max 0 -- head -c 64000000 /dev/zero && [ "$(wc -c <"$tmp/out")" = 64000000 ] &&
 		echo "ok much: 64 MB"
 	nothing_left "much: nothing is left"
 }
 
-run_groups "once stays work root much" "$@"
+# ceilings, what happens at a limit, and what can be told without running
+policy() {
+	HUTCH_POLICY_D=$tmp/policy.d
+	export HUTCH_POLICY_D
+	mkdir "$HUTCH_POLICY_D"
+	printf 'memory: 256M\ntimeout: 1h\nboot_timeout: 200s\non_violation: log\n' >"$HUTCH_POLICY_D/a.yaml"
+	printf 'idle_timeout: 2s\non_violation: log\n' >"$tmp/p.yaml"
+	check "policy: over it" 125 run -m 1G --result "$tmp/none" -- true &&
+		holds "policy: over it" "$tmp/err" "E_POLICY: memory: '1G' (-m)" "'256M' ($HUTCH_POLICY_D/a.yaml:1)"
+	check "check: over it" 125 check -m 1G && holds "check: over it" "$tmp/err" E_POLICY
+	check "check: no sense" 2 check --net tap && holds "check: no sense" "$tmp/err" "--net tap=NAME"
+	check "check: good" 0 check -m 128M -- true && is "check: good" ""
+	check "check --effective" 0 check --effective -c 2 --policy "$tmp/p.yaml" && sed -i 's/  */ /g' "$tmp/out" &&
+		holds "check --effective" "$tmp/out" "memory 256M $HUTCH_POLICY_D/a.yaml:1" "cpus 2 -c" \
+		"idle_timeout 2s $tmp/p.yaml:1" "timeout 10m level standard" "pids 0 built-in"
+	check "policy: log" 0 run $patience --policy "$tmp/p.yaml" --on-violation log --keep --name log \
+		--result "$tmp/result" -- sh -c 'sleep 4; free -m | awk "/Mem/ { print \$2 < 256 }"' &&
+		is "policy: log, and it goes on under the ceiling" 1
+	holds "policy: log, result" "$tmp/result" '"violations":[{"limit":"idle_timeout","value":"2s","action":"log","at":"20' \
+		"\"policy\":{\"level\":\"standard\",\"sha256\":\"$(cat "$HUTCH_POLICY_D/a.yaml" "$tmp/p.yaml" | sha256sum | cut -d' ' -f1)\"}"
+	check "policy: audit" 0 logs --source audit log && holds "policy: audit" "$tmp/out" "idle_timeout of 2s was reached: log"
+	check "policy: events" 0 events --json log && holds "policy: events" "$tmp/out" security.violation '"level":"warning"'
+	check "policy: rm" 0 rm log && echo "ok policy: rm"
+	rm -r "$HUTCH_POLICY_D"
+
+	check "pause" 0 run $patience -d --name still --timeout 1s --on-violation pause -- sh -c 'sleep 2; echo on' &&
+		is "pause" still
+	i=0
+	until $hutch ps | grep -q paused; do
+		i=$((i + 1))
+		[ $i -lt 200 ] || { bad "pause: at the limit" "it is not paused"; break; }
+		sleep 0.1
+	done
+	check "pause: goes on" 0 resume still && check "pause: to its end" 0 wait still &&
+		check "pause: logs" 0 logs still && is "pause: logs" on
+	check "pause: rm" 0 rm still
+
+	printf 'echo "\nif true; then' >"$tmp/bad.sh"
+	check "check --code" 1 check $patience --code "$tmp/bad.sh" && holds "check --code" "$tmp/err" hutch-code.sh syntax
+	nothing_left "policy: nothing is left"
+}
+
+run_groups "once stays work root much policy" "$@"

@@ -5,6 +5,7 @@
  *	peer [-w SECONDS] send ADDRESS BYTES		send a pattern, and wait until it was taken
  *	peer [-w SECONDS] sink ADDRESS			take and check that pattern
  *	peer [-w SECONDS] rr ADDRESS COUNT [SIZE]	round trips with an echo peer
+ *	peer [-w SECONDS] calls ADDRESS COUNT [SIZE]	the same, each on a connection of its own
  *	peer [-w SECONDS] many ADDRESS N [BYTES]	N connections at once with an echo peer,
  *checked
  *
@@ -299,11 +300,11 @@ static int by_size(const void *a, const void *b)
 	return *x < *y ? -1 : *x > *y;
 }
 
-static void run_rr(const struct address *a, double wait, uint64_t count, size_t size)
+static void run_rr(const struct address *a, double wait, uint64_t count, size_t size, bool calls)
 {
 	double *took = calloc(count, sizeof(*took)), start;
 	uint8_t *buf = malloc(size), *back = malloc(size);
-	int fd = open_one(a, wait);
+	int fd = calls ? -1 : open_one(a, wait);
 
 	if (!took || !buf || !back || !count || !size || size > CHUNK)
 		die("a count and a size of up to %d are needed, and memory for them", CHUNK);
@@ -311,17 +312,22 @@ static void run_rr(const struct address *a, double wait, uint64_t count, size_t 
 	for (uint64_t i = 0; i < count; i++) {
 		double t = now();
 
+		if (calls)
+			fd = connect_to(a, wait);
 		fill(buf, i, size, i);
 		write_all(fd, buf, size);
 		read_all(fd, back, size);
+		if (calls)
+			close(fd);
 		took[i] = now() - t;
 		if (memcmp(buf, back, size))
 			die("round trip %lu brought something else", (unsigned long)i);
 	}
 	start = now() - start;
 	qsort(took, count, sizeof(*took), by_size);
-	printf("rr %lu x %zu bytes: p50 %.1f us p99 %.1f us %.0f/s\n", (unsigned long)count, size,
-	       took[count / 2] * 1e6, took[count * 99 / 100] * 1e6, (double)count / start);
+	printf("%s %lu x %zu bytes: p50 %.1f us p99 %.1f us %.0f/s\n", calls ? "calls" : "rr",
+	       (unsigned long)count, size, took[count / 2] * 1e6, took[count * 99 / 100] * 1e6,
+	       (double)count / start);
 }
 
 /* one connection of echo (sends what it has got) or of many (sends its pattern, checks it) */
@@ -481,7 +487,7 @@ int main(int argc, char **argv)
 		argv += 2;
 	}
 	if (argc < 3)
-		die("usage: peer [-w SECONDS] echo|send|sink|rr|many ADDRESS [NUMBERS]");
+		die("usage: peer [-w SECONDS] echo|send|sink|rr|calls|many ADDRESS [NUMBERS]");
 	verb = argv[1];
 	a = parse(argv[2]);
 	n = argc > 3 ? number(argv[3]) : 1;
@@ -492,10 +498,12 @@ int main(int argc, char **argv)
 	else if (!strcmp(verb, "sink"))
 		run_sink(&a, wait);
 	else if (!strcmp(verb, "rr"))
-		run_rr(&a, wait, n, argc > 4 ? number(argv[4]) : 1);
+		run_rr(&a, wait, n, argc > 4 ? number(argv[4]) : 1, false);
+	else if (!strcmp(verb, "calls"))
+		run_rr(&a, wait, n, argc > 4 ? number(argv[4]) : 1, true);
 	else if (!strcmp(verb, "many"))
 		run_many(&a, wait, n, argc > 4 ? number(argv[4]) : 20000);
 	else
-		die("'%s' is none of echo, send, sink, rr, many", verb);
+		die("'%s' is none of echo, send, sink, rr, calls, many", verb);
 	return 0;
 }

@@ -1,0 +1,370 @@
+/*
+ * policy.c - levels and policies: the layers above and below what a person asks for
+ *
+ * 1. Each policy is read into a handle of its own, so what it says is told from
+ *    what it does not (hutch_origin()).
+ * 2. What a file or a flag named is held against each policy, and refused if it
+ *    is looser: nothing that was asked for is changed in silence.
+ * 3. Keys that nobody named take the level's defaults, and only then, where a
+ *    policy is tighter still, the policy's value.
+ * So the level, which decides what 3 does, goes through 2 and 3 first.
+ *
+ * #syscalls:before openat newfstatat getdents64 read close
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "policy.h"
+
+#define FILES	 32
+#define FILE_MAX (1 << 20)
+
+static const char *const levels[] = { "minimal", "standard", "strict", "maximum", NULL };
+static const char *const answers[] = { "log", "pause", "kill", NULL };
+static const char *const cards[] = { "none", "user", "tap", NULL };
+
+/* of every level but minimal; strict and maximum will want more */
+static const struct {
+	const char *key, *value;
+	bool stays; /* also of what stays */
+} level_defaults[] = {
+	{ "memory", "512M", true },
+	{ "timeout", "10m", false },
+	{ "stdout_max", "2000000B", false },
+	{ "stderr_max", "2000000B", false },
+};
+
+/* what a policy can hold down */
+static const struct ceiling {
+	const char *key;
+	const char *const
+		*order; /* from loose to strict; NULL: a number, of which less is stricter */
+	bool always;	/* a policy that does not name it still means its default */
+} ceilings[] = {
+	{ .key = "level", .order = levels },
+	{ .key = "on_violation", .order = answers, .always = true },
+	{ .key = "memory" },
+	{ .key = "cpus" },
+	{ .key = "pids" },
+	{ .key = "layer" },
+	{ .key = "timeout" },
+	{ .key = "cpu_time" },
+	{ .key = "idle_timeout" },
+	{ .key = "boot_timeout" },
+	{ .key = "stdout_max" },
+	{ .key = "stderr_max" },
+};
+
+#define CEILINGS (sizeof(ceilings) / sizeof(*ceilings))
+#define LEVEL	 (&ceilings[0])
+
+struct reading {
+	bool stays;
+	struct hutch *h;
+	struct hutch *policy[FILES];
+	char *name[FILES];
+	unsigned n;
+	struct sha256 sum;
+};
+
+static int refuse(const char *text)
+{
+	complain("error %d E_POLICY: %s", EXIT_HUTCH, text);
+	return EXIT_HUTCH;
+}
+
+/* --- reading them --- */
+
+static int read_whole(const char *path, char *buf, size_t size, size_t *ret)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : 1;
+
+	for (*ret = 0; n > 0 && *ret<size; *ret += n> 0 ? (size_t)n : 0)
+		n = read(fd, buf + *ret, size - *ret);
+	if (n >= 0) {
+		close(fd);
+		return 0;
+	}
+	complain("error %d E_POLICY: policy %s: %s", EXIT_HUTCH, path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return EXIT_HUTCH;
+}
+
+static bool can_hold(const char *key)
+{
+	for (unsigned i = 0; i < CEILINGS; i++)
+		if (!strcmp(key, ceilings[i].key))
+			return true;
+	return !strcmp(key, "net");
+}
+
+/* a key that would be passed over must not look as if it held */
+static int check_keys(struct hutch *policy)
+{
+	struct hutch_key key;
+	const char *where;
+
+	for (unsigned i = 0; !hutch_key(i, &key); i++) {
+		where = hutch_origin(policy, key.name);
+		if (!where || can_hold(key.name))
+			continue;
+		complain("error %d E_POLICY: %s: %s is nothing that a policy can hold "
+			 "down; it "
+			 "takes level, net, memory, cpus, pids, layer, the times, "
+			 "stdout_max, "
+			 "stderr_max and on_violation",
+			 EXIT_HUTCH, where, key.name);
+		return EXIT_HUTCH;
+	}
+	return 0;
+}
+
+static int read_policy(struct reading *r, const char *path)
+{
+	struct hutch *policy;
+	size_t len;
+	char *text;
+	int status;
+
+	if (r->n == FILES)
+		return refuse("there are more than 32 policies");
+	/* it is read once: what is summed is what holds */
+	text = malloc(FILE_MAX + 1);
+	policy = r->policy[r->n] = hutch_new();
+	if (!text || !policy) {
+		free(text);
+		hutch_free(policy);
+		return refuse("out of memory");
+	}
+	r->name[r->n++] = strdup(path);
+	status = read_whole(path, text, FILE_MAX + 1, &len);
+	if (!status && hutch_load_text(policy, path, text, len))
+		status = refuse(hutch_error(policy));
+	if (!status)
+		status = check_keys(policy);
+	if (!status)
+		sha256_add(&r->sum, text, len);
+	free(text);
+	return status;
+}
+
+static int is_policy(const struct dirent *d)
+{
+	static const char *const ends[] = { ".yaml", ".yml", ".json" };
+	size_t len = strlen(d->d_name);
+
+	for (unsigned i = 0; i < sizeof(ends) / sizeof(*ends); i++)
+		if (*d->d_name != '.' && len > strlen(ends[i]) &&
+		    !strcmp(d->d_name + len - strlen(ends[i]), ends[i]))
+			return 1;
+	return 0;
+}
+
+/* a folder that is not there holds none; one that cannot be read might */
+static int read_folder(struct reading *r)
+{
+	const char *folder = getenv("HUTCH_POLICY_D");
+	struct dirent **entry;
+	char path[4096];
+	int n, status = 0;
+
+	if (!folder || !*folder)
+		folder = POLICY_D;
+	n = scandir(folder, &entry, is_policy, alphasort);
+	if (n < 0 && errno == ENOENT)
+		return 0;
+	if (n < 0) {
+		complain("error %d E_POLICY: policies in %s: %s", EXIT_HUTCH, folder,
+			 strerror(errno));
+		return EXIT_HUTCH;
+	}
+	for (int i = 0; i < n; i++) {
+		snprintf(path, sizeof(path), "%s/%s", folder, entry[i]->d_name);
+		if (!status)
+			status = read_policy(r, path);
+		free(entry[i]);
+	}
+	free(entry);
+	return status;
+}
+
+/* --- holding to them --- */
+
+static unsigned rank(const char *const *order, const char *word)
+{
+	unsigned i = 0;
+
+	while (order[i] && strcmp(order[i], word))
+		i++;
+	return i;
+}
+
+/* how strict a key is: more is stricter, and no limit the least */
+static uint64_t strictness(struct hutch *h, const struct ceiling *c)
+{
+	char word[32] = "";
+	uint64_t v = 0;
+
+	if (c->order) {
+		hutch_get(h, c->key, word, sizeof(word));
+		return rank(c->order, word);
+	}
+	hutch_get_number(h, c->key, &v);
+	return v ? UINT64_MAX - v : 0;
+}
+
+static bool holds(struct hutch *policy, const struct ceiling *c)
+{
+	return c->always || hutch_origin(policy, c->key);
+}
+
+/* rule 2 */
+static int check_named(const struct reading *r, const struct ceiling *c)
+{
+	const char *by = hutch_origin(r->h, c->key), *where;
+	char wanted[64] = "", most[64] = "";
+
+	for (unsigned i = 0; by && i < r->n; i++) {
+		struct hutch *policy = r->policy[i];
+
+		if (!holds(policy, c) || strictness(r->h, c) >= strictness(policy, c))
+			continue;
+		where = hutch_origin(policy, c->key);
+		hutch_get(r->h, c->key, wanted, sizeof(wanted));
+		hutch_get(policy, c->key, most, sizeof(most));
+		complain("error %d E_POLICY: %s: '%s' (%s) goes over the policy's '%s' (%s); ask "
+			 "for that, or for something stricter",
+			 EXIT_HUTCH, c->key, wanted, by, most, where ? where : r->name[i]);
+		return EXIT_HUTCH;
+	}
+	return 0;
+}
+
+/* rule 3, its second half; check_named() has seen to what was named */
+static int hold_down(const struct reading *r, const struct ceiling *c)
+{
+	char value[64];
+
+	for (unsigned i = 0; i < r->n; i++) {
+		struct hutch *policy = r->policy[i];
+		const char *where = hutch_origin(policy, c->key);
+
+		if (!holds(policy, c) || strictness(r->h, c) >= strictness(policy, c))
+			continue;
+		hutch_from(r->h, where ? where : r->name[i]);
+		if (hutch_get(policy, c->key, value, sizeof(value)) ||
+		    hutch_set(r->h, c->key, value))
+			return refuse(hutch_error(r->h));
+	}
+	hutch_from(r->h, NULL);
+	return 0;
+}
+
+static int start_level(struct hutch *h, bool stays)
+{
+	char level[16] = "", from[32];
+
+	hutch_get(h, "level", level, sizeof(level));
+	if (!rank(levels, level))
+		return 0;
+	snprintf(from, sizeof(from), "level %s", level);
+	for (unsigned i = 0; i < sizeof(level_defaults) / sizeof(*level_defaults); i++) {
+		if (hutch_origin(h, level_defaults[i].key) || (stays && !level_defaults[i].stays))
+			continue;
+		hutch_from(h, from);
+		if (hutch_set(h, level_defaults[i].key, level_defaults[i].value))
+			return refuse(hutch_error(h));
+	}
+	hutch_from(h, NULL);
+	return 0;
+}
+
+/* the mode and the interface of a card: false if there is no such card */
+static bool card(struct hutch *h, unsigned i, char mode[16], char tap[32])
+{
+	char key[32];
+
+	snprintf(key, sizeof(key), "net@%u.mode", i);
+	if (hutch_get(h, key, mode, 16))
+		return false;
+	snprintf(key, sizeof(key), "net@%u.tap", i);
+	return !hutch_get(h, key, tap, 32);
+}
+
+static bool allows(struct hutch *policy, const char *mode, const char *tap)
+{
+	char may[16], may_tap[32];
+
+	if (!rank(cards, mode))
+		return true;
+	for (unsigned i = 0; card(policy, i, may, may_tap); i++)
+		if (!strcmp(may, mode) && (!may_tap[0] || !strcmp(may_tap, tap)))
+			return true;
+	return false;
+}
+
+static int check_cards(const struct reading *r)
+{
+	char mode[16], tap[32];
+	const char *where;
+
+	for (unsigned i = 0; i < r->n; i++) {
+		where = hutch_origin(r->policy[i], "net");
+		for (unsigned k = 0; where && card(r->h, k, mode, tap); k++) {
+			if (allows(r->policy[i], mode, tap))
+				continue;
+			complain("error %d E_POLICY: net: '%s%s%s' (%s) is not among what "
+				 "the "
+				 "policy allows (%s)",
+				 EXIT_HUTCH, mode, tap[0] ? "=" : "", tap,
+				 hutch_origin(r->h, "net"), where);
+			return EXIT_HUTCH;
+		}
+	}
+	return 0;
+}
+
+static int apply(const struct reading *r)
+{
+	int status = check_named(r, LEVEL);
+
+	if (!status)
+		status = hold_down(r, LEVEL);
+	for (unsigned i = 0; !status && i < CEILINGS; i++)
+		status = check_named(r, &ceilings[i]);
+	if (!status)
+		status = check_cards(r);
+	if (!status)
+		status = start_level(r->h, r->stays);
+	for (unsigned i = 0; !status && i < CEILINGS; i++)
+		status = hold_down(r, &ceilings[i]);
+	return status;
+}
+
+int policy_apply(struct policy *p, struct hutch *h, const struct given *files, bool stays)
+{
+	struct reading r = { .h = h, .stays = stays };
+	int status;
+
+	sha256_start(&r.sum);
+	status = read_folder(&r);
+	for (unsigned i = 0; !status && i < files->n; i++)
+		status = read_policy(&r, files->all[i]);
+	if (!status)
+		status = apply(&r);
+	*p = (struct policy){ .sha256 = "" };
+	hutch_get(h, "level", p->level, sizeof(p->level));
+	if (r.n)
+		sha256_hex(&r.sum, p->sha256);
+	for (unsigned i = 0; i < r.n; i++) {
+		hutch_free(r.policy[i]);
+		free(r.name[i]);
+	}
+	return status;
+}

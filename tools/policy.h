@@ -1,0 +1,38 @@
+/*
+ * policy.h - what a level begins with, and what a policy forbids (layer 6)
+ *
+ * A policy is a file of the configuration's own keys, and a ceiling: whatever
+ * asks for more is refused, and what nobody asked for is held to it.  What
+ * applies are the files in POLICY_D ($HUTCH_POLICY_D, for tests), in the order of
+ * their names, and then each --policy.
+ *
+ *	memory cpus pids layer timeout cpu_time idle_timeout boot_timeout
+ *	stdout_max stderr_max	at most this; where 0 means no limit, 0 is too much
+ *	level on_violation	at least as strict; a policy that is silent on
+ *				on_violation has its limits kill
+ *	net			the cards that are allowed: none, user, tap, tap=NAME
+ */
+#ifndef HUTCH_POLICY_H
+#define HUTCH_POLICY_H
+
+#include "image_sha256.h"
+#include "tool.h"
+
+#define POLICY_D "/etc/hutch/policy.d"
+
+struct policy {
+	char level[16];
+	char sha256[SHA256_HEX]; /* of the files' bytes, one after the other; "" without any */
+};
+
+/*
+ * policy_apply() - to @h, which has its files and flags: the policies and the level's defaults
+ *
+ * @stays: a person at a terminal or a detached command is there for as long as it likes, and what
+ * a level limits of time and output by default is not for it; a policy's limits are.
+ * @files is what --policy gave.  0, or an exit status after a complaint:
+ * E_POLICY for a policy that is none or cannot be read, and for what one forbids.
+ */
+int policy_apply(struct policy *p, struct hutch *h, const struct given *files, bool stays);
+
+#endif
