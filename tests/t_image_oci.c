@@ -154,7 +154,7 @@ START_TEST(json_bounds)
 	memset(text, '[', len);
 	ck_assert_int_eq(json_parse(&j, text, len), -EINVAL);
 	ck_assert_str_eq(j.why, "arrays and objects are nested too deeply");
-	for (size_t i = 1; i < len; i += 2)
+	for (size_t i = 1; i + 1 < len; i += 2)
 		memcpy(text + i, "1,", 2);
 	ck_assert_int_eq(json_parse(&j, text, len), -EINVAL);
 	ck_assert_str_eq(j.why, "there are too many values");

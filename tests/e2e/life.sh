@@ -356,7 +356,7 @@ logs() {
 	check "older lines are left out" test "$(wc -l <"$tmp/out")" = 2
 	gives "nothing was logged" 0 "" logs --source audit old
 	gives "a source that is none" 2 "--source: 'cnsole' is not one of" logs --source cnsole old
-	gives "the console has no times" 2 "--since: lines of the console have no times" logs --since 5m old
+	gives "the console has no times" 2 "--since: what the guest says has no times" logs --since 5m old
 	"$hutch" rm old
 }
 
