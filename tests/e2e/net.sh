@@ -7,7 +7,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
-limit=150 around="unshare -n"
+limit=300 around="unshare -n"
 [ "$(id -u)" = 0 ] || around="unshare -rn"
 
 prepare() {
