@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
-limit=180
+limit=300
 
 prepare() {
 	command -v fio >/dev/null || { echo "skip disk: fio is not installed"; exit 0; }

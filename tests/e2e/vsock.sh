@@ -7,7 +7,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 peer=build/tests/peer
-limit=150
+limit=300
 BYTES=${HUTCH_VSOCK_BYTES:-16M}
 
 bad() { # NAME WHY
