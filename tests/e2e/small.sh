@@ -87,10 +87,9 @@ console() {
 		console=hvc0 boot "virtio console over $bus" 0 $cloud --transport $bus --console-device virtio --console-size 91x33 <<-EOT || continue
 			stty size
 			cat /proc/consoles
-			seq 20000 | md5sum
-			seq 20000
+			seq 6000
 		EOT
-		if [ "$(grep -cE '^[0-9]+$' "$tmp/out")" -lt 20000 ]; then bad "virtio console over $bus" "lines are missing"; continue; fi
+		if [ "$(grep -cE '^[0-9]+$' "$tmp/out")" -lt 6000 ]; then bad "virtio console over $bus" "lines are missing"; continue; fi
 		has "virtio console over $bus" '^33 91$' '^hvc0 ' 'hutch-exit=0'
 	done
 }
