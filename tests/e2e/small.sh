@@ -3,7 +3,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
-limit=450
+limit=330
 
 rng() {
 	for bus in mmio pci; do
