@@ -124,6 +124,11 @@ live() {
 				[ $i -lt 60 ] || break
 				sleep 0.5
 			done
+			i=0
+			until grep -q '^ok: less' "$tmp/raw" || [ $i = 60 ]; do
+				i=$((i + 1))
+				sleep 0.5
+			done
 			$hutch set e2e-devices balloon=0M
 			$hutch set e2e-devices console-size=100x30
 			echo hello
