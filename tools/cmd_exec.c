@@ -4,42 +4,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "command.h"
-#include "env.h"
+#include "command_flags.h"
 #include "registry.h"
 
-enum {
-	FLAG_STDIN,
-	FLAG_TTY,
-	FLAG_ENV,
-	FLAG_ENV_FILE,
-	FLAG_CWD,
-	FLAG_USER,
-	FLAG_DETACH,
-	FLAG_TIMEOUT,
-	FLAGS
-};
+enum { FLAG_DETACH = COMMAND_FLAGS, FLAG_TIMEOUT, FLAGS };
 
 static const struct flag flags[] = {
-	[FLAG_STDIN] = { .name = "interactive", .letter = 'i', .help = "pass our stdin on" },
-	[FLAG_TTY] = { .name = "tty", .letter = 't', .help = "give the command a terminal" },
-	[FLAG_ENV] = { .name = "env",
-		       .letter = 'e',
-		       .arg = "NAME=VALUE",
-		       .many = true,
-		       .help = "a variable of the command; NAME alone takes ours" },
-	[FLAG_ENV_FILE] = { .name = "env-file",
-			    .arg = "FILE",
-			    .many = true,
-			    .help = "variables, one NAME=VALUE a line, # for remarks" },
-	[FLAG_CWD] = { .name = "workdir",
-		       .letter = 'w',
-		       .arg = "DIR",
-		       .help = "where in the guest the command begins [/]" },
-	[FLAG_USER] = { .name = "user",
-			.letter = 'u',
-			.arg = "USER[:GROUP]",
-			.help = "who in the guest it runs as [root]" },
+	COMMAND_FLAGS_TABLE,
 	[FLAG_DETACH] = { .name = "detach",
 			  .letter = 'd',
 			  .help = "leave once it runs; its output goes nowhere" },
@@ -86,25 +57,6 @@ static int take_timeout(struct hutch *h, const struct given *given, struct comma
 	return EXIT_USAGE;
 }
 
-static void explain(const struct command *c)
-{
-	switch (c->fate) {
-	case FATE_REFUSED:
-		complain("%s", c->text);
-		break;
-	case FATE_LIMIT:
-		complain("error %d E_LIMIT: %s was reached; the command was ended", EXIT_LIMIT,
-			 c->limit);
-		break;
-	case FATE_AGENT:
-	case FATE_MACHINE:
-		complain("error %d E_AGENT: %s", EXIT_HUTCH, c->text);
-		break;
-	default:
-		break;
-	}
-}
-
 static int exec_in(struct hutch *h, char **argv, const struct given *given)
 {
 	struct env *env = env_read(&given[FLAG_ENV], &given[FLAG_ENV_FILE], given[FLAG_TTY].n);
@@ -113,24 +65,17 @@ static int exec_in(struct hutch *h, char **argv, const struct given *given)
 	int status = EXIT_USAGE;
 
 	if (env && !take_timeout(h, &given[FLAG_TIMEOUT], &c)) {
-		c.what = (struct hutch_request){
-			.what = HUTCH_ASK_EXEC,
-			.argv = (const char *const *)argv,
-			.env = env_list(env),
-			.cwd = given[FLAG_CWD].text,
-			.user = given[FLAG_USER].text,
-			.tty = tty,
-			.detach = detach,
-			.in = !detach && (given[FLAG_STDIN].n || tty) ? STDIN_FILENO : -1,
-			.out = STDOUT_FILENO,
-			.err = STDERR_FILENO,
-		};
+		c.what = command_request(given, argv, env);
+		c.what.tty = tty;
+		c.what.detach = detach;
+		if (detach)
+			c.what.in = -1;
 		c.signals = command_signals();
 		if (tty && isatty(STDIN_FILENO))
 			term_raw();
 		command_run(&c);
 		term_restore();
-		explain(&c);
+		command_explain(&c);
 		status = command_status(&c);
 	}
 	env_free(env);

@@ -392,3 +392,37 @@ int command_status(const struct command *c)
 		return EXIT_HUTCH;
 	}
 }
+
+static void explain_limit(const char *limit)
+{
+	if (strcmp(limit, "boot_timeout"))
+		complain("error %d E_LIMIT: %s was reached; the command was ended", EXIT_LIMIT,
+			 limit);
+	else
+		complain("error %d E_LIMIT: boot_timeout was reached: the guest's agent has not "
+			 "called; --boot-timeout gives it longer, 'hutch doctor' tells whether "
+			 "this host runs Linux guests at all",
+			 EXIT_LIMIT);
+}
+
+void command_explain(const struct command *c)
+{
+	switch (c->fate) {
+	case FATE_REFUSED:
+		complain("%s", c->text);
+		break;
+	case FATE_MACHINE:
+	case FATE_AGENT:
+		complain("error %d %s%s", EXIT_HUTCH,
+			 c->fate == FATE_MACHINE && c->own
+				 ? "E_MACHINE: the machine ended before the command did: "
+				 : "E_AGENT: ",
+			 c->text);
+		break;
+	case FATE_LIMIT:
+		explain_limit(c->limit);
+		break;
+	default:
+		break;
+	}
+}

@@ -69,6 +69,9 @@ void command_run(struct command *c);
 /* what a shell would see: 0..255 */
 int command_status(const struct command *c);
 
+/* what the person needs to know of its end, on stderr: nothing of one that just ended */
+void command_explain(const struct command *c);
+
 /* a signalfd for what is passed on; blocks these signals, so before threads are made */
 int command_signals(void);
 

@@ -1,13 +1,65 @@
-/* run.h - what run and check share: one set of flags, one way to read them (layer 6) */
+/*
+ * run.h - hutch run in two halves: what is asked for (cmd_run.c), and the run of it (run_box.c)
+ * (layer 6)
+ *
+ * hutch check is the first half alone, or, for code, all of it.
+ */
 #ifndef HUTCH_RUN_H
 #define HUTCH_RUN_H
 
-#include "tool.h"
+#include "command_flags.h"
+#include "machine.h"
+#include "policy.h"
+#include "result.h"
+#include "work.h"
+
+enum {
+	FLAG_DETACH = COMMAND_FLAGS,
+	FLAG_KEEP,
+	FLAG_PORT,
+	FLAG_MOUNT,
+	FLAG_RUNTIME,
+	FLAG_CODE,
+	FLAG_RESULT,
+	FLAG_STATUS_FD,
+	FLAG_PID_FILE,
+	FLAG_NO_FORWARD,
+	FLAG_TIMING,
+	FLAG_POLICY,
+	FLAG_DRY_RUN,
+	FLAG_EFFECTIVE,
+	FLAGS
+};
+
+struct run {
+	struct hutch *h;
+	const struct given *given;
+	char **argv;
+	struct box box;
+	bool has_box;
+	bool checking; /* hutch check */
+	int ready;     /* -1, or where to tell the one who waits that the command runs */
+	struct command c;
+	struct env *env;
+	struct work *work;
+	struct policy policy;
+	struct result result;
+};
 
 extern const struct flag run_flags[];
 /* verb_check stops where the machine would begin, unless there is code to compile */
 int run_or_check(int argc, char **argv, const struct verb *verb);
 /* each key of @h with its value and who named it, on stdout */
 void print_effective(struct hutch *h);
+
+/* a key of the machine's; -1 after a complaint */
+int run_set(struct run *r, const char *key, const char *value);
+/* a limit is being answered: whatever the answer is, it is told; @arg is the run */
+void run_violation(void *arg, const struct violation *v);
+/* with -d: the child goes on with false; the caller has its exit status in *@ret */
+bool run_detach(struct run *r, int *ret);
+/* from the registry's entry to its end, and the result told; the exit status.  Frees the machine.
+ */
+int run_sandbox(struct run *r);
 
 #endif

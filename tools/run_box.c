@@ -1,0 +1,407 @@
+/*
+ * run_box.c - a run: the sandbox enters the registry, the machine starts, the agent calls, the
+ * command runs, the machine goes, the result is told, the registry forgets
+ *
+ * #syscalls:caller openat dup2 close write epoll_create1 epoll_ctl unlink ioctl:TCGETS
+ * #syscalls:before pipe2 clone setsid read wait4 getpid geteuid
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "run.h"
+
+#define SETTLE_MS 10000
+
+/* --- before the machine --- */
+
+int run_set(struct run *r, const char *key, const char *value)
+{
+	if (!hutch_set(r->h, key, value))
+		return 0;
+	complain("%s", hutch_error(r->h));
+	return -1;
+}
+
+void run_violation(void *arg, const struct violation *v)
+{
+	const struct run *r = arg;
+	const char *name = r->box.name, *answer = command_answers[v->answer];
+	char value[64] = "", members[256];
+
+	hutch_get(r->h, v->limit, value, sizeof(value));
+	snprintf(members, sizeof(members),
+		 ",\"level\":\"warning\",\"limit\":\"%s\",\"value\":\"%s\",\"action\":\"%s\"",
+		 v->limit, value, answer);
+	box_event(&r->box, "security.violation", members);
+	box_log(&r->box, "audit", "%s of %s was reached: %s", v->limit, value, answer);
+	if (v->answer == ANSWER_PAUSE)
+		complain("%s of %s was reached, and sandbox '%s' is paused; 'hutch resume %s' lets "
+			 "it go on, 'hutch kill %s' ends it",
+			 v->limit, value, name, name, name);
+	/* the first limits are the level's, which nobody may know of */
+	if (v->answer == ANSWER_CUT)
+		complain("%s of %s was reached: the command said more, which is lost; give more "
+			 "with "
+			 "--%.6s-max, 0 is no limit",
+			 v->limit, value, v->limit);
+}
+
+/* -p is net@0.forward, of a network that is made for it if there is none */
+static int publish(struct run *r)
+{
+	const struct given *ports = &r->given[FLAG_PORT];
+	char all[256] = "", mode[8];
+
+	if (!ports->n)
+		return 0;
+	if (hutch_get(r->h, "net@0.mode", mode, sizeof(mode)) && run_set(r, "net", "user"))
+		return -1;
+	for (unsigned i = 0; i < ports->n; i++) {
+		size_t len = strlen(all);
+
+		if (snprintf(all + len, sizeof(all) - len, "%s%s", len ? "+" : "", ports->all[i]) >=
+		    (int)(sizeof(all) - len)) {
+			complain("-p: %u ports are too many to name", ports->n);
+			return -1;
+		}
+	}
+	return run_set(r, "net@0.forward", all);
+}
+
+/* --rootfs: an image, a name in the store, or a folder that is packed first */
+static int find_root(struct run *r)
+{
+	char what[4096], path[4096];
+
+	if (hutch_get(r->h, "rootfs", what, sizeof(what)) || !what[0])
+		return 0;
+	/* the files of a caller who is not root belong to the guest's root */
+	if (image_resolve(what, geteuid() ? IMAGE_MAP_ROOT : 0, path, sizeof(path)) < 0)
+		return -1;
+	return run_set(r, "rootfs", path);
+}
+
+static int make_sandbox(struct run *r)
+{
+	char path[256];
+	int n;
+
+	if (machine_line(r->h) || machine_guest(r->h, true) || find_root(r) || publish(r))
+		return EXIT_HUTCH;
+	if (hutch_get(r->h, "vsock@0.path", path, sizeof(path)) && run_set(r, "vsock", ""))
+		return EXIT_HUTCH;
+	if (run_set(r, "agent", "yes"))
+		return EXIT_HUTCH;
+	snprintf(r->box.command, sizeof(r->box.command), "%s", r->argv[0]);
+	for (char **arg = r->argv + 1; *arg; arg++) {
+		size_t len = strlen(r->box.command);
+
+		snprintf(r->box.command + len, sizeof(r->box.command) - len, " %s", *arg);
+	}
+	r->box.keep = r->given[FLAG_KEEP].n || r->given[FLAG_DETACH].n;
+	n = machine_register(r->h, &r->box);
+	r->has_box = !n;
+	if (n)
+		return n == -EINVAL ? EXIT_USAGE : EXIT_HUTCH;
+	if (hutch_get(r->h, "hostname", path, sizeof(path)) || path[0])
+		return 0;
+	return run_set(r, "hostname", r->box.name) ? EXIT_HUTCH : 0;
+}
+
+/* --- the run itself --- */
+
+static void tell_ready(struct run *r)
+{
+	if (r->ready < 0)
+		return;
+	if (write(r->ready, r->box.name, strlen(r->box.name) + 1) < 0)
+		complain("the one who started this sandbox has gone");
+	close(r->ready);
+	r->ready = -1;
+}
+
+/* a detached command's words go into the sandbox's folder, as ours do */
+static int detach_output(struct run *r)
+{
+	int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int out = openat(r->box.dir, "stdout", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int err = openat(r->box.dir, "stderr", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+
+	if (in < 0 || out < 0 || err < 0) {
+		complain("sandbox '%s': its output cannot be kept: %s", r->box.name,
+			 strerror(errno));
+		return EXIT_HUTCH;
+	}
+	dup2(in, STDIN_FILENO);
+	close(in);
+	r->c.what.out = out;
+	r->c.what.err = err;
+	if (!r->given[FLAG_STDIN].n)
+		r->c.what.in = -1;
+	return 0;
+}
+
+static void on_started(void *arg)
+{
+	struct run *r = arg;
+
+	box_started(&r->box);
+	box_event(&r->box, "execution.start", "");
+	result_started(&r->result);
+	if (r->ready < 0)
+		return;
+	tell_ready(r);
+	/* from here on nobody reads what we say but `hutch logs` */
+	int log = openat(r->box.dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	if (log >= 0)
+		dup2(log, STDERR_FILENO);
+	if (null >= 0)
+		dup2(null, STDOUT_FILENO);
+}
+
+static int write_pid(const char *path)
+{
+	FILE *f = fopen(path, "we");
+
+	if (f && fprintf(f, "%d\n", getpid()) > 0 && !fclose(f))
+		return 0;
+	complain("--pid-file %s: %s", path, strerror(errno));
+	return EXIT_HUTCH;
+}
+
+static int start(struct run *r)
+{
+	int n;
+
+	r->c.signals = command_signals();
+	machine_files();
+	if (r->c.what.tty && isatty(STDIN_FILENO))
+		term_guard();
+	if (r->given[FLAG_PID_FILE].n && write_pid(r->given[FLAG_PID_FILE].text))
+		return EXIT_HUTCH;
+	n = hutch_start(r->h);
+	if (!n) {
+		result_machine(&r->result);
+		return 0;
+	}
+	complain("%s", hutch_error(r->h));
+	snprintf(r->box.reason, sizeof(r->box.reason), "%.*s", (int)sizeof(r->box.reason) - 1,
+		 hutch_error(r->h));
+	return n == -EINVAL ? EXIT_USAGE : EXIT_HUTCH;
+}
+
+/* what ends a transfer early: a signal, or the machine's end */
+static int wake_of(struct run *r)
+{
+	struct epoll_event e = { .events = EPOLLIN };
+	int fd = epoll_create1(EPOLL_CLOEXEC);
+
+	if (fd >= 0 && (epoll_ctl(fd, EPOLL_CTL_ADD, r->c.signals, &e) ||
+			epoll_ctl(fd, EPOLL_CTL_ADD, hutch_event_fd(r->h), &e))) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+/* the guest is there: what the command needs is brought; 0, or the exit status */
+static int bring_work(struct run *r)
+{
+	struct command boot = r->c;
+	int wake, status;
+
+	boot.what =
+		(struct hutch_request){ .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
+	command_run(&boot);
+	result_booted(&r->result, &boot.exit);
+	if (boot.fate != FATE_EXITED) {
+		boot.what = r->c.what;
+		r->c = boot;
+		return command_status(&r->c);
+	}
+	wake = wake_of(r);
+	status = work_in(r->work, r->h, wake);
+	if (wake >= 0)
+		close(wake);
+	if (status)
+		r->c.fate = FATE_WORK;
+	return status;
+}
+
+static int take_work(struct run *r)
+{
+	int wake, status;
+
+	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT && r->c.fate != FATE_STDIO)
+		return 0;
+	wake = wake_of(r);
+	status = work_out(r->work, r->h, wake);
+	if (wake >= 0)
+		close(wake);
+	if (status)
+		r->c.fate = FATE_WORK;
+	return status;
+}
+
+/* does the guest write to what outlives it? */
+static bool writes_disks(struct run *r)
+{
+	char key[32], ro[8], format[8];
+
+	for (unsigned i = 0;; i++) {
+		snprintf(key, sizeof(key), "disk@%u.ro", i);
+		if (hutch_get(r->h, key, ro, sizeof(ro)))
+			return false;
+		snprintf(key, sizeof(key), "disk@%u.format", i);
+		if (!strcmp(ro, "no") && !hutch_get(r->h, key, format, sizeof(format)))
+			return true;
+	}
+}
+
+/* what the command has written is on its disks: the guest ends as a machine does */
+static void settle(struct run *r)
+{
+	const struct hutch_request x = {
+		.what = HUTCH_ASK_POWEROFF, .in = -1, .out = -1, .err = -1
+	};
+	struct hutch_job *job = hutch_ask(r->h, &x);
+	struct hutch_result result;
+	struct hutch_exit e;
+
+	/* the answer, or the end of the machine that asked for it */
+	if (job)
+		hutch_job_wait(job, SETTLE_MS, hutch_event_fd(r->h), &e);
+	if (!job || hutch_wait(r->h, SETTLE_MS, &result))
+		complain("the guest did not end in time: what it wrote last may not be on its "
+			 "disks");
+	hutch_job_free(job);
+}
+
+/* the command and what belongs to it; 0 if the status is the command's */
+static int execute(struct run *r)
+{
+	int status = work_any(r->work) ? bring_work(r) : 0;
+
+	if (status)
+		return status;
+	r->c.on_started = on_started;
+	command_run(&r->c);
+	status = work_any(r->work) ? take_work(r) : 0;
+	if (r->c.fate != FATE_MACHINE && r->c.fate != FATE_AGENT && writes_disks(r))
+		settle(r);
+	return status;
+}
+
+static int live(struct run *r)
+{
+	int status = make_sandbox(r);
+
+	if (!status && r->given[FLAG_DETACH].n)
+		status = detach_output(r);
+	if (!status)
+		status = start(r);
+	if (status)
+		return status;
+	if (r->c.what.tty && isatty(STDIN_FILENO))
+		term_raw();
+	status = execute(r);
+	term_restore();
+	box_stopping(&r->box);
+	command_explain(&r->c);
+	return status ? status : command_status(&r->c);
+}
+
+static void tell_complete(const struct run *r)
+{
+	char members[128];
+
+	snprintf(members, sizeof(members), ",\"exit_code\":%d,\"duration_ms\":%lu",
+		 r->result.status,
+		 (unsigned long)((r->result.ended_ns - r->result.begin_ns) / 1000000));
+	box_event(&r->box, "execution.complete", members);
+}
+
+/* what the caller gets: a result that could not be told is no success */
+static int finish(struct run *r, int status)
+{
+	r->result.status = status;
+	result_finish(&r->result, &r->c);
+	if (r->has_box) {
+		tell_complete(r);
+		result_keep(&r->result, r->box.dir);
+		r->box.exit_code = status;
+		if (!r->box.reason[0])
+			result_reason(&r->result, &r->c, r->box.reason, sizeof(r->box.reason));
+	}
+	hutch_free(r->h);
+	if (r->has_box)
+		box_end(&r->box);
+	if (r->given[FLAG_PID_FILE].n)
+		unlink(r->given[FLAG_PID_FILE].text);
+	if (result_tell(&r->result) && !status)
+		status = EXIT_HUTCH;
+	if (r->given[FLAG_TIMING].n)
+		result_timing(&r->result, stderr);
+	return status;
+}
+
+/* the caller of run -d: until the command runs, or did not come into being */
+static int wait_for_child(pid_t pid, int ready)
+{
+	char name[64] = "";
+	ssize_t n = read(ready, name, sizeof(name) - 1);
+	int status = 0;
+
+	if (n > 0) {
+		puts(name);
+		return 0;
+	}
+	if (waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))
+		return EXIT_HUTCH;
+	/* over before it was told that it began */
+	return WEXITSTATUS(status);
+}
+
+bool run_detach(struct run *r, int *ret)
+{
+	int pipe_[2];
+	pid_t pid;
+
+	if (pipe2(pipe_, O_CLOEXEC)) {
+		complain("pipe: %s", strerror(errno));
+		*ret = EXIT_HUTCH;
+		return true;
+	}
+	fflush(NULL);
+	pid = fork();
+	if (!pid) {
+		setsid();
+		close(pipe_[0]);
+		r->ready = pipe_[1];
+		return false;
+	}
+	close(pipe_[1]);
+	if (pid < 0)
+		complain("fork: %s", strerror(errno));
+	*ret = pid < 0 ? EXIT_HUTCH : wait_for_child(pid, pipe_[0]);
+	return true;
+}
+
+/* of code that was compiled: is it valid? */
+static int check_status(const struct run *r, int status)
+{
+	return status && r->c.fate == FATE_EXITED ? EXIT_FAIL : status;
+}
+
+int run_sandbox(struct run *r)
+{
+	int status = live(r);
+
+	return finish(r, r->checking ? check_status(r, status) : status);
+}
