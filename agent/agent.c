@@ -27,6 +27,7 @@
 
 #define SESSIONS   128
 #define BACKLOG	   64
+#define FDS	   3   /* that are no session's */
 #define LAST_WORDS 300 /* ms to hear how commands ended */
 
 struct os agent_os;
@@ -154,6 +155,7 @@ void agent_power_off(uint64_t grace_ms)
 		return;
 	kill_at = agent_now_ms() + grace_ms;
 	off_at = kill_at + LAST_WORDS;
+	log_say(LEVEL_INFO, "powering off, at the host's wish");
 	signal_all(SIGTERM);
 	for (unsigned i = 0; i < SESSIONS; i++)
 		if (session[i])
@@ -191,31 +193,34 @@ static int on_the_way_out(void)
 
 static void step(int listener, int signals)
 {
-	static struct pollfd p[2 + SESSIONS * SESSION_FDS];
+	static struct pollfd p[FDS + SESSIONS * SESSION_FDS];
 	static unsigned who[SESSIONS];
 	unsigned n = 0;
 	int wait = on_the_way_out();
 
 	p[0] = (struct pollfd){ signals, POLLIN, 0 };
 	p[1] = (struct pollfd){ listener, POLLIN, 0 };
+	p[2] = (struct pollfd){ -1, POLLIN, 0 };
 	for (unsigned i = 0; i < SESSIONS; i++) {
 		int ms;
 
 		if (!session[i])
 			continue;
-		ms = session_poll(session[i], &p[2 + n * SESSION_FDS]);
+		ms = session_poll(session[i], &p[FDS + n * SESSION_FDS]);
+		if (session_takes_logs(session[i]))
+			p[2].fd = log_fd();
 		if (ms >= 0 && (wait < 0 || ms < wait))
 			wait = ms;
 		who[n++] = i;
 	}
-	if (poll(p, 2 + n * SESSION_FDS, wait) < 0)
+	if (poll(p, FDS + n * SESSION_FDS, wait) < 0)
 		return;
 	if (p[0].revents)
 		reap(signals);
 	for (unsigned k = 0; k < n; k++) {
 		struct session **s = &session[who[k]];
 
-		if (session_step(*s, &p[2 + k * SESSION_FDS]))
+		if (session_step(*s, &p[FDS + k * SESSION_FDS]))
 			continue;
 		session_free(*s);
 		*s = NULL;
@@ -235,6 +240,7 @@ static int serve_one(int fd)
 
 	agent_os = (struct os){ .modules = -1, .cgroup = -1 };
 	signal(SIGPIPE, SIG_IGN);
+	log_open();
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	add_session(fd);
@@ -263,13 +269,17 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	began_ns = since_boot();
+	log_open();
 	os_boot(&agent_os);
 	up_ns = since_boot();
 	signals = watch_children();
 	listener = listen_vsock();
 	call_host();
+	log_say(LEVEL_INFO, "up, %llu ms after the guest's clock began",
+		(unsigned long long)(up_ns / 1000000));
 	if (listener < 0 || signals < 0) {
-		os_say("cannot listen on vsock port %d: %s", PROTO_PORT, strerror(errno));
+		log_say(LEVEL_ERROR, "cannot listen on vsock port %d: %s", PROTO_PORT,
+			strerror(errno));
 		if (!alone)
 			return 1;
 	}

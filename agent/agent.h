@@ -61,8 +61,6 @@ void os_child(void);
 int os_setup(struct os *os, const struct setup *setup, struct why *why); /* 0, or -1 with *@why */
 /* ends all commands; does not return; nothing is left to be written */
 void os_poweroff(struct os *os) __attribute__((noreturn));
-/* a line for who reads the console */
-void os_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 struct os_info {
 	uint64_t memory_total, memory_free; /* bytes; free: what a new process could have */
@@ -135,6 +133,7 @@ struct pollfd;
 
 struct session *session_new(int fd); /* takes @fd; NULL: no memory */
 void session_free(struct session *s);
+bool session_takes_logs(const struct session *s); /* its host wants them, and has read the last */
 /* what to wait for: exactly SESSION_FDS entries, -1 for none; ms until time matters, or -1 */
 int session_poll(const struct session *s, struct pollfd *p);
 /* those are ready: false when the session is over */
@@ -144,6 +143,15 @@ bool session_reaped(struct session *s, pid_t pid, int status, const struct rusag
 /* every command is to end: SIGTERM, or SIGKILL */
 void session_end_command(struct session *s, int signo);
 bool session_is_busy(const struct session *s);
+
+/* --- log.c: the agent's own lines --- */
+
+void log_open(void);		  /* before all others */
+void log_about(const char *what); /* the correlation id, for the console */
+/* errno stays */
+void log_say(enum proto_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int log_fd(void);		     /* readable when there is a line; -1 */
+bool log_take(struct proto_buf *to); /* the next line as a frame; false: there is none */
 
 /* --- agent.c --- */
 

@@ -313,7 +313,7 @@ static void keep(struct net *net, uint32_t lease)
 	for (;;) {
 		sleep((lease < LEASE_MIN ? LEASE_MIN : lease > LEASE_MAX ? LEASE_MAX : lease) / 2);
 		if (borrow(net, &lease, &why) || net_apply(net, &why))
-			os_say("%s", why.text);
+			log_say(LEVEL_ERROR, "%s", why.text);
 	}
 }
 

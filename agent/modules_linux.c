@@ -31,7 +31,8 @@ int modules_open(void)
 	snprintf(path, sizeof(path), "/lib/modules/%s", name.release);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0 && getpid() == 1)
-		os_say("this kernel is %s, and the initramfs has no modules for it", name.release);
+		log_say(LEVEL_ERROR, "this kernel is %s, and the initramfs has no modules for it",
+			name.release);
 	return fd;
 }
 
@@ -67,7 +68,7 @@ static void load_file(const struct os *os, const char *path)
 		return;
 	fd = openat(os->modules, path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST))
-		os_say("module %s: %s", path, strerror(errno));
+		log_say(LEVEL_ERROR, "module %s: %s", path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 }

@@ -128,7 +128,7 @@ static void write_names(const char *text)
 	unlink(path);
 	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		os_say("%s: %s", path, strerror(errno));
+		log_say(LEVEL_ERROR, "%s: %s", path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 }

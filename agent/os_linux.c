@@ -13,7 +13,6 @@
 #include <inttypes.h>
 #include <linux/random.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,21 +55,6 @@ static const char *const links[][2] = {
 	{ "fd/1", "/dev/stdout" },
 	{ "fd/2", "/dev/stderr" },
 };
-
-void os_say(const char *fmt, ...)
-{
-	char line[320];
-	va_list ap;
-	int n = snprintf(line, sizeof(line), "hutch-agent: ");
-
-	va_start(ap, fmt);
-	vsnprintf(line + n, sizeof(line) - (size_t)n - 1, fmt, ap);
-	va_end(ap);
-	strcat(line, "\n");
-	/* at once: the kernel's log takes a write as a line */
-	if (write(STDERR_FILENO, line, strlen(line)) < 0)
-		return;
-}
 
 int file_write(int dir, const char *path, const char *text)
 {
@@ -135,14 +119,14 @@ static void mount_all(void)
 		if (mount(mounts[i].type, mounts[i].target, mounts[i].type, mounts[i].flags,
 			  mounts[i].data) &&
 		    errno != EBUSY)
-			os_say("%s: cannot mount %s: %s", mounts[i].target, mounts[i].type,
-			       strerror(errno));
+			log_say(LEVEL_ERROR, "%s: cannot mount %s: %s", mounts[i].target,
+				mounts[i].type, strerror(errno));
 		if (!strcmp(mounts[i].target, "/dev"))
 			open_console();
 	}
 	for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
 		if (symlink(links[i][0], links[i][1]) && errno != EEXIST)
-			os_say("%s: %s", links[i][1], strerror(errno));
+			log_say(LEVEL_ERROR, "%s: %s", links[i][1], strerror(errno));
 }
 
 static void load_vsock(const struct os *os)
@@ -150,8 +134,9 @@ static void load_vsock(const struct os *os)
 	modules_transport(os);
 	module_load(os, "vmw_vsock_virtio_transport");
 	if (access("/dev/vsock", F_OK))
-		os_say("no vsock: nobody will hear this guest (its kernel needs VIRTIO_VSOCKETS "
-		       "built in, or modules for it in the initramfs)");
+		log_say(LEVEL_ERROR,
+			"no vsock: nobody will hear this guest (its kernel needs VIRTIO_VSOCKETS "
+			"built in, or modules for it in the initramfs)");
 }
 
 static void protect(void)
@@ -160,7 +145,7 @@ static void protect(void)
 
 	signal(SIGPIPE, SIG_IGN);
 	if (file_write(AT_FDCWD, "/proc/self/oom_score_adj", "-1000"))
-		os_say("oom_score_adj: %s", strerror(errno));
+		log_say(LEVEL_ERROR, "oom_score_adj: %s", strerror(errno));
 	if (getpid() == 1)
 		setrlimit(RLIMIT_NOFILE, &files);
 }
@@ -183,9 +168,9 @@ void os_boot(struct os *os)
 		load_vsock(os);
 		r = net_lo();
 		if (r)
-			os_say("lo: %s", strerror(-r));
+			log_say(LEVEL_ERROR, "lo: %s", strerror(-r));
 		if (sethostname("hutch", 5))
-			os_say("host name: %s", strerror(errno));
+			log_say(LEVEL_ERROR, "host name: %s", strerror(errno));
 	}
 	protect();
 	os->cgroup = work_open();
@@ -292,7 +277,7 @@ void os_poweroff(struct os *os)
 	else
 		execl("/sbin/poweroff", "poweroff", (char *)NULL);
 	reboot(RB_POWER_OFF);
-	os_say("cannot power off: %s", strerror(errno));
+	log_say(LEVEL_ERROR, "cannot power off: %s", strerror(errno));
 	for (;;)
 		pause();
 }

@@ -52,6 +52,8 @@ static uint32_t most(uint8_t type)
 	case PROTO_PING:
 	case PROTO_PONG:
 		return 0;
+	case PROTO_LOG:
+		return PROTO_LOG_MAX;
 	case PROTO_EXEC:
 		return PROTO_BODY_MAX;
 	default:

@@ -19,6 +19,8 @@
  * 5. CLOSE says that a stream's reader wants no more of it.  What is under way
  *    is dropped, and the writer gets what a closed pipe gives it.
  * 6. PING is answered by PONG at any time, also within a request.
+ * 7. LOG is a line of the agent's log. It comes at any time after a HELLO of the host that says
+ *    TAG_LOGS, and never to one that does not; it is not answered.
  *
  * Everything is little-endian, as every machine is that this runs on.
  */
@@ -36,6 +38,7 @@
 #define PROTO_DATA_MAX	(32U << 10)
 #define PROTO_BODY_MAX	(4U << 20)  /* arguments and environment of a command */
 #define PROTO_SMALL_MAX (64U << 10) /* of all others */
+#define PROTO_LOG_MAX	1024
 #define PROTO_OPTIONAL	0x8000
 
 enum proto_type {
@@ -64,6 +67,8 @@ enum proto_type {
 	PROTO_SIGNAL, /* to the command's process group */
 	PROTO_RESIZE,
 	PROTO_EXIT,
+	/* from the agent */
+	PROTO_LOG,
 	PROTO_TYPES,
 };
 
@@ -77,6 +82,7 @@ enum proto_tag {
 	TAG_BOOT_NS =
 		3 | PROTO_OPTIONAL, /* the guest's clock since its start, when the agent was up */
 	TAG_INIT_NS = 4 | PROTO_OPTIONAL, /* the same, when the agent began */
+	TAG_LOGS = 5 | PROTO_OPTIONAL,	  /* 1: of the host, which wants LOG */
 	/* ERROR */
 	TAG_CODE = 0x10, /* enum proto_error */
 	TAG_ERRNO,	 /* Linux's number, 0 if there is none */
@@ -126,7 +132,11 @@ enum proto_tag {
 	TAG_UPTIME_NS,
 	TAG_FILES,
 	TAG_BYTES,
+	/* LOG, with TAG_TEXT */
+	TAG_LEVEL = 0xc0, /* enum proto_level */
 };
+
+enum proto_level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_INFO };
 
 enum proto_exec_flag {
 	EXEC_STDIN = 1, /* there is one; else it is empty */

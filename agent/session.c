@@ -10,6 +10,9 @@
  *    end, or what had come DRAIN_MS after the child's end, so that a process
  *    left behind with the pipes open keeps nobody waiting, however much it says.
  * 4. The frame of a further request stays in `rx` until then.
+ * 5. Lines of the log go to a host that wants them whenever it has taken all
+ *    else, and those of a request before the frame that ends it, behind which
+ *    the host may read no more.
  */
 #include <errno.h>
 #include <poll.h>
@@ -26,6 +29,7 @@
 
 #define DRAIN_MS  200
 #define TTY_HOLDS (64U << 10) /* what a terminal keeps beyond what FIONREAD tells */
+#define LOGS_MOST (4U << 10)  /* that wait for a host to read them */
 #define RX_FIRST  (4U << 10)
 #define RX_KEEP	  (PROTO_HEADER + PROTO_DATA_MAX) /* more than that is given back after use */
 
@@ -47,6 +51,7 @@ struct outlet {
 struct session {
 	int fd;
 	bool hello, broken;
+	bool logs; /* the host wants them */
 	uint8_t *rx;
 	size_t rx_len, rx_size;
 	struct proto_buf out;
@@ -118,10 +123,23 @@ bool session_is_busy(const struct session *s)
 	return s->request || s->out.len;
 }
 
+bool session_takes_logs(const struct session *s)
+{
+	return s->logs && !s->out.len;
+}
+
+static void give_logs(struct session *s)
+{
+	while (s->logs && s->out.len < LOGS_MOST && log_take(&s->out))
+		;
+}
+
 /* --- answers --- */
 
 static void say_error(struct session *s, const struct why *why)
 {
+	log_say(LEVEL_INFO, "refused: %s", why->text);
+	give_logs(s);
 	proto_begin(&s->out, PROTO_ERROR, 0);
 	proto_number(&s->out, TAG_CODE, why->code);
 	proto_number(&s->out, TAG_ERRNO, (uint64_t)why->error);
@@ -135,6 +153,7 @@ static void say_done(struct session *s, int r, const struct why *why)
 		say_error(s, why);
 		return;
 	}
+	give_logs(s);
 	proto_begin(&s->out, PROTO_DONE, 0);
 	proto_end(&s->out);
 }
@@ -161,6 +180,11 @@ static void say_exit(struct session *s)
 {
 	int w = s->status;
 
+	if (WIFSIGNALED(w))
+		log_say(LEVEL_INFO, "process %d died of signal %d", s->pid, WTERMSIG(w));
+	else
+		log_say(LEVEL_INFO, "process %d ended with %d", s->pid, WEXITSTATUS(w));
+	give_logs(s);
 	proto_begin(&s->out, PROTO_EXIT, 0);
 	proto_number(&s->out, TAG_STATUS,
 		     (uint64_t)(WIFSIGNALED(w) ? 128 + WTERMSIG(w) : WEXITSTATUS(w)));
@@ -207,6 +231,7 @@ static void start_exec(struct session *s, struct proto_reader r)
 	if (exec_parse(r, &x, &why) || is_frozen(&why) || exec_start(&x, &child, &why)) {
 		say_error(s, &why);
 	} else {
+		log_say(LEVEL_INFO, "process %d is %s", child.pid, x.arg[0]);
 		proto_begin(&s->out, PROTO_STARTED, 0);
 		proto_number(&s->out, TAG_PID, (uint64_t)child.pid);
 		proto_end(&s->out);
@@ -237,8 +262,14 @@ static void do_setup(struct session *s, struct proto_reader r)
 {
 	struct setup x = { .hostname = NULL };
 	struct why why;
-	int failed = setup_parse(r, &x, &why) || os_setup(&agent_os, &x, &why);
+	int failed = setup_parse(r, &x, &why);
 
+	if (!failed && x.id)
+		log_about(x.id);
+	if (!failed)
+		failed = os_setup(&agent_os, &x, &why);
+	if (!failed)
+		log_say(LEVEL_INFO, "the guest is set up");
 	say_done(s, failed, &why);
 	setup_free(&x);
 }
@@ -248,6 +279,7 @@ static void do_info(struct session *s)
 	struct os_info info;
 
 	os_info(&agent_os, &info);
+	give_logs(s);
 	proto_begin(&s->out, PROTO_DONE, 0);
 	proto_number(&s->out, TAG_MEMORY_TOTAL, info.memory_total);
 	proto_number(&s->out, TAG_MEMORY_FREE, info.memory_free);
@@ -263,6 +295,8 @@ static void do_freeze(struct session *s, bool freeze)
 	int r = work_freeze(&agent_os, freeze);
 
 	agent_frozen = !r && freeze;
+	if (!r)
+		log_say(LEVEL_INFO, "all commands are %s", freeze ? "frozen" : "thawed");
 	if (r)
 		refuse(&why, ERROR_SYSTEM, -r, "the commands cannot be frozen: %s", strerror(-r));
 	else if (freeze)
@@ -466,6 +500,8 @@ static void on_hello(struct session *s, struct proto_reader r)
 			magic = v;
 		else if (item.tag == TAG_VERSION)
 			version = v;
+		else if (item.tag == TAG_LOGS)
+			s->logs = v == 1;
 	}
 	s->hello = magic == PROTO_MAGIC && version >= 1;
 	if (s->hello)
@@ -621,12 +657,20 @@ static bool is_readable(int fd)
 	return fd >= 0 && poll(&p, 1, 0) == 1;
 }
 
+static void say_files_end(struct session *s)
+{
+	if (s->status)
+		log_say(LEVEL_INFO, "a transfer of files failed");
+	give_logs(s);
+	files_say_end(&s->out, s->status);
+}
+
 static void finish(struct session *s)
 {
 	if (s->request == PROTO_EXEC)
 		say_exit(s);
 	else
-		files_say_end(&s->out, s->status);
+		say_files_end(s);
 	close_child(s);
 	s->request = 0;
 	s->pid = 0;
@@ -728,6 +772,8 @@ bool session_step(struct session *s, const struct pollfd *p)
 			read_outlet(s, i);
 	finish_if_done(s);
 	take_frames(s);
+	if (session_takes_logs(s))
+		give_logs(s);
 	return flush(s) && !s->broken;
 }
 

@@ -6,12 +6,27 @@
 
 char complained[2048];
 
+#define KEEP(fmt)                                                   \
+	do {                                                        \
+		va_list ap;                                         \
+                                                                    \
+		va_start(ap, fmt);                                  \
+		vsnprintf(complained, sizeof(complained), fmt, ap); \
+		va_end(ap);                                         \
+	} while (0)
+
 /* in place of the command's own */
 void complain(const char *fmt, ...)
 {
-	va_list ap;
+	KEEP(fmt);
+}
 
-	va_start(ap, fmt);
-	vsnprintf(complained, sizeof(complained), fmt, ap);
-	va_end(ap);
+void caution(const char *fmt, ...)
+{
+	KEEP(fmt);
+}
+
+void inform(const char *fmt, ...)
+{
+	KEEP(fmt);
 }

@@ -20,10 +20,10 @@
 
 static void frame(struct proto_buf *b, struct input *in)
 {
-	static const uint8_t types[] = { PROTO_HELLO,  PROTO_DATA,    PROTO_DATA, PROTO_EOF,
-					 PROTO_CREDIT, PROTO_CLOSE,   PROTO_PONG, PROTO_STARTED,
-					 PROTO_EXIT,   PROTO_ERROR,   PROTO_DONE, PROTO_PING,
-					 PROTO_EXEC,   PROTO_STARTED, 0,	  PROTO_TYPES };
+	static const uint8_t types[] = { PROTO_HELLO,  PROTO_DATA,  PROTO_DATA, PROTO_EOF,
+					 PROTO_CREDIT, PROTO_CLOSE, PROTO_PONG, PROTO_STARTED,
+					 PROTO_EXIT,   PROTO_ERROR, PROTO_DONE, PROTO_PING,
+					 PROTO_EXEC,   PROTO_LOG,   0,		PROTO_TYPES };
 	static uint8_t block[PROTO_DATA_MAX];
 	uint8_t how = byte(in), type = types[how % 16], stream = byte(in) % 4;
 	unsigned len = word(in);
@@ -46,7 +46,7 @@ static void frame(struct proto_buf *b, struct input *in)
 		proto_number(b, TAG_MAGIC, how & 16 ? PROTO_MAGIC : number(in));
 	if (type == PROTO_CREDIT)
 		proto_raw(b, &(uint32_t){ (uint32_t)number(in) }, 4);
-	if (type == PROTO_EXIT || type == PROTO_ERROR || type == PROTO_STARTED)
+	if (type == PROTO_EXIT || type == PROTO_ERROR || type == PROTO_STARTED || type == PROTO_LOG)
 		for (unsigned i = 0; i < len % 4; i++) {
 			uint16_t tag = byte(in);
 
@@ -77,6 +77,16 @@ static void look(const struct client *c)
 	require(strlen(c->end.text) < sizeof(c->end.text));
 }
 
+static unsigned logged;
+
+static void on_log(void *arg, unsigned level, const char *text)
+{
+	require(arg == &logged && level <= LEVEL_INFO && strlen(text) < PROTO_LOG_MAX);
+	for (; *text; text++)
+		require((uint8_t)*text >= ' ' && *text != 0x7f);
+	require(++logged <= CLIENT_LOGS + 1);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
@@ -90,6 +100,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	require(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
 	require(!pipe2(out, O_CLOEXEC | O_NONBLOCK));
 	client_init(&c);
+	logged = 0;
+	if (how & 32)
+		client_logs(&c, on_log, &logged);
 	c.fd = pair[0];
 	c.state = how & 1 ? CLIENT_BUSY : CLIENT_HELLO;
 	client_source(&c, how & 2 ? zero : -1);

@@ -23,8 +23,9 @@ int refuse(struct why *why, enum proto_error code, int error, const char *fmt, .
 	return -1;
 }
 
-void os_say(const char *fmt, ...)
+void log_say(enum proto_level level, const char *fmt, ...)
 {
+	(void)level;
 	(void)fmt;
 }
 

@@ -187,18 +187,18 @@ START_TEST(errors)
 }
 END_TEST
 
-static char log_text[65536];
+static char said[65536];
 
 static unsigned log_lines(int fd)
 {
-	ssize_t n = pread(fd, log_text, sizeof(log_text) - 1, 0);
+	ssize_t n = pread(fd, said, sizeof(said) - 1, 0);
 	unsigned lines = 0;
 
 	ck_assert_int_ge(n, 0);
-	log_text[n] = '\0';
+	said[n] = '\0';
 	for (ssize_t i = 0; i < n; i++)
-		lines += log_text[i] == '\n';
-	ck_assert(!n || log_text[n - 1] == '\n');
+		lines += said[i] == '\n';
+	ck_assert(!n || said[n - 1] == '\n');
 	return lines;
 }
 
@@ -212,7 +212,7 @@ START_TEST(log_levels_and_lines)
 	log_warn("shown %d", 1);
 	log_error("shown too");
 	ck_assert_uint_eq(log_lines(fd), 2);
-	ck_assert_str_eq(log_text, "hutch: warning: shown 1\nhutch: error: shown too\n");
+	ck_assert_str_eq(said, "hutch: warning: shown 1\nhutch: error: shown too\n");
 	memset(longer, 'y', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
 	log_error("%s", longer);
@@ -235,8 +235,8 @@ START_TEST(log_of_a_guest)
 	limit.window_start -= LOG_WINDOW_NS + 1;
 	log_guest(&limit, "later");
 	ck_assert_uint_eq(log_lines(fd), LOG_BURST + 2);
-	ck_assert_ptr_nonnull(strstr(log_text, "995 more"));
-	ck_assert_ptr_nonnull(strstr(log_text, "later"));
+	ck_assert_ptr_nonnull(strstr(said, "995 more"));
+	ck_assert_ptr_nonnull(strstr(said, "later"));
 	log_setup(STDERR_FILENO, LOG_INFO);
 	close(fd);
 }

@@ -205,12 +205,10 @@ static void print_timing(const struct session *s)
 	struct hutch_phase phase;
 	double sum = s->exec_us;
 
-	fprintf(stderr, "hutch: %-12s %8.0f us of processor time before main()\n", "exec",
-		s->exec_us);
+	inform("%-12s %8.0f us of processor time before main()", "exec", s->exec_us);
 	for (unsigned i = 0; !hutch_timing(s->h, i, &phase); i++) {
 		sum += phase.us;
-		fprintf(stderr, "hutch: %-12s %8.0f us, %8.0f us so far\n", phase.name, phase.us,
-			sum);
+		inform("%-12s %8.0f us, %8.0f us so far", phase.name, phase.us, sum);
 	}
 }
 
@@ -223,15 +221,15 @@ static int report(struct session *s)
 		return EXIT_FAIL;
 	}
 	if (result.console_dropped)
-		complain("%lu bytes of console output were dropped: nobody read them fast enough",
-			 (unsigned long)result.console_dropped);
+		caution("%lu bytes of console output were dropped: nobody read them fast enough",
+			(unsigned long)result.console_dropped);
 	snprintf(s->box.reason, sizeof(s->box.reason), "%.*s", (int)sizeof(s->box.reason) - 1,
 		 result.text);
 	switch (result.end) {
 	case HUTCH_POWEROFF:
 		return 0;
 	case HUTCH_REBOOT:
-		complain("%s; --on-reboot reset starts it again", result.text);
+		inform("%s; --on-reboot reset starts it again", result.text);
 		return 0;
 	case HUTCH_PANIC:
 		complain("%s", result.text);

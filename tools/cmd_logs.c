@@ -38,26 +38,33 @@ static int print_raw(void *arg, char *buf, size_t len)
 	return 0;
 }
 
-/* a line of text, or of JSON whose first member is its time */
-struct since {
-	char time[TIME_TEXT];
-	bool passed; /* lines without a time go with the one before */
+/* how the lines of a log are shown: from one time on, as text or as JSON */
+struct view {
+	const struct source *source;
+	const struct box *box;
+	char since[TIME_TEXT]; /* "": all */
+	bool passed;	       /* lines without a time go with the one before */
 };
 
-static bool has_time(const char *p)
+static const char *time_of(const char *line)
 {
-	return strspn(p, "0123456789") == 4 && p[4] == '-' && strlen(p) >= 24 && p[10] == 'T';
-}
-
-static bool is_recent(struct since *s, const char *line)
-{
-	static const char json[] = "{\"time\":\"";
+	static const char json[] = "{\"ts\":\"";
 
 	if (!strncmp(line, json, sizeof(json) - 1))
 		line += sizeof(json) - 1;
-	if (has_time(line))
-		s->passed = strncmp(line, s->time, 24) >= 0;
-	return s->passed;
+	return strspn(line, "0123456789") == 4 && line[4] == '-' && strlen(line) >= 24 &&
+			       line[10] == 'T'
+		       ? line
+		       : NULL;
+}
+
+static bool is_recent(struct view *v, const char *line)
+{
+	const char *when = time_of(line);
+
+	if (when)
+		v->passed = strncmp(when, v->since, strnlen(v->since, 24)) >= 0;
+	return v->passed;
 }
 
 static int print_line(char *line, size_t len)
@@ -66,9 +73,61 @@ static int print_line(char *line, size_t len)
 	return print_raw(NULL, line, len + 1);
 }
 
-static int print_recent(void *arg, char *line, size_t len)
+static int print_json(const struct view *v, char *line, size_t len)
 {
-	return is_recent(arg, line) ? print_line(line, len) : 0;
+	while (len && (line[len - 1] == '\n' || line[len - 1] == '\r'))
+		line[--len] = '\0';
+	for (size_t i = 0; i < len; i++) /* no JSON of ours has one, and it would end the text */
+		line[i] = line[i] ? line[i] : 0x1a;
+	if (v->source->timed && *line == '{') {
+		printf("{\"source\":\"%s\",%s\n", v->source->name, line + 1);
+	} else {
+		printf("{\"source\":\"%s\",\"id\":", v->source->name);
+		json_text(stdout, v->box->correlation_id);
+		fputs(",\"name\":", stdout);
+		json_text(stdout, v->box->name);
+		fputs(",\"msg\":", stdout);
+		json_text(stdout, line);
+		fputs("}\n", stdout);
+	}
+	return fflush(stdout) ? -errno : 0;
+}
+
+static void clean(char *text)
+{
+	for (char *c = text; *c; c++)
+		*c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
+}
+
+/* "2026-01-31T23:59:59.123Z warning what was said" */
+static int print_text(char *line, size_t len)
+{
+	char key[32], value[4096], when[TIME_TEXT] = "", level[16] = "", said[4096] = "";
+	const char *at = line;
+	int r;
+
+	while ((r = json_member(&at, key, sizeof(key), value, sizeof(value))) == 1) {
+		clean(value);
+		if (!strcmp(key, "ts"))
+			snprintf(when, sizeof(when), "%.*s", TIME_TEXT - 1, value);
+		else if (!strcmp(key, "level"))
+			snprintf(level, sizeof(level), "%.15s", value);
+		else if (!strcmp(key, "msg"))
+			snprintf(said, sizeof(said), "%s", value);
+	}
+	if (r) /* what was said on stderr past us: better as it is than not at all */
+		return print_line(line, len);
+	printf("%s %s %s\n", when, level, said);
+	return fflush(stdout) ? -errno : 0;
+}
+
+static int print_entry(void *arg, char *line, size_t len)
+{
+	struct view *v = arg;
+
+	if (!is_recent(v, line))
+		return 0;
+	return globals.json ? print_json(v, line, len) : print_text(line, len);
 }
 
 static int tell_result(const struct verb *verb, const char *name, int r)
@@ -79,18 +138,23 @@ static int tell_result(const struct verb *verb, const char *name, int r)
 	return EXIT_HUTCH;
 }
 
-enum { LOGS_SOURCE, LOGS_FOLLOW, LOGS_SINCE, LOGS_FLAGS };
+enum { LOGS_SOURCE, LOGS_FOLLOW, LOGS_SINCE, LOGS_JSON, LOGS_FLAGS };
 
 static const struct flag logs_flags[] = {
 	[LOGS_SOURCE] = { .name = "source",
 			  .arg = "SOURCE",
 			  .help = "stdout and stderr of a detached command, console (the guest's), "
-				  "agent, vmm (hutch itself) or audit (what the policy refused) "
-				  "[stdout where there is one, else console]" },
+				  "agent (in the guest), vmm (hutch itself) or audit (limits that "
+				  "were reached, agents that were lost) [stdout where there is "
+				  "one, "
+				  "else console]" },
 	[LOGS_FOLLOW] = { .name = "follow", .letter = 'f', .help = "go on until the sandbox ends" },
 	[LOGS_SINCE] = { .name = "since",
 			 .arg = "DURATION",
 			 .help = "only lines of the last 30s, 5m, ...; a console has no times" },
+	[LOGS_JSON] = { .name = "json",
+			.help = "one JSON object a line: source, msg, and of agent, vmm and audit "
+				"what --log-format json has" },
 	{ .name = NULL },
 };
 
@@ -108,7 +172,7 @@ static int run_logs(int argc, char **argv, const struct verb *verb)
 	struct given given[LOGS_FLAGS] = { 0 };
 	int n = parse_names(argc, argv, verb, given, 1, 1), r;
 	const struct source *source = NULL;
-	struct since since = { .passed = true };
+	struct view view = { .passed = true };
 	uint64_t ms = 0, now = realtime_ms();
 	struct box box;
 
@@ -127,9 +191,12 @@ static int run_logs(int argc, char **argv, const struct verb *verb)
 		return EXIT_FAIL;
 	if (!source)
 		source = source_of(faccessat(box.dir, "stdout", R_OK, 0) ? "console" : "stdout");
-	time_print(now > ms ? now - ms : 0, since.time);
+	view.source = source;
+	view.box = &box;
 	if (given[LOGS_SINCE].n)
-		r = follow(&box, source->file, true, given[LOGS_FOLLOW].n, print_recent, &since);
+		time_print(now > ms ? now - ms : 0, view.since);
+	if (source->timed || globals.json)
+		r = follow(&box, source->file, true, given[LOGS_FOLLOW].n, print_entry, &view);
 	else
 		r = follow(&box, source->file, false, given[LOGS_FOLLOW].n, print_raw, NULL);
 	box_close(&box);
@@ -154,22 +221,29 @@ static const struct flag events_flags[] = {
 	{ .name = NULL },
 };
 
-/* "2026-01-31T23:59:59.123Z sandbox.end exit_code=0 reason=..." */
+/* "2026-01-31T23:59:59.123Z sandbox.end exit_code=0 reason=..."; what goes without saying is left
+ * out
+ */
+static bool is_plain(const char *key, const char *value, const char *id)
+{
+	return !strcmp(key, "id") || !strcmp(key, "name") ||
+	       (!strcmp(key, "level") && !strcmp(value, "info")) ||
+	       (!strcmp(key, "correlation_id") && !strcmp(value, id));
+}
+
 static int print_event(void *arg, char *line, size_t len)
 {
-	static const char *const bare[] = { "time", "event" }, *const left_out[] = { "id", "name" };
 	char key[64], value[1024];
+	const struct box *box = arg;
 	const char *at = line;
 	int r;
 
-	(void)arg;
 	(void)len;
 	while ((r = json_member(&at, key, sizeof(key), value, sizeof(value))) == 1) {
-		if (!strcmp(key, left_out[0]) || !strcmp(key, left_out[1]))
+		if (is_plain(key, value, box->id))
 			continue;
-		for (char *c = value; *c; c++)
-			*c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
-		if (!strcmp(key, bare[0]) || !strcmp(key, bare[1]))
+		clean(value);
+		if (!strcmp(key, "time") || !strcmp(key, "event"))
 			printf("%s ", value);
 		else
 			printf(strchr(value, ' ') ? "%s=\"%s\" " : "%s=%s ", key, value);
@@ -197,7 +271,7 @@ static int run_events(int argc, char **argv, const struct verb *verb)
 	if (box_open(argv[0], &box))
 		return EXIT_FAIL;
 	r = follow(&box, "events", true, given[EVENTS_FOLLOW].n,
-		   globals.json ? print_event_json : print_event, NULL);
+		   globals.json ? print_event_json : print_event, &box);
 	box_close(&box);
 	return tell_result(verb, argv[0], r);
 }

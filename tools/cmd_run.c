@@ -175,11 +175,22 @@ static int check_machine(struct run *r)
 	return EXIT_USAGE;
 }
 
+/* what goes wrong from here on is found by it, also before there is a sandbox */
+static void take_correlation(struct run *r)
+{
+	char *id = r->box.correlation_id;
+
+	if (!hutch_get(r->h, "correlation_id", id, sizeof(r->box.correlation_id)) && *id)
+		hutch_log_about(id, NULL);
+}
+
 static int check(struct run *r)
 {
 	const struct given *g = r->given;
-	int status =
-		policy_apply(&r->policy, r->h, &g[FLAG_POLICY], g[FLAG_TTY].n || g[FLAG_DETACH].n);
+	int status;
+
+	take_correlation(r);
+	status = policy_apply(&r->policy, r->h, &g[FLAG_POLICY], g[FLAG_TTY].n || g[FLAG_DETACH].n);
 
 	if (!status)
 		status = check_level(r);

@@ -66,8 +66,13 @@ int main(int argc, char **argv)
 		argv[1] = help;
 	if (verb_first(argc - 1, argv + 1))
 		return EXIT_USAGE;
-	for (unsigned i = 0; verbs[i]; i++)
-		if (!strcmp(argv[1], verbs[i]->name))
-			return verbs[i]->run(argc - 2, argv + 2, verbs[i]);
+	for (unsigned i = 0; verbs[i]; i++) {
+		int status;
+
+		if (strcmp(argv[1], verbs[i]->name))
+			continue;
+		status = verbs[i]->run(argc - 2, argv + 2, verbs[i]);
+		return globals.failed ? EXIT_HUTCH : status;
+	}
 	return unknown_verb(argv[1]);
 }

@@ -1,5 +1,6 @@
-/* #syscalls:before prlimit64 */
+/* #syscalls:before prlimit64 openat */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -94,18 +95,33 @@ static int set_path(struct hutch *h, const struct box *box, const char *key, con
 	return -EINVAL;
 }
 
+/* what is said from here on is about this sandbox, and is in its folder too. The machine's threads
+ * could not open that file, and it is closed by the end of this process, whose last words it has */
+static void log_about(const struct box *box)
+{
+	hutch_log_about(box->correlation_id, box->name);
+	hutch_log_copy(openat(box->dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+}
+
 int machine_register(struct hutch *h, struct box *box)
 {
 	char path[256];
 	int r;
 
-	if (hutch_get(h, "name", box->name, sizeof(box->name)))
+	if (hutch_get(h, "name", box->name, sizeof(box->name)) ||
+	    hutch_get(h, "correlation_id", box->correlation_id, sizeof(box->correlation_id)))
 		return -EINVAL;
 	r = box_make(box);
 	if (r)
 		return r;
+	log_about(box);
 	hutch_on_pause(h, on_pause, box);
-	r = set_path(h, box, "ctl", "ctl");
+	if (hutch_set(h, "correlation_id", box->correlation_id)) {
+		complain("%s", hutch_error(h));
+		r = -EINVAL;
+	}
+	if (!r)
+		r = set_path(h, box, "ctl", "ctl");
 	/* else there is no vsock, or it has its place */
 	if (!r && !hutch_get(h, "vsock@0.path", path, sizeof(path)) && !path[0])
 		r = set_path(h, box, "vsock@0.path", "vsock");

@@ -2,12 +2,17 @@
  * options.c - flags: the machine's keys from hutch_key(), a verb's own from its table, and those of
  * every verb
  *
- * The arguments are walked twice: configuration files are loaded first, so that
- * flags win over them wherever they stand.
+ * The arguments are walked three times: where complaints go is looked for first,
+ * then configuration files are loaded, so that flags win over them wherever they
+ * stand.
+ *
+ * #syscalls:before openat
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tool.h"
 
@@ -15,7 +20,15 @@
 
 struct globals globals;
 
-enum { GLOBAL_ROOT, GLOBAL_JSON, GLOBAL_QUIET, GLOBAL_VERBOSE, GLOBAL_CONFIG };
+enum {
+	GLOBAL_ROOT,
+	GLOBAL_JSON,
+	GLOBAL_QUIET,
+	GLOBAL_VERBOSE,
+	GLOBAL_LOG_FORMAT,
+	GLOBAL_LOG_FILE,
+	GLOBAL_CONFIG
+};
 
 const struct flag global_flags[] = {
 	[GLOBAL_ROOT] = { .name = "root",
@@ -27,6 +40,14 @@ const struct flag global_flags[] = {
 			   .letter = 'q',
 			   .help = "print only what was asked for" },
 	[GLOBAL_VERBOSE] = { .name = "verbose", .letter = 'v', .help = "tell what is being done" },
+	[GLOBAL_LOG_FORMAT] = { .name = "log-format",
+				.arg = "text|json",
+				.help = "how hutch's own lines are written; json: one object a "
+					"line, with ts, level, id (the correlation id), name (the "
+					"sandbox's), msg, and code where there is one [text]" },
+	[GLOBAL_LOG_FILE] = { .name = "log-file",
+			      .arg = "FILE",
+			      .help = "append hutch's own lines to this file, instead of stderr" },
 	[GLOBAL_CONFIG] = { .name = "config",
 			    .letter = 'C',
 			    .arg = "FILE",
@@ -51,7 +72,7 @@ struct parser {
 	const struct verb *verb;
 	struct hutch *h;
 	struct given *given;
-	bool files; /* the first walk, which only loads files */
+	enum walk { WALK_LOG, WALK_FILES, WALK_ALL } walk;
 	struct seen *seen;
 	unsigned seen_n;
 	bool cleared[KEYS_MAX]; /* lists the command line has begun to replace */
@@ -205,7 +226,26 @@ static void set_own(struct parser *p, int i, const char *text)
 		p->seen[p->seen_n++] = (struct seen){ i, text };
 }
 
-static void set_global(int i, const char *text)
+/* in which walk it counts */
+static enum walk walk_of(const struct target *t)
+{
+	if (t->kind != TARGET_GLOBAL)
+		return WALK_ALL;
+	return t->i == GLOBAL_CONFIG				      ? WALK_FILES
+	       : t->i == GLOBAL_LOG_FORMAT || t->i == GLOBAL_LOG_FILE ? WALK_LOG
+								      : WALK_ALL;
+}
+
+static int set_log_format(const char *text)
+{
+	globals.log_json = !strcmp(text, "json");
+	if (globals.log_json || !strcmp(text, "text"))
+		return 0;
+	complain("--log-format: '%s' is neither text nor json", text);
+	return -1;
+}
+
+static int set_global(int i, const char *text)
 {
 	switch (i) {
 	case GLOBAL_ROOT:
@@ -220,9 +260,34 @@ static void set_global(int i, const char *text)
 	case GLOBAL_VERBOSE:
 		globals.verbose = true;
 		break;
+	case GLOBAL_LOG_FORMAT:
+		return set_log_format(text);
+	case GLOBAL_LOG_FILE:
+		globals.log_file = text;
+		break;
 	default:
 		break;
 	}
+	return 0;
+}
+
+/* before anything is done, and before the jail */
+static int open_log(void)
+{
+	int fd = STDERR_FILENO;
+
+	if (globals.log_file)
+		fd = open(globals.log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY,
+			  0600);
+	if (fd < 0) {
+		complain("error %d E_LOG: --log-file %s: %s; name a file that can be appended to",
+			 EXIT_HUTCH, globals.log_file, strerror(errno));
+		globals.failed = true;
+		return -1;
+	}
+	if (globals.log_file || globals.log_json)
+		hutch_log_to(fd, globals.log_json);
+	return 0;
 }
 
 static int load(struct parser *p, const char *path)
@@ -236,12 +301,11 @@ static int load(struct parser *p, const char *path)
 /* @text NULL: a flag without a value */
 static int give(struct parser *p, const struct target *t, const char *text)
 {
-	bool file = t->kind == TARGET_GLOBAL && t->i == GLOBAL_CONFIG;
 	const char *name;
 
-	if (p->files != file)
+	if (p->walk != walk_of(t))
 		return 0;
-	if (file)
+	if (p->walk == WALK_FILES)
 		return load(p, text);
 	if (t->kind == TARGET_KEY)
 		return set_key(p, t, text ? text : t->arg ? "" : "yes");
@@ -250,15 +314,12 @@ static int give(struct parser *p, const struct target *t, const char *text)
 		return -1;
 	}
 	text = text ? text : "";
-	if (t->kind == TARGET_GLOBAL) {
-		set_global(t->i, text);
-		return 0;
-	}
+	if (t->kind == TARGET_GLOBAL)
+		return set_global(t->i, text);
 	set_own(p, t->i, text);
 	/* a verb that tells more of a global flag means the same one */
 	name = p->verb->flags[t->i].name;
-	set_global(find_flag(global_flags, name, strlen(name)), text);
-	return 0;
+	return set_global(find_flag(global_flags, name, strlen(name)), text);
 }
 
 /*
@@ -270,6 +331,8 @@ static int take(struct parser *p, const struct target *t, const char *text, int 
 	bool next = !text && t->arg && (*t->arg != '[' || (argc > 1 && argv[1][0] != '-'));
 
 	if (next && (argc < 2 || (!*argv[1] && t->kind == TARGET_GLOBAL))) {
+		if (p->walk != walk_of(t))
+			return 1; /* it is told in its own walk */
 		complain("%s: a value is missing: %s", t->shown, t->arg);
 		return -1;
 	}
@@ -286,7 +349,7 @@ static int take_long(struct parser *p, int argc, char **argv)
 	struct target t;
 
 	if (!len || !find(p, flag, len, &t))
-		return unknown(p, flag, len);
+		return p->walk == WALK_LOG ? 1 : unknown(p, flag, len);
 	return take(p, &t, eq ? eq + 1 : NULL, argc, argv);
 }
 
@@ -299,7 +362,7 @@ static int take_letters(struct parser *p, int argc, char **argv)
 
 	for (const char *c = word + 1; *c && n == 1; c++) {
 		if (!find(p, c, 0, &t))
-			return unknown_letter(p, word, *c);
+			return p->walk == WALK_LOG ? 1 : unknown_letter(p, word, *c);
 		if (t.arg && c[1])
 			return take(p, &t, c + 1, argc, argv);
 		n = take(p, &t, NULL, argc, argv);
@@ -316,7 +379,7 @@ static int walk(struct parser *p, int argc, char **argv)
 		const char *word = argv[i];
 
 		n = 1;
-		if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
+		if (p->walk != WALK_LOG && (!strcmp(word, "--help") || !strcmp(word, "-h"))) {
 			help_verb(p->verb, stdout);
 			return -2;
 		}
@@ -324,12 +387,12 @@ static int walk(struct parser *p, int argc, char **argv)
 			n = take_long(p, argc - i, argv + i);
 		else if (word[0] == '-' && word[1])
 			n = take_letters(p, argc - i, argv + i);
-		else if (!p->files)
+		else if (p->walk == WALK_ALL)
 			argv[rest++] = argv[i];
 		if (n < 0)
 			return -1;
 	}
-	if (p->files)
+	if (p->walk != WALK_ALL)
 		return 0;
 	/* what follows "--", and the NULL behind it */
 	n = argc - i - 1;
@@ -368,17 +431,21 @@ static int collect(struct parser *p)
 
 int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, struct given *given)
 {
-	struct parser p = { .verb = verb, .h = h, .given = given, .files = verb->machine };
-	int n = 0;
+	struct parser p = { .verb = verb, .h = h, .given = given, .walk = WALK_LOG };
+	int n;
 
 	p.seen = calloc((size_t)argc + 1, sizeof(*p.seen));
 	if (!p.seen) {
 		complain("out of memory");
 		return -1;
 	}
-	if (p.files)
+	n = walk(&p, argc, argv);
+	if (!n)
+		n = open_log();
+	p.walk = WALK_FILES;
+	if (!n && verb->machine)
 		n = walk(&p, argc, argv);
-	p.files = false;
+	p.walk = WALK_ALL;
 	if (!n)
 		n = walk(&p, argc, argv);
 	if (n >= 0 && collect(&p))

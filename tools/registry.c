@@ -17,45 +17,43 @@
 
 #define NAMES_MAX 64 /* how often a name is made up before that is given up */
 
-/* one write(2), so that lines of several threads stay whole */
-static void append(const struct box *box, const char *file, const char *text, size_t len)
+static int open_end(const struct box *box, const char *file)
 {
-	int fd = openat(box->dir, file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	ssize_t n;
-
-	if (fd < 0)
-		return;
-	n = write(fd, text, len);
-	(void)n; /* a full disk must not end a sandbox */
-	close(fd);
+	return openat(box->dir, file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 }
 
-void box_event(const struct box *box, const char *event, const char *more)
+void box_event(const struct box *box, enum hutch_level level, const char *event, const char *more)
 {
 	char line[4096], when[TIME_TEXT];
-	int n;
+	int fd = open_end(box, "events");
+	ssize_t n;
 
 	time_print(realtime_ms(), when);
 	n = snprintf(line, sizeof(line),
-		     "{\"time\":\"%s\",\"event\":\"%s\",\"id\":\"%s\",\"name\":\"%s\"%s}\n", when,
-		     event, box->id, box->name, more);
-	if (n < (int)sizeof(line))
-		append(box, "events", line, (size_t)n);
+		     "{\"time\":\"%s\",\"event\":\"%s\",\"id\":\"%s\",\"name\":\"%s\","
+		     "\"level\":\"%s\",\"correlation_id\":\"%s\"%s}\n",
+		     when, event, box->id, box->name,
+		     level == HUTCH_LOG_WARNING ? "warning" : "info", box->correlation_id, more);
+	/* one write(2), so that lines of several threads stay whole; a full disk ends no sandbox */
+	if (fd >= 0 && n < (ssize_t)sizeof(line))
+		n = write(fd, line, (size_t)n);
+	if (fd >= 0)
+		close(fd);
 }
 
-void box_log(const struct box *box, const char *file, const char *fmt, ...)
+void box_log(const struct box *box, const char *file, enum hutch_level level, const char *fmt, ...)
 {
-	char line[2048], when[TIME_TEXT];
-	size_t n;
+	int fd = open_end(box, file);
+	char text[2048];
 	va_list ap;
 
-	time_print(realtime_ms(), when);
-	n = (size_t)snprintf(line, sizeof(line), "%s ", when);
 	va_start(ap, fmt);
-	vsnprintf(line + n, sizeof(line) - n - 1, fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	strcat(line, "\n");
-	append(box, file, line, strlen(line));
+	if (fd < 0)
+		return;
+	hutch_log_line(fd, level, text);
+	close(fd);
 }
 
 /* a process has one sandbox, and more than one thread that tells of it */
@@ -88,7 +86,7 @@ void box_started(struct box *box)
 		box->status = BOX_RUNNING;
 	tell_locked(box);
 	pthread_mutex_unlock(&tell_lock);
-	box_event(box, "sandbox.start", "");
+	box_event(box, HUTCH_LOG_INFO, "sandbox.start", "");
 }
 
 void box_paused(struct box *box, bool paused)
@@ -99,7 +97,7 @@ void box_paused(struct box *box, bool paused)
 		tell_locked(box);
 	}
 	pthread_mutex_unlock(&tell_lock);
-	box_event(box, paused ? "sandbox.pause" : "sandbox.resume", "");
+	box_event(box, HUTCH_LOG_INFO, paused ? "sandbox.pause" : "sandbox.resume", "");
 }
 
 void box_stopping(struct box *box)
@@ -198,6 +196,8 @@ int box_make(struct box *box)
 		return box->root;
 	box->dir = box->lock = -1;
 	box_new_id(box->id);
+	if (!box->correlation_id[0])
+		memcpy(box->correlation_id, box->id, sizeof(box->id));
 	box->pid = getpid();
 	box->status = BOX_STARTING;
 	box->created_ms = realtime_ms();
@@ -227,7 +227,7 @@ static void tell_end(const struct box *box)
 	fprintf(out, ",\"exit_code\":%d,\"reason\":", box->exit_code);
 	json_text(out, box->reason);
 	fclose(out);
-	box_event(box, "sandbox.end", more);
+	box_event(box, HUTCH_LOG_INFO, "sandbox.end", more);
 	free(more);
 }
 

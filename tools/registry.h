@@ -8,8 +8,11 @@
  *	state	 struct box as one JSON object, replaced by rename(2): never half of one
  *	ctl	 control socket of the machine      vsock   its way to the agent
  *	log	 our own lines                      console what the guest's console says
- *	agent	 lines of the agent                 audit   lines on what the policy refused
- *	events	 one JSON object a line             result  the result, JSON
+ *	agent	 lines of the agent                 audit   lines on limits and what was refused
+ *	events	 what happened to it                result  the result, JSON
+ *
+ * log, agent, audit and events have one JSON object a line; whoever reads them
+ * chooses how they look.
  *
  * What holds (rundir.c keeps it):
  * 1. A folder appears whole, and goes at once: it is made and removed under a
@@ -29,12 +32,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "hutch.h"
+
 enum box_status { BOX_STARTING, BOX_RUNNING, BOX_PAUSED, BOX_STOPPING, BOX_EXITED, BOX_STATUSES };
 extern const char *const box_status_names[BOX_STATUSES];
 
 struct box {
 	char id[33]; /* 32 hexadecimal digits */
 	char name[64];
+	char correlation_id[129]; /* what its caller knows it by */
 	int pid;
 	enum box_status status;
 	uint64_t created_ms, started_ms, ended_ms; /* of CLOCK_REALTIME, 0 for not yet */
@@ -53,8 +59,8 @@ struct box {
 /*
  * box_make() - enter a sandbox, which is this process, and hold it
  *
- * @box has name ("" for one that is made up), command and keep; the rest is
- * filled in.  -errno after a complaint: -EINVAL for a name that is none or too
+ * @box has name ("" for one that is made up), correlation_id ("": its id), command and keep; the
+ * rest is filled in.  -errno after a complaint: -EINVAL for a name that is none or too
  * long for a socket in this ROOT, -EEXIST for one that is taken.  The lock
  * survives fork(2): who goes on in a child sets box->pid and writes.
  */
@@ -65,11 +71,13 @@ int box_write(struct box *box);
 void box_started(struct box *box);
 void box_paused(struct box *box, bool paused);
 void box_stopping(struct box *box);
-/* one line of "events": @members is "" or more JSON members, as in ",\"code\":1"; any thread */
-void box_event(const struct box *box, const char *event, const char *members);
-/* one line of a log of its folder, "log" or "audit", with the time in front; any thread */
-void box_log(const struct box *box, const char *file, const char *fmt, ...)
-	__attribute__((format(printf, 3, 4)));
+/* one line of "events": @members is "" or more JSON members, as in ",\"code\":1"; any thread.
+ * What is of security is a warning, all else for information */
+void box_event(const struct box *box, enum hutch_level level, const char *event,
+	       const char *members);
+/* one line of a log of its folder, "agent" or "audit"; any thread */
+void box_log(const struct box *box, const char *file, enum hutch_level level, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 /* it has ended, as box->exit_code and box->reason say: kept as exited or removed; @box is closed */
 void box_end(struct box *box);
 

@@ -92,13 +92,14 @@ static int line(int fd, const char *text)
 
 static void tell_status(const struct result *r, const char *event)
 {
-	char text[256], when[TIME_TEXT];
+	char text[512], when[TIME_TEXT];
 
 	if (r->status_fd < 0)
 		return;
 	time_print(realtime_ms(), when);
-	snprintf(text, sizeof(text), "{\"event\":\"%s\",\"time\":\"%s\",\"id\":\"%s\"}\n", event,
-		 when, r->box->id);
+	snprintf(text, sizeof(text),
+		 "{\"event\":\"%s\",\"time\":\"%s\",\"id\":\"%s\",\"correlation_id\":\"%s\"}\n",
+		 event, when, r->box->id, r->box->correlation_id);
 	line(r->status_fd, text);
 }
 
@@ -307,7 +308,7 @@ static void write_object(FILE *out, const struct result *r, const struct command
 	write_violations(out, c);
 	if (r->policy)
 		write_policy(out, r->policy);
-	member_text(out, "correlation_id", r->box->id);
+	member_text(out, "correlation_id", r->box->correlation_id);
 	time_print(r->begin_ms, when);
 	member_text(out, "started_at", when);
 	time_print(r->end_ms, when);
@@ -414,36 +415,35 @@ int result_tell(struct result *r)
 	return in_file ? in_file : on_fd;
 }
 
-static void step(FILE *out, const char *name, uint64_t from, uint64_t to)
+static void step(const char *name, uint64_t from, uint64_t to)
 {
 	if (from && to > from)
-		fprintf(out, "hutch: %-12s %8.1f ms\n", name, (double)(to - from) / 1e6);
+		inform("%-12s %8.1f ms", name, (double)(to - from) / 1e6);
 }
 
 /* the guest's clock tells how much of the time until its agent called was the agent's own */
-static void boot_steps(const struct result *r, FILE *out)
+static void boot_steps(const struct result *r)
 {
 	const struct hutch_exit *b = &r->boot;
 	uint64_t agent = b->init_ns ? b->boot_ns - b->init_ns : 0;
 
 	if (!b->called_ns || b->called_ns - r->machine_ns < agent)
 		return;
-	step(out, "  kernel", r->machine_ns, b->called_ns - agent);
-	step(out, "  agent", b->called_ns - agent, b->called_ns);
-	step(out, "  setup", b->called_ns, b->ready_ns);
-	step(out, "  start", b->ready_ns, r->started_ns);
+	step("  kernel", r->machine_ns, b->called_ns - agent);
+	step("  agent", b->called_ns - agent, b->called_ns);
+	step("  setup", b->called_ns, b->ready_ns);
+	step("  start", b->ready_ns, r->started_ns);
 }
 
-void result_timing(const struct result *r, FILE *out)
+void result_timing(const struct result *r)
 {
-	fprintf(out, "hutch: %-12s %8.1f ms of processor time before main()\n", "exec",
-		(double)r->exec_ns / 1e6);
-	step(out, "machine", r->begin_ns, r->machine_ns);
+	inform("%-12s %8.1f ms of processor time before main()", "exec", (double)r->exec_ns / 1e6);
+	step("machine", r->begin_ns, r->machine_ns);
 	for (unsigned i = 0; i < RESULT_PHASES && r->phase[i].name; i++)
-		fprintf(out, "hutch:   %-10s %8.1f ms\n", r->phase[i].name, r->phase[i].us / 1e3);
-	step(out, "boot", r->machine_ns, r->started_ns);
-	boot_steps(r, out);
-	step(out, "command", r->started_ns, r->ended_ns);
-	step(out, "teardown", r->ended_ns, r->gone_ns);
-	step(out, "all", r->begin_ns, r->gone_ns);
+		inform("  %-10s %8.1f ms", r->phase[i].name, r->phase[i].us / 1e3);
+	step("boot", r->machine_ns, r->started_ns);
+	boot_steps(r);
+	step("command", r->started_ns, r->ended_ns);
+	step("teardown", r->ended_ns, r->gone_ns);
+	step("all", r->begin_ns, r->gone_ns);
 }

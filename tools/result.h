@@ -41,6 +41,6 @@ void result_keep(const struct result *r, int dir); /* as the file "result" */
 void result_reason(const struct result *r, const struct command *c, char *buf, size_t size);
 /* all is gone: to whoever wants to know; frees. -errno, after a complaint, if --result got none */
 int result_tell(struct result *r);
-void result_timing(const struct result *r, FILE *out);
+void result_timing(const struct result *r);
 
 #endif

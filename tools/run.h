@@ -37,8 +37,9 @@ struct run {
 	char **argv;
 	struct box box;
 	bool has_box;
-	bool checking; /* hutch check */
-	int ready;     /* -1, or where to tell the one who waits that the command runs */
+	bool checking;	   /* hutch check */
+	size_t agent_said; /* bytes of its log */
+	int ready;	   /* -1, or where to tell the one who waits that the command runs */
 	struct command c;
 	struct env *env;
 	struct work *work;

@@ -14,7 +14,9 @@
 
 #include "run.h"
 
-#define SETTLE_MS 10000
+#define SETTLE_MS      10000
+#define AGENT_LOG_MAX  (1 << 20) /* bytes of the agent's log */
+#define AGENT_LOG_HEAD 256	 /* what a line has beside its text, at most */
 
 /* --- before the machine --- */
 
@@ -33,21 +35,35 @@ void run_violation(void *arg, const struct violation *v)
 	char value[64] = "", members[256];
 
 	hutch_get(r->h, v->limit, value, sizeof(value));
-	snprintf(members, sizeof(members),
-		 ",\"level\":\"warning\",\"limit\":\"%s\",\"value\":\"%s\",\"action\":\"%s\"",
+	snprintf(members, sizeof(members), ",\"limit\":\"%s\",\"value\":\"%s\",\"action\":\"%s\"",
 		 v->limit, value, answer);
-	box_event(&r->box, "security.violation", members);
-	box_log(&r->box, "audit", "%s of %s was reached: %s", v->limit, value, answer);
+	box_event(&r->box, HUTCH_LOG_WARNING, "security.violation", members);
+	box_log(&r->box, "audit", HUTCH_LOG_WARNING, "%s of %s was reached: %s", v->limit, value,
+		answer);
 	if (v->answer == ANSWER_PAUSE)
-		complain("%s of %s was reached, and sandbox '%s' is paused; 'hutch resume %s' lets "
-			 "it go on, 'hutch kill %s' ends it",
-			 v->limit, value, name, name, name);
+		caution("%s of %s was reached, and sandbox '%s' is paused; 'hutch resume %s' lets "
+			"it go on, 'hutch kill %s' ends it",
+			v->limit, value, name, name, name);
 	/* the first limits are the level's, which nobody may know of */
 	if (v->answer == ANSWER_CUT)
-		complain("%s of %s was reached: the command said more, which is lost; give more "
-			 "with "
-			 "--%.6s-max, 0 is no limit",
-			 v->limit, value, v->limit);
+		caution("%s of %s was reached: the command said more, which is lost; give more "
+			"with "
+			"--%.6s-max, 0 is no limit",
+			v->limit, value, v->limit);
+}
+
+/* the guest may say what it likes, and not as much as it likes */
+static void on_agent_log(void *arg, enum hutch_level level, const char *text)
+{
+	struct run *r = arg;
+
+	if (r->agent_said > AGENT_LOG_MAX)
+		return;
+	r->agent_said += strlen(text) + AGENT_LOG_HEAD;
+	if (r->agent_said > AGENT_LOG_MAX)
+		box_log(&r->box, "agent", HUTCH_LOG_WARNING, "nothing more of it is kept");
+	else
+		box_log(&r->box, "agent", level, "%s", text);
 }
 
 /* -p is net@0.forward, of a network that is made for it if there is none */
@@ -96,6 +112,7 @@ static int make_sandbox(struct run *r)
 		return EXIT_HUTCH;
 	if (run_set(r, "agent", "yes"))
 		return EXIT_HUTCH;
+	hutch_on_agent_log(r->h, on_agent_log, r);
 	snprintf(r->box.command, sizeof(r->box.command), "%s", r->argv[0]);
 	for (char **arg = r->argv + 1; *arg; arg++) {
 		size_t len = strlen(r->box.command);
@@ -119,7 +136,7 @@ static void tell_ready(struct run *r)
 	if (r->ready < 0)
 		return;
 	if (write(r->ready, r->box.name, strlen(r->box.name) + 1) < 0)
-		complain("the one who started this sandbox has gone");
+		caution("the one who started this sandbox has gone");
 	close(r->ready);
 	r->ready = -1;
 }
@@ -150,7 +167,7 @@ static void on_started(void *arg)
 	struct run *r = arg;
 
 	box_started(&r->box);
-	box_event(&r->box, "execution.start", "");
+	box_event(&r->box, HUTCH_LOG_INFO, "execution.start", "");
 	result_started(&r->result);
 	if (r->ready < 0)
 		return;
@@ -159,6 +176,9 @@ static void on_started(void *arg)
 	int log = openat(r->box.dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 
+	/* our lines are there already; what else is said on stderr are last words */
+	if (!globals.log_file)
+		hutch_log_to(-1, globals.log_json);
 	if (log >= 0)
 		dup2(log, STDERR_FILENO);
 	if (null >= 0)
@@ -278,8 +298,8 @@ static void settle(struct run *r)
 	if (job)
 		hutch_job_wait(job, SETTLE_MS, hutch_event_fd(r->h), &e);
 	if (!job || hutch_wait(r->h, SETTLE_MS, &result))
-		complain("the guest did not end in time: what it wrote last may not be on its "
-			 "disks");
+		caution("the guest did not end in time: what it wrote last may not be on its "
+			"disks");
 	hutch_job_free(job);
 }
 
@@ -321,10 +341,15 @@ static void tell_complete(const struct run *r)
 {
 	char members[128];
 
+	if (r->c.fate == FATE_AGENT) {
+		box_event(&r->box, HUTCH_LOG_WARNING, "security.agent_lost", "");
+		box_log(&r->box, "audit", HUTCH_LOG_WARNING, "the agent was lost: %s", r->c.text);
+	}
+
 	snprintf(members, sizeof(members), ",\"exit_code\":%d,\"duration_ms\":%lu",
 		 r->result.status,
 		 (unsigned long)((r->result.ended_ns - r->result.begin_ns) / 1000000));
-	box_event(&r->box, "execution.complete", members);
+	box_event(&r->box, HUTCH_LOG_INFO, "execution.complete", members);
 }
 
 /* what the caller gets: a result that could not be told is no success */
@@ -347,7 +372,7 @@ static int finish(struct run *r, int status)
 	if (result_tell(&r->result) && !status)
 		status = EXIT_HUTCH;
 	if (r->given[FLAG_TIMING].n)
-		result_timing(&r->result, stderr);
+		result_timing(&r->result);
 	return status;
 }
 

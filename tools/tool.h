@@ -28,6 +28,9 @@ struct given {
 extern struct globals {
 	const char *root;
 	bool json, quiet, verbose;
+	const char *log_file; /* NULL: stderr */
+	bool log_json;
+	bool failed; /* parse() has complained of what is no wrong usage: EXIT_HUTCH */
 } globals;
 extern const struct flag global_flags[];
 
@@ -57,8 +60,11 @@ extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_he
 /* a machine as the command makes it: in the basic jail, unless a file or a flag says else */
 struct hutch *machine_new(void);
 
-/* one line on stderr: "hutch: ..." */
+/* one line, "hutch: ...", on stderr or where --log-file says; in JSON it is an error, a warning, or
+ * for information */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void caution(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void inform(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
  * parse() - the flags of @verb, wherever they stand among the arguments before "--"

@@ -117,6 +117,8 @@ unsigned agent_host_setup(const struct hutch *h, struct proto_buf *b)
 		proto_bytes(b, TAG_ENTROPY, entropy, sizeof(entropy));
 	if (conf->hostname[0] || conf->name[0])
 		proto_text(b, TAG_HOSTNAME, conf->hostname[0] ? conf->hostname : conf->name);
+	if (conf->correlation_id[0])
+		proto_text(b, TAG_ID, conf->correlation_id);
 	if (conf->rootfs[0]) {
 		proto_text(b, TAG_ROOT, "vda");
 		proto_text(b, TAG_ROOT_TYPE, rootfs_type(conf->rootfs));

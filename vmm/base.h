@@ -99,6 +99,9 @@ void span_print(uint64_t ms, char *buf, size_t len);
 /* size_print() - the shortest text size_parse() reads back as @v */
 void size_print(uint64_t v, char *buf, size_t len);
 
+/* bytes of the UTF-8 character that @text begins with, 0 if it is none */
+int utf8_len(const char *text);
+
 /*
  * nearest() - which of @names (NULL-terminated) did the writer of @word mean?
  * NULL if none is close.

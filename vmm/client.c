@@ -39,7 +39,16 @@ static void say_hello(struct client *c)
 	proto_begin(&c->out, PROTO_HELLO, 0);
 	proto_number(&c->out, TAG_MAGIC, PROTO_MAGIC);
 	proto_number(&c->out, TAG_VERSION, PROTO_VERSION);
+	if (c->on_log)
+		proto_number(&c->out, TAG_LOGS, 1);
 	proto_end(&c->out);
+}
+
+void client_logs(struct client *c, void (*fn)(void *arg, unsigned level, const char *text),
+		 void *arg)
+{
+	c->on_log = fn;
+	c->on_log_arg = arg;
 }
 
 int client_connect(struct client *c, const char *path)
@@ -372,6 +381,29 @@ static int on_hello(struct client *c, struct proto_reader r)
 	return magic == PROTO_MAGIC ? 0 : -EPROTO;
 }
 
+static void on_log(struct client *c, struct proto_reader r)
+{
+	struct proto_item item;
+	char text[PROTO_LOG_MAX] = "", lost[64];
+	uint64_t level = LEVEL_INFO;
+	unsigned left_out;
+	bool admitted = log_admit(&c->logged, CLIENT_LOGS, &left_out);
+
+	if (left_out) {
+		snprintf(lost, sizeof(lost), "%u more lines were left out", left_out);
+		c->on_log(c->on_log_arg, LEVEL_WARNING, lost);
+	}
+	if (!admitted)
+		return;
+	while (proto_next(&r, &item) == 1) {
+		if (item.tag == TAG_LEVEL && proto_item_number(&item, &level))
+			level = LEVEL_INFO;
+		if (item.tag == TAG_TEXT)
+			archive_clean(text, sizeof(text), (const char *)item.data, item.len);
+	}
+	c->on_log(c->on_log_arg, (unsigned)MIN(level, (uint64_t)LEVEL_INFO), text);
+}
+
 static int on_frame(struct client *c, const struct proto_frame *f, const uint8_t *body)
 {
 	struct proto_reader r = { body, body + f->len };
@@ -382,6 +414,11 @@ static int on_frame(struct client *c, const struct proto_frame *f, const uint8_t
 	case PROTO_HELLO:
 		return on_hello(c, r);
 	case PROTO_PONG:
+		return 0;
+	case PROTO_LOG:
+		if (!c->on_log)
+			return -EPROTO;
+		on_log(c, r);
 		return 0;
 	case PROTO_STARTED:
 		if (c->started)

@@ -15,7 +15,7 @@
 
 #include <poll.h>
 
-#include "base.h"
+#include "log.h"
 #include "proto.h"
 
 struct client_sink {
@@ -75,6 +75,9 @@ struct client {
 	struct client_end end;
 	struct client_source in;
 	struct client_sink sink[2];
+	void (*on_log)(void *arg, unsigned level, const char *text); /* NULL: no logs */
+	void *on_log_arg;
+	struct log_limit logged;
 	uint64_t heard_ns; /* the last time the agent said anything */
 	bool pinged;
 };
@@ -82,6 +85,11 @@ struct client {
 void client_init(struct client *c);
 void client_close(struct client *c);
 
+/* @fn is told what the agent logs: an enum proto_level and a text without control bytes, at most
+ * CLIENT_LOGS in LOG_WINDOW_NS; before the next two */
+#define CLIENT_LOGS 200
+void client_logs(struct client *c, void (*fn)(void *arg, unsigned level, const char *text),
+		 void *arg);
 /* connect through the socket of a vsock device: -ENOENT, -ECONNREFUSED, ... with a message */
 int client_connect(struct client *c, const char *path) must_check;
 /* wait for the agent to call at @listener, which stays the caller's */

@@ -105,6 +105,7 @@ struct conf {
 	bool rootfs_rw;
 	uint64_t layer;
 	char hostname[65];
+	char correlation_id[129];
 	uint32_t pids;
 	uint32_t level; /* enum conf_level */
 	/* milliseconds, 0: no limit */

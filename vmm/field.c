@@ -174,14 +174,22 @@ int field_change(const struct field *f, const char *what, const char *text, unsi
 	return parse_struct(f->sub, what, text, field_at(f, obj, i));
 }
 
+static int parse_str(const struct field *f, const char *what, const char *text, void *obj)
+{
+	if (f->chars && text[strspn(text, f->chars)])
+		return err(-EINVAL, "%s: '%.160s' has a '%c' in it; only %s are taken", what, text,
+			   text[strspn(text, f->chars)], f->chars);
+	if (!str_copy(field_at(f, obj, 0), f->size, text))
+		return 0;
+	return err(-E2BIG, "%s: %zu bytes are too long; at most %u are taken", what, strlen(text),
+		   f->size - 1);
+}
+
 int field_parse(const struct field *f, const char *what, const char *text, void *obj)
 {
 	switch (f->kind) {
 	case FIELD_STR:
-		if (!str_copy(field_at(f, obj, 0), f->size, text))
-			return 0;
-		return err(-E2BIG, "%s: %zu bytes are too long; at most %u are taken", what,
-			   strlen(text), f->size - 1);
+		return parse_str(f, what, text, obj);
 	case FIELD_STRUCT:
 		BUG_ON(f->count != 1);
 		return parse_struct(f->sub, what, text, field_at(f, obj, 0));

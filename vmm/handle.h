@@ -32,6 +32,8 @@ struct hutch {
 	int event_fd;
 	void (*on_pause)(void *arg, bool paused);
 	void *on_pause_arg;
+	void (*on_agent_log)(void *arg, enum hutch_level level, const char *text);
+	void *on_agent_log_arg;
 	/* agent_host.c */
 	int agent;   /* where the guest's agent calls first, -1: nobody waits for it */
 	bool rooted; /* the root's image is the first disk */

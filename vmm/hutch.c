@@ -10,12 +10,15 @@
 
 #include "ctl.h"
 #include "handle.h"
+#include "log.h"
 #include "sandbox.h"
 #include "state.h"
 #include "vm_build.h"
 
 _Static_assert((int)HUTCH_POWEROFF == VM_POWEROFF && (int)HUTCH_STOPPED == VM_STOPPED,
 	       "enum hutch_end and enum vm_end are the same");
+_Static_assert((int)HUTCH_LOG_ERROR == LOG_ERROR && (int)HUTCH_LOG_DEBUG == LOG_DEBUG,
+	       "enum hutch_level and enum log_level are the same");
 
 int hutch_fail(struct hutch *h, int r)
 {
@@ -473,6 +476,43 @@ void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *a
 {
 	h->on_pause = fn;
 	h->on_pause_arg = arg;
+}
+
+void hutch_on_agent_log(struct hutch *h,
+			void (*fn)(void *arg, enum hutch_level level, const char *text), void *arg)
+{
+	h->on_agent_log = fn;
+	h->on_agent_log_arg = arg;
+}
+
+void hutch_log_to(int fd, bool json)
+{
+	log_to(fd, json);
+}
+
+void hutch_log_copy(int fd)
+{
+	log_copy(fd);
+}
+
+void hutch_log_about(const char *id, const char *name)
+{
+	log_about(id, name);
+}
+
+void hutch_log(enum hutch_level level, const char *text)
+{
+	log_text((enum log_level)level, text);
+}
+
+void hutch_log_line(int fd, enum hutch_level level, const char *text)
+{
+	log_text_to(fd, (enum log_level)level, text);
+}
+
+int hutch_utf8_len(const char *text)
+{
+	return utf8_len(text);
 }
 
 int hutch_tree(struct hutch *h, void **ret)

@@ -11,7 +11,7 @@
  * Functions return 0 or a negative errno; hutch_error() then has the sentence
  * for a person.  A handle is used by one thread at a time; any number of
  * handles live side by side.  The library never calls exit(), prints only
- * warnings on stderr, and uses the signal SIGRTMIN with an empty handler.
+ * warnings, on stderr unless told otherwise, and uses the signal SIGRTMIN with an empty handler.
  *
  * The key "jail" is none by default, because another value is about your whole
  * process and cannot be taken back.  With basic, hutch_start() gives up, once
@@ -191,6 +191,27 @@ void hutch_job_free(struct hutch_job *job); /* ends the command if it runs */
 /* processor time of the machine's CPUs, in ns */
 uint64_t hutch_cpu_ns(struct hutch *h);
 bool hutch_is_paused(const struct hutch *h);
+
+/*
+ * What is said: one line a write(2), for the process as a whole, because stderr is that too.
+ * Where lines go and what they are about is told before hutch_start().
+ */
+enum hutch_level { HUTCH_LOG_ERROR, HUTCH_LOG_WARNING, HUTCH_LOG_INFO, HUTCH_LOG_DEBUG };
+/* to @fd [stderr], -1: nowhere; as text, or as JSON: {"ts", "level", "id", "name", "msg", and
+ * "code" of an error that has one}, one object a line */
+void hutch_log_to(int fd, bool json);
+void hutch_log_copy(int fd); /* each line to @fd too, as JSON; -1: no */
+/* the correlation id and the name that lines have; NULL leaves one as it is */
+void hutch_log_about(const char *id, const char *name);
+/* a line among the library's own */
+void hutch_log(enum hutch_level level, const char *text);
+/* the same, as JSON, to @fd alone */
+void hutch_log_line(int fd, enum hutch_level level, const char *text);
+/* @fn is told what the agent in the guest logs; within hutch_job_wait(). Before hutch_ask() */
+void hutch_on_agent_log(struct hutch *h,
+			void (*fn)(void *arg, enum hutch_level level, const char *text), void *arg);
+/* bytes of the UTF-8 character that @text begins with, 0 if it is none */
+int hutch_utf8_len(const char *text);
 
 /* how long each phase of hutch_start() took: -ENOENT past the last */
 struct hutch_phase {

@@ -51,6 +51,16 @@ static void add_request(const struct hutch_request *x, struct proto_buf *b)
 	proto_end(b);
 }
 
+_Static_assert((int)LEVEL_ERROR == HUTCH_LOG_ERROR && (int)LEVEL_INFO == HUTCH_LOG_INFO,
+	       "enum proto_level and enum hutch_level are the same");
+
+static void on_log(void *arg, unsigned level, const char *text)
+{
+	struct hutch *h = arg;
+
+	h->on_agent_log(h->on_agent_log_arg, (enum hutch_level)level, text);
+}
+
 struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x)
 {
 	struct hutch_job *job = calloc(1, sizeof(*job));
@@ -64,6 +74,8 @@ struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x)
 	job->h = h;
 	client_init(&job->c);
 	job->from_guest = h->agent >= 0;
+	if (h->on_agent_log)
+		client_logs(&job->c, on_log, h);
 	if (job->from_guest) {
 		client_expect(&job->c, h->agent);
 		setups = agent_host_setup(h, &frames);

@@ -142,7 +142,7 @@ static void on_refused(int sig, siginfo_t *info, void *context)
 
 	(void)sig;
 	sandbox_args(context, args);
-	p = put(p, "hutch: error 125 E_SECCOMP: system call ");
+	p = put(p, "error 125 E_SECCOMP: system call ");
 	p = put_number(p, (unsigned)info->si_syscall, 10);
 	p = put(p, " (");
 	p = put(p, foreign ? "of another architecture" : name_of(info->si_syscall));
@@ -151,8 +151,9 @@ static void on_refused(int sig, siginfo_t *info, void *context)
 		p = put_number(p, args[i], 16);
 	}
 	p = put(p, ") is not allowed in the jail   why: this is a bug of hutch, or someone who "
-		   "broke out of the guest   fix: report it with this line\n");
-	log_from_signal(line, (size_t)(p - line));
+		   "broke out of the guest   fix: report it with this line");
+	*p = '\0';
+	log_text(LOG_ERROR, line);
 	_exit(EXIT_JAIL);
 }
 

@@ -19,7 +19,7 @@ struct os agent_os;
 int refuse(struct why *why, enum proto_error code, int error, const char *fmt, ...)
 {
 	(void)why, (void)code, (void)error;
-	os_say("%s", fmt);
+	log_say(LEVEL_ERROR, "%s", fmt);
 	return -1;
 }
 
@@ -39,7 +39,7 @@ int main(void)
 	}
 	/* what loads modules meanwhile is a child too */
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
-		os_say("the command did not run");
+		log_say(LEVEL_ERROR, "the command did not run");
 	else
 		reboot(RB_POWER_OFF);
 	for (;;)
