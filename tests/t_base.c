@@ -1,10 +1,6 @@
-/* t_base - sizes, numbers, the nearest name, errors, and a log that a guest cannot fill */
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
+/* t_base - sizes, numbers, the nearest name, errors */
 
 #include "base.h"
-#include "log.h"
 #include "suite.h"
 
 START_TEST(numbers)
@@ -187,70 +183,6 @@ START_TEST(errors)
 }
 END_TEST
 
-static char said[65536];
-
-static unsigned log_lines(int fd)
-{
-	ssize_t n = pread(fd, said, sizeof(said) - 1, 0);
-	unsigned lines = 0;
-
-	ck_assert_int_ge(n, 0);
-	said[n] = '\0';
-	for (ssize_t i = 0; i < n; i++)
-		lines += said[i] == '\n';
-	ck_assert(!n || said[n - 1] == '\n');
-	return lines;
-}
-
-START_TEST(log_levels_and_lines)
-{
-	int fd = memfd_create("log", 0);
-	char longer[3000];
-
-	log_setup(fd, LOG_WARN);
-	log_info("not shown");
-	log_warn("shown %d", 1);
-	log_error("shown too");
-	ck_assert_uint_eq(log_lines(fd), 2);
-	ck_assert_str_eq(said, "hutch: warning: shown 1\nhutch: error: shown too\n");
-	memset(longer, 'y', sizeof(longer) - 1);
-	longer[sizeof(longer) - 1] = '\0';
-	log_error("%s", longer);
-	ck_assert_uint_eq(log_lines(fd), 3);
-	log_setup(STDERR_FILENO, LOG_INFO);
-	close(fd);
-}
-END_TEST
-
-/* a guest gets LOG_BURST lines a window, and a word about the rest when the next one begins */
-START_TEST(log_of_a_guest)
-{
-	struct log_limit limit = { 0 };
-	int fd = memfd_create("log", 0);
-
-	log_setup(fd, LOG_INFO);
-	for (unsigned i = 0; i < 1000; i++)
-		log_guest(&limit, "line %u", i);
-	ck_assert_uint_eq(log_lines(fd), LOG_BURST);
-	limit.window_start -= LOG_WINDOW_NS + 1;
-	log_guest(&limit, "later");
-	ck_assert_uint_eq(log_lines(fd), LOG_BURST + 2);
-	ck_assert_ptr_nonnull(strstr(said, "995 more"));
-	ck_assert_ptr_nonnull(strstr(said, "later"));
-	log_setup(STDERR_FILENO, LOG_INFO);
-	close(fd);
-}
-END_TEST
-
-/* a log that cannot be written ends nothing */
-START_TEST(log_that_is_closed)
-{
-	log_setup(-1, LOG_INFO);
-	log_error("nowhere");
-	log_setup(STDERR_FILENO, LOG_INFO);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *s = suite_create("base");
@@ -264,9 +196,6 @@ int main(void)
 	tcase_add_test(t, arithmetic);
 	tcase_add_test(t, copying_strings);
 	tcase_add_test(t, errors);
-	tcase_add_test(t, log_levels_and_lines);
-	tcase_add_test(t, log_of_a_guest);
-	tcase_add_test(t, log_that_is_closed);
 	suite_add_tcase(s, t);
 	return suite_run(s);
 }

@@ -351,7 +351,7 @@ END_TEST
 /* a value of @f that is not its default */
 static void set_some(const struct field *f, void *obj)
 {
-	const char *text = "some, text=1";
+	const char *text = f->punct ? "some.text:1" : "some, text=1";
 
 	switch (f->kind) {
 	case FIELD_UINT:

@@ -205,6 +205,43 @@ START_TEST(flags_of_all_verbs)
 }
 END_TEST
 
+/* where complaints go is known before the first */
+START_TEST(where_the_log_goes)
+{
+	char path[] = "/tmp/hutch-log.XXXXXX", line[128];
+	int fd = mkstemp(path);
+	struct stat st;
+
+	ck_assert_int_eq(fd >= 0 ? unlink(path) : -1, 0);
+	snprintf(line, sizeof(line), "--bogus --log-file %s -x --log-format json", path);
+	ck_assert_int_eq(parse_line(&plain, line), -1);
+	ck_assert_ptr_nonnull(strstr(complained, "unknown flag --bogus"));
+	ck_assert(globals.log_json && !globals.failed);
+	ck_assert_str_eq(globals.log_file, path);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_uint_eq(st.st_mode & 0777, 0600);
+	hutch_log(HUTCH_LOG_INFO, "words");
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_int_gt(st.st_size, 40);
+	hutch_log_to(STDERR_FILENO, false);
+	unlink(path);
+	close(fd);
+	/* a value of another flag, and what is the command's, are none of ours */
+	ck_assert_int_eq(parse_line(&command, "-e --log-file -w --log-format -- x --log-file /"),
+			 0);
+	ck_assert_ptr_null(globals.log_file);
+	ck_assert_int_eq(parse_line(&plain, "--log-format yaml"), -1);
+	ck_assert_str_eq(complained, "--log-format: 'yaml' is neither text nor json");
+	ck_assert(!globals.failed);
+	ck_assert_int_eq(parse_line(&plain, "--log-file"), -1);
+	ck_assert_int_eq(parse_line(&plain, "--log-file /no/such/folder/x"), -1);
+	ck_assert(globals.failed);
+	ck_assert_str_eq(complained,
+			 "error 125 E_LOG: --log-file /no/such/folder/x: No such file or "
+			 "directory; name a file that can be appended to");
+}
+END_TEST
+
 static int leading(const char *line)
 {
 	parse_line(&plain, ""); /* clears */
@@ -514,6 +551,50 @@ START_TEST(one_life)
 }
 END_TEST
 
+/* the one line that @file of @box has */
+static char *line_of(const struct box *box, const char *file)
+{
+	static char text[8192];
+	int fd = openat(box->dir, file, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, text, sizeof(text) - 1) : -1;
+
+	ck_assert_int_gt(n, 0);
+	close(fd);
+	text[n] = '\0';
+	ck_assert_ptr_eq(strchr(text, '\n'), text + n - 1);
+	return text;
+}
+
+/* each line of an event or a log tells how bad it is, and whose it is */
+START_TEST(lines)
+{
+	struct box box = { .name = "one", .correlation_id = "order:7" }, seen;
+	char *line;
+
+	ck_assert_int_eq(box_make(&box), 0);
+	ck_assert_int_eq(box_open("one", &seen), 0);
+	ck_assert_str_eq(seen.correlation_id, "order:7");
+	box_close(&seen);
+	box_event(&box, HUTCH_LOG_WARNING, "security.test", ",\"more\":1");
+	line = line_of(&box, "events");
+	ck_assert_ptr_nonnull(strstr(line, "\"event\":\"security.test\""));
+	ck_assert_ptr_nonnull(
+		strstr(line, "\"level\":\"warning\",\"correlation_id\":\"order:7\",\"more\":1}\n"));
+	hutch_log_about(box.correlation_id, box.name);
+	box_log(&box, "audit", HUTCH_LOG_WARNING, "a \"limit\"\n");
+	line = line_of(&box, "audit");
+	ck_assert_int_eq(strncmp(line, "{\"ts\":\"20", 9), 0);
+	ck_assert_ptr_nonnull(strstr(line,
+				     "\"level\":\"warning\",\"id\":\"order:7\",\"name\":\"one\","
+				     "\"msg\":\"a \\\"limit\\\"\\u000a\"}\n"));
+	box_end(&box);
+	/* nobody named one */
+	box = make_box("two", false);
+	ck_assert_str_eq(box.correlation_id, box.id);
+	box_end(&box);
+}
+END_TEST
+
 /* who had it open learns the exit code although the folder is gone */
 START_TEST(gone_at_once)
 {
@@ -711,6 +792,7 @@ static TCase *registry_case(void)
 
 	tcase_add_checked_fixture(t, make_root, remove_root);
 	tcase_add_test(t, one_life);
+	tcase_add_test(t, lines);
 	tcase_add_test(t, gone_at_once);
 	tcase_add_test(t, names);
 	tcase_add_test(t, ids);
@@ -733,6 +815,7 @@ int main(void)
 	tcase_add_test(t, after_two_dashes);
 	tcase_add_test(t, machine_keys);
 	tcase_add_test(t, flags_of_all_verbs);
+	tcase_add_test(t, where_the_log_goes);
 	tcase_add_test(t, flags_before_the_verb);
 	suite_add_tcase(s, t);
 	t = tcase_create("text");

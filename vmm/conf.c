@@ -160,8 +160,7 @@ const struct field conf_fields[] = {
 	F_SIZE(struct conf, layer, 0, UINT64_MAX, .arg = "SIZE", .box = true,
 	       .help = "most that the layer of memory over the root takes; 0 is half the memory"),
 	F_STR(struct conf, hostname, .arg = "NAME", .box = true, .help = "the guest's host name"),
-	F_STR(struct conf, correlation_id, .arg = "ID", .box = true,
-	      .chars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-",
+	F_STR(struct conf, correlation_id, .arg = "ID", .box = true, .punct = "._:-",
 	      .help = "what the caller knows this run by: it stands in the result, the events and "
 		      "each line that hutch or its agent logs; the sandbox's id unless given"),
 	F_RANGE(struct conf, pids, 0, 4194304, .arg = "N", .box = true,

@@ -1,4 +1,5 @@
 #include <ctype.h>
+#include <ctype.h>
 #include <strings.h>
 
 #include "field.h"
@@ -176,9 +177,11 @@ int field_change(const struct field *f, const char *what, const char *text, unsi
 
 static int parse_str(const struct field *f, const char *what, const char *text, void *obj)
 {
-	if (f->chars && text[strspn(text, f->chars)])
-		return err(-EINVAL, "%s: '%.160s' has a '%c' in it; only %s are taken", what, text,
-			   text[strspn(text, f->chars)], f->chars);
+	for (const char *c = text; f->punct && *c; c++)
+		if (!isascii(*c) || (!isalnum(*c) && !strchr(f->punct, *c)))
+			return err(-EINVAL,
+				   "%s: '%.160s' has more in it than letters, digits and these: %s",
+				   what, text, f->punct);
 	if (!str_copy(field_at(f, obj, 0), f->size, text))
 		return 0;
 	return err(-E2BIG, "%s: %zu bytes are too long; at most %u are taken", what, strlen(text),

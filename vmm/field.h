@@ -35,11 +35,11 @@ struct field {
 	uint64_t lo, hi;   /* accepted range of numbers */
 	const struct field *sub;
 	const char *const *names; /* FIELD_ENUM: NULL-terminated */
-	const char *chars;	  /* FIELD_STR: the only bytes that are taken, NULL: all */
-	const char *dflt;	  /* as text; a struct is valid after field_defaults() */
-	const char *arg, *help;	  /* for people; a field without help is not shown to them */
-	bool live;		  /* the configuration: may be changed while the machine runs */
-	bool box;		  /* the configuration: of a sandbox, not of the machine alone */
+	const char *punct; /* FIELD_STR: what is taken beside letters and digits, NULL: anything */
+	const char *dflt;  /* as text; a struct is valid after field_defaults() */
+	const char *arg, *help; /* for people; a field without help is not shown to them */
+	bool live;		/* the configuration: may be changed while the machine runs */
+	bool box;		/* the configuration: of a sandbox, not of the machine alone */
 };
 
 #define FIELD_NUM(k, s, f, l, h, ...)                                         \
