@@ -21,24 +21,6 @@ static int unknown_verb(const char *word)
 	return EXIT_USAGE;
 }
 
-/* flags that stand before the verb are moved behind it */
-static int verb_first(int argc, char **argv)
-{
-	int n = leading_flags(argc, argv);
-	char *word;
-
-	if (n < 0)
-		return -1;
-	if (n == argc) {
-		complain("a verb is missing behind '%s'; 'hutch help' lists them", argv[n - 1]);
-		return -1;
-	}
-	word = argv[n];
-	memmove(argv + 1, argv, (size_t)n * sizeof(*argv));
-	argv[0] = word;
-	return 0;
-}
-
 /* a caller may have closed them: a kernel's image must not become our stdin */
 static void open_standard_fds(void)
 {
@@ -53,7 +35,10 @@ static void open_standard_fds(void)
 
 int main(int argc, char **argv)
 {
+	static const struct verb none = { .name = "hutch", .args = "" };
 	static char help[] = "help", version[] = "version";
+	const char *word;
+	int flags;
 
 	open_standard_fds();
 	if (argc < 2) {
@@ -64,7 +49,8 @@ int main(int argc, char **argv)
 		argv[1] = version;
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
 		argv[1] = help;
-	if (verb_first(argc - 1, argv + 1))
+	flags = verb_first(argc - 1, argv + 1);
+	if (flags < 0)
 		return EXIT_USAGE;
 	for (unsigned i = 0; verbs[i]; i++) {
 		int status;
@@ -74,5 +60,9 @@ int main(int argc, char **argv)
 		status = verbs[i]->run(argc - 2, argv + 2, verbs[i]);
 		return globals.failed ? EXIT_HUTCH : status;
 	}
-	return unknown_verb(argv[1]);
+	/* where that is to be said may stand before it */
+	word = argv[1];
+	if (parse(flags, argv + 2, &none, NULL, NULL) < 0)
+		return globals.failed ? EXIT_HUTCH : EXIT_USAGE;
+	return unknown_verb(word);
 }

@@ -506,6 +506,23 @@ int leading_flags(int argc, char **argv)
 	return at < argc ? at : argc;
 }
 
+int verb_first(int argc, char **argv)
+{
+	int n = leading_flags(argc, argv);
+	char *word;
+
+	if (n < 0)
+		return -1;
+	if (n == argc) {
+		complain("a verb is missing behind '%s'; 'hutch help' lists them", argv[n - 1]);
+		return -1;
+	}
+	word = argv[n];
+	memmove(argv + 1, argv, (size_t)n * sizeof(*argv));
+	argv[0] = word;
+	return n;
+}
+
 int run_sub(int argc, char **argv, const struct verb *verb)
 {
 	const char *names[KEYS_MAX + 1] = { NULL }, *near;
@@ -519,6 +536,8 @@ int run_sub(int argc, char **argv, const struct verb *verb)
 		help_verb(verb, stderr);
 		return EXIT_USAGE;
 	}
+	if (verb_first(argc, argv) < 0)
+		return EXIT_USAGE;
 	for (unsigned i = 0; i < KEYS_MAX && verb->sub[i]; i++) {
 		names[i] = verb->sub[i]->name + skip;
 		if (!strcmp(argv[0], names[i]))

@@ -83,6 +83,8 @@ int parse_names(int argc, char **argv, const struct verb *verb, struct given *gi
 /* how many words of @argv are flags of every verb and stand before the verb, -1 after a complaint
  */
 int leading_flags(int argc, char **argv);
+/* those are moved behind the verb; how many words they are, -1 after a complaint */
+int verb_first(int argc, char **argv);
 /* 'm' for "memory", 0 for a key without a letter */
 char key_letter(const char *key);
 
