@@ -657,20 +657,14 @@ static bool is_readable(int fd)
 	return fd >= 0 && poll(&p, 1, 0) == 1;
 }
 
-static void say_files_end(struct session *s)
-{
-	if (s->status)
-		log_say(LEVEL_INFO, "a transfer of files failed");
-	give_logs(s);
-	files_say_end(&s->out, s->status);
-}
-
 static void finish(struct session *s)
 {
-	if (s->request == PROTO_EXEC)
+	if (s->request == PROTO_EXEC) {
 		say_exit(s);
-	else
-		say_files_end(s);
+	} else {
+		give_logs(s);
+		files_say_end(&s->out, s->status);
+	}
 	close_child(s);
 	s->request = 0;
 	s->pid = 0;

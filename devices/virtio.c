@@ -65,6 +65,7 @@ void vdev_broken(struct vdev *v, const char *why)
 	log_guest(&v->dev.log, "%s: its driver in the guest broke the rules: %s", v->dev.name, why);
 	v->s.status |= VIRTIO_CONFIG_S_NEEDS_RESET;
 	v->count.broken++;
+	__atomic_add_fetch(&v->dev.m->faults, 1, __ATOMIC_RELAXED);
 	if (v->s.status & VIRTIO_CONFIG_S_DRIVER_OK)
 		config_interrupt(v);
 }

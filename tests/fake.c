@@ -126,7 +126,7 @@ struct fake *fake_new(void)
 	require(!gmem_add(&f->mem, FAKE_HIGH, FAKE_HIGH_SLOT));
 	require(!gmem_add(&f->mem, FAKE_HIGH + FAKE_HIGH_SLOT, FAKE_HIGH_SLOT));
 	f->irq.ops = &fake_irq_ops;
-	f->m = (struct machine){ &f->mem, &f->bus, &f->irq, loop_new(), on_event };
+	f->m = (struct machine){ &f->mem, &f->bus, &f->irq, loop_new(), on_event, 0 };
 	require(f->m.loop);
 	open_log();
 	return f;

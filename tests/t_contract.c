@@ -303,6 +303,7 @@ START_TEST(broken_then_alive)
 	for (unsigned q = 0; q < to_vdev(x->dev)->s.nvq; q++) {
 		ck_assert(guest_start(&x->g, GUEST_VERSION_1, to_vdev(x->dev)->s.nvq, 8));
 		fake_log_clear();
+		x->f->m.faults = 0;
 		x->dev->log =
 			(struct log_limit){ 0 }; /* many queues are more lines than it lets by */
 		fake_poke16(x->f, x->g.q[q].avail + 2, 0x8000);
@@ -313,6 +314,7 @@ START_TEST(broken_then_alive)
 				      contract_name(&cases[_i]), q);
 		}
 		ck_assert_uint_eq(fake_log_lines(x->dev->name), 1);
+		ck_assert_uint_eq(x->f->m.faults, 1);
 		ck_assert_uint_eq(guest_used_idx(&x->g, q), 0);
 		check_alive(x, _i);
 	}

@@ -117,7 +117,10 @@ static int print_text(char *line, size_t len)
 	}
 	if (r) /* what was said on stderr past us: better as it is than not at all */
 		return print_line(line, len);
-	printf("%s %s %s\n", when, level, said);
+	/* "error 125 E_X: ..." says it already */
+	if (!strncmp(said, "error ", 6))
+		level[0] = '\0';
+	printf("%s %s%s%s\n", when, level, level[0] ? " " : "", said);
 	return fflush(stdout) ? -errno : 0;
 }
 
@@ -144,8 +147,9 @@ static const struct flag logs_flags[] = {
 	[LOGS_SOURCE] = { .name = "source",
 			  .arg = "SOURCE",
 			  .help = "stdout and stderr of a detached command, console (the guest's), "
-				  "agent (in the guest), vmm (hutch itself) or audit (limits that "
-				  "were reached, agents that were lost) [stdout where there is "
+				  "agent (in the guest), vmm (hutch itself) or audit (limits "
+				  "that were reached, what was broken or lost) [stdout where there "
+				  "is "
 				  "one, "
 				  "else console]" },
 	[LOGS_FOLLOW] = { .name = "follow", .letter = 'f', .help = "go on until the sandbox ends" },

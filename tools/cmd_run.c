@@ -130,6 +130,7 @@ static int take_command(struct run *r)
 	r->c.h = r->h;
 	r->c.own = true;
 	r->c.on_violation = run_violation;
+	r->c.on_fault = run_fault;
 	r->c.arg = r;
 	r->c.forward = !g[FLAG_NO_FORWARD].n;
 	return take_limits(r);

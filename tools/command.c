@@ -12,10 +12,11 @@
 #include "command.h"
 #include "units.h"
 
-#define KILL_GRACE 150	   /* ms that a killed command has to tell how it ended */
-#define TWICE	   2000	   /* ms within which a second SIGINT ends all */
-#define LONG_WAIT  3600000 /* ms until a limit that is far away is looked at again */
-#define AFTERMATH  200	   /* ms to read what was said before the machine's end */
+#define KILL_GRACE  150	    /* ms that a killed command has to tell how it ended */
+#define TWICE	    2000    /* ms within which a second SIGINT ends all */
+#define LONG_WAIT   3600000 /* ms until a limit that is far away is looked at again */
+#define FAULTS_TOLD 10000   /* ms between two words about devices that the guest breaks */
+#define AFTERMATH   200	    /* ms to read what was said before the machine's end */
 
 const char *const command_answers[ANSWERS] = { "kill", "pause", "log", "cut" };
 
@@ -24,8 +25,9 @@ struct state {
 	struct hutch_job *job;
 	int signals, wake;
 	uint64_t begin, interrupted, moved_at, moved, kill_at, give_up_at;
-	unsigned missed;
-	bool silent; /* the agent does not answer */
+	unsigned missed, faults;
+	uint64_t fault_at; /* when they were told */
+	bool silent;	   /* the agent does not answer */
 	bool over;
 };
 
@@ -274,6 +276,18 @@ static void look_at_agent(struct state *s)
 		end(s, FATE_AGENT, "the guest's agent does not answer any more");
 }
 
+static void look_at_faults(struct state *s, bool last)
+{
+	struct command *c = s->c;
+	unsigned n = c->own && c->on_fault ? hutch_faults(c->h) : 0;
+
+	if (n == s->faults || (!last && s->faults && now_ms() - s->fault_at < FAULTS_TOLD))
+		return;
+	s->faults = n;
+	s->fault_at = now_ms();
+	c->on_fault(c->arg, n);
+}
+
 static void on_end(struct state *s, int r)
 {
 	struct command *c = s->c;
@@ -302,6 +316,7 @@ static void step(struct state *s)
 	uint64_t now = now_ms();
 	int wait = s->c->limit ? look_at_kill(s, now) : look_at_limits(s, now), r;
 
+	look_at_faults(s, false);
 	look_at_agent(s);
 	if (s->over)
 		return;
@@ -371,6 +386,7 @@ void command_run(struct command *c)
 	while (!s.over)
 		step(&s);
 	c->ended_ns = now_ns();
+	look_at_faults(&s, true);
 	tell_cuts(&s);
 	look_at_descriptors(c);
 	hutch_job_free(s.job);

@@ -52,6 +52,7 @@ struct command {
 	void (*on_started)(void *arg); /* the command runs; may be NULL */
 	void (*on_violation)(void *arg,
 			     const struct violation *v); /* it is being answered; may be NULL */
+	void (*on_fault)(void *arg, unsigned n); /* the guest has broken a device n times; NULL */
 	void *arg;
 	/* told in the end */
 	enum command_fate fate;

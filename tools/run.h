@@ -57,6 +57,8 @@ void print_effective(struct hutch *h);
 int run_set(struct run *r, const char *key, const char *value);
 /* a limit is being answered: whatever the answer is, it is told; @arg is the run */
 void run_violation(void *arg, const struct violation *v);
+/* the guest breaks the rules of its devices; @arg is the run */
+void run_fault(void *arg, unsigned n);
 /* with -d: the child goes on with false; the caller has its exit status in *@ret */
 bool run_detach(struct run *r, int *ret);
 /* from the registry's entry to its end, and the result told; the exit status.  Frees the machine.

@@ -52,6 +52,17 @@ void run_violation(void *arg, const struct violation *v)
 			v->limit, value, v->limit);
 }
 
+void run_fault(void *arg, unsigned n)
+{
+	const struct run *r = arg;
+	char members[32];
+
+	snprintf(members, sizeof(members), ",\"times\":%u", n);
+	box_event(&r->box, HUTCH_LOG_WARNING, "security.device", members);
+	box_log(&r->box, "audit", HUTCH_LOG_WARNING,
+		"the guest broke the rules of its devices, %u times by now", n);
+}
+
 /* the guest may say what it likes, and not as much as it likes */
 static void on_agent_log(void *arg, enum hutch_level level, const char *text)
 {

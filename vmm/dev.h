@@ -35,6 +35,7 @@ struct machine {
 	struct loop *loop;
 	/* the guest asked for the machine's end; any thread, returns at once */
 	void (*event)(struct machine *m, int event, const char *why);
+	uint32_t faults; /* how often the guest broke the rules of a device; atomic */
 };
 
 /*

@@ -186,6 +186,11 @@ bool hutch_is_paused(const struct hutch *h)
 	return h->vm && __atomic_load_n(&h->vm->pauses, __ATOMIC_RELAXED);
 }
 
+unsigned hutch_faults(const struct hutch *h)
+{
+	return h->vm ? __atomic_load_n(&h->vm->m.faults, __ATOMIC_RELAXED) : 0;
+}
+
 /* something that is done on a loop's thread, and waited for */
 struct job {
 	int (*fn)(struct job *job); /* 0 or more, or -errno with a message */

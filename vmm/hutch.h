@@ -191,6 +191,8 @@ void hutch_job_free(struct hutch_job *job); /* ends the command if it runs */
 /* processor time of the machine's CPUs, in ns */
 uint64_t hutch_cpu_ns(struct hutch *h);
 bool hutch_is_paused(const struct hutch *h);
+/* how often the guest has broken the rules of a device, which then served it no more until reset */
+unsigned hutch_faults(const struct hutch *h);
 
 /*
  * What is said: one line a write(2), for the process as a whole, because stderr is that too.

@@ -348,7 +348,7 @@ struct vm *vm_new(struct loop *loop, struct conf *conf)
 	vm->conf = conf;
 	vm->loop = loop;
 	vm->kvm.fd = vm->kvm.vm = -1;
-	vm->m = (struct machine){ &vm->mem, &vm->bus, &vm->kvm.irq, loop, machine_event };
+	vm->m = (struct machine){ &vm->mem, &vm->bus, &vm->kvm.irq, loop, machine_event, 0 };
 	pthread_mutex_init(&vm->park_lock, NULL);
 	pthread_cond_init(&vm->park_cond, NULL);
 	pthread_mutex_init(&vm->event_lock, NULL);

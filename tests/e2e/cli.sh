@@ -317,6 +317,31 @@ lost_output() {
 	check "lost output is told" grep -q "^hutch: 24 bytes of console output were dropped" "$tmp/err"
 }
 
+# where our own lines go, and how they look
+log_lines() {
+	loses="--kernel $flat/hello.elf" # 24 bytes of its console
+	timeout 20 "$hutch" boot --nonsense --log-format json $loses </dev/null >/dev/null 2>"$tmp/err"
+	check "a wrong flag, as JSON" grep -qxE '\{"ts":"[0-9TZ:.-]{24}","level":"error","msg":"boot: unknown flag --nonsense"\}' "$tmp/err"
+	timeout 20 "$hutch" boot $loses --log-file "$tmp/log" --log-format json --name logged </dev/null >/dev/full 2>"$tmp/err"
+	check "a log file is no failure" test $? = 0
+	check "and stderr is silent then" test ! -s "$tmp/err"
+	check "it has the line, and whose it is" grep -qxE \
+		'\{"ts":"[0-9TZ:.-]{24}","level":"warning","id":"[0-9a-f]{32}","name":"logged","msg":"24 bytes of console .*"\}' "$tmp/log"
+	check "it is nobody else's to read" test "$(stat -c %a "$tmp/log")" = 600
+	timeout 20 "$hutch" boot $loses --log-file "$tmp/log" </dev/null >/dev/full 2>"$tmp/err"
+	check "it is appended to, as text" test "$(grep -cE '^[0-9TZ:.-]{24} hutch: 24 bytes' "$tmp/log") $(wc -l <"$tmp/log")" = "1 2"
+	says "a log file that cannot be" 125 "error 125 E_LOG: --log-file $tmp/none/log: No such file" \
+		"$hutch" boot $loses --log-file "$tmp/none/log"
+	says "a format that is none" 2 "--log-format: 'yaml' is neither text nor json" "$hutch" boot --log-format yaml
+	timeout 20 "$hutch" boot $loses --log-file /dev/full </dev/null >/dev/full 2>"$tmp/err"
+	check "a log on a full disk ends nothing" test $? = 0
+	check "and that is told, once" test "$(cat "$tmp/err")" = \
+		"hutch: warning: the log cannot be written, and lines of it are lost: No space left on device"
+	# whoever reads our lines is not spoken to by what is in them
+	odd=$(printf '\033[31m\nhutch: forged')
+	says "a text that is odd" 1 'kernel .*\\x1b\[31m\\x0ahutch: forged: there is no such file' "$hutch" boot --kernel "$odd"
+}
+
 # what the process itself costs beside its guest, in a minimal machine that sleeps
 memory() {
 	if grep -q __asan_init "$hutch"; then
@@ -344,6 +369,7 @@ bad_hosts
 names
 terminal
 lost_output
+log_lines
 many
 many_devices
 changes

@@ -178,12 +178,19 @@ policy() {
 		holds "check --effective" "$tmp/out" "memory 256M $HUTCH_POLICY_D/a.yaml:1" "cpus 2 -c" \
 		"idle_timeout 2s $tmp/p.yaml:1" "timeout 10m level standard" "pids 0 built-in"
 	check "policy: log" 0 run $patience --policy "$tmp/p.yaml" --on-violation log --keep --name log \
-		--result "$tmp/result" -- sh -c 'sleep 4; free -m | awk "/Mem/ { print \$2 < 256 }"' &&
+		--result "$tmp/result" --correlation-id order:7 -- sh -c 'sleep 4; free -m | awk "/Mem/ { print \$2 < 256 }"' &&
 		is "policy: log, and it goes on under the ceiling" 1
 	holds "policy: log, result" "$tmp/result" '"violations":[{"limit":"idle_timeout","value":"2s","action":"log","at":"20' \
 		"\"policy\":{\"level\":\"standard\",\"sha256\":\"$(cat "$HUTCH_POLICY_D/a.yaml" "$tmp/p.yaml" | sha256sum | cut -d' ' -f1)\"}"
 	check "policy: audit" 0 logs --source audit log && holds "policy: audit" "$tmp/out" "idle_timeout of 2s was reached: log"
 	check "policy: events" 0 events --json log && holds "policy: events" "$tmp/out" security.violation '"level":"warning"'
+	holds "log: the result has the correlation id" "$tmp/result" '"correlation_id":"order:7"'
+	check "log: events" 0 events log && holds "log: events" "$tmp/out" "execution.start correlation_id=order:7" \
+		"security.violation level=warning" "execution.complete correlation_id=order:7 exit_code=0"
+	check "log: agent" 0 logs --source agent log && holds "log: agent" "$tmp/out" " info the guest is set up" \
+		" is sh" " ended with 0"
+	check "log: agent, JSON" 0 logs --json --source agent log && holds "log: agent, JSON" "$tmp/out" \
+		'{"source":"agent","ts":"20' '"level":"info","id":"order:7","name":"log","msg":"the guest is set up"}'
 	check "policy: rm" 0 rm log && echo "ok policy: rm"
 	rm -r "$HUTCH_POLICY_D"
 
