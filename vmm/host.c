@@ -219,6 +219,14 @@ static const struct {
 	{ "jail", fact_jail },	      { "firmware", fact_firmware },
 };
 
+int hutch_fact_named(const char *name, struct hutch_fact *ret)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(facts); i++)
+		if (!strcmp(name, facts[i].name))
+			return hutch_fact(i, ret);
+	return -ENOENT;
+}
+
 int hutch_fact(unsigned i, struct hutch_fact *ret)
 {
 	if (i >= ARRAY_SIZE(facts))
