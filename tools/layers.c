@@ -207,6 +207,7 @@ static void warn_unknown(const struct verb *verb, const char *name)
 	static char text[NAMES_MAX][64];
 	const char *names[NAMES_MAX + 1] = { NULL }, *near;
 	struct hutch_key key;
+	char upper[128];
 	unsigned n = 0;
 
 	for (unsigned i = 0; n < NAMES_MAX && !hutch_key(i, &key); i++) {
@@ -218,7 +219,8 @@ static void warn_unknown(const struct verb *verb, const char *name)
 	}
 	for (size_t i = 0; n < NAMES_MAX && i < sizeof(taken) / sizeof(*taken); i++)
 		names[n++] = taken[i] + strlen(PREFIX);
-	near = hutch_nearest(name + strlen(PREFIX), names);
+	variable(name + strlen(PREFIX), upper, sizeof(upper));
+	near = hutch_nearest(upper + strlen(PREFIX), names);
 	if (near)
 		complain("warning: the environment's %s means nothing; did you mean " PREFIX "%s?",
 			 name, near);

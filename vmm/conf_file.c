@@ -72,18 +72,17 @@ int conf_load_text(struct conf *conf, const char *name, const void *text, size_t
 
 static int foreign(const struct file *f, const struct stat *st)
 {
+	const char *fix = f->flags & CONF_SOURCE_OPTIONAL
+				  ? "name it with --config to take it all the same"
+				  : "what names it is only taken if nobody else can change it";
+
 	if (!(f->flags & CONF_SOURCE_OWN))
 		return 0;
 	if (st->st_uid && st->st_uid != geteuid())
-		return err(-EPERM,
-			   "%s: belongs to another user (uid %u), who might mean something else "
-			   "with it; name it with --config to take it all the same",
-			   f->name, st->st_uid);
+		return err(-EPERM, "%s: belongs to another user (uid %u); %s", f->name, st->st_uid,
+			   fix);
 	if (S_ISREG(st->st_mode) && st->st_mode & S_IWOTH)
-		return err(-EPERM,
-			   "%s: anybody may write it; chmod o-w it, or name it with --config to "
-			   "take it all the same",
-			   f->name);
+		return err(-EPERM, "%s: anybody may write it; chmod o-w helps; %s", f->name, fix);
 	return 0;
 }
 
