@@ -346,7 +346,7 @@ START_TEST(templates)
 	ck_assert_int_eq(mkdir("lib", 0700), 0);
 	put(HERE, "extends: lib/mid.toml\ncpus: 4\n");
 	put("lib/mid.toml", "extends = \"deep.yaml\"\ncpus = 3\npids = 3\n\"initrd+\" = ['m']\n");
-	put("lib/deep.yaml", "cpus: 2\npids: 2\nmemory: 64M\ninitrd: d\n");
+	put("lib/deep.yaml", "cpus: 2\npids: 2\nmemory: 64M\ninitrd+: d\n");
 	taken("");
 	is("cpus", "4", "./hutch.yaml:2");
 	is("pids", "3", "lib/mid.toml:3");
