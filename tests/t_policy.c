@@ -149,9 +149,16 @@ START_TEST(minimal_has_a_network)
 					    "net: null\n" },
 				 *const not [] = { "net: []\n", "net: none\n", "net: tap=vm0\n" };
 
+	struct hutch_fact passt;
+
 	setenv("PATH", folder, 1);
 	put("passt", "");
 	ck_assert_int_eq(chmod("passt", 0700), 0);
+	ck_assert_int_eq(hutch_fact_named("passt", &passt), 0);
+	if (passt.state != HUTCH_OK) {
+		printf("skip minimal_has_a_network: %s\n", passt.text);
+		return;
+	}
 	taken("--level minimal");
 	net_is("user", "level minimal");
 	ck_assert_str_eq(complained, "");
@@ -184,7 +191,7 @@ START_TEST(minimal_has_a_network)
 	ck_assert_int_eq(unlink("passt"), 0);
 	taken("--level minimal");
 	net_is("-", "built-in");
-	ck_assert_ptr_nonnull(strstr(complained, "install the package passt, or say --net none"));
+	ck_assert_ptr_nonnull(strstr(complained, "passt: not installed; --net user is not"));
 	taken("--level minimal --net none");
 	ck_assert_str_eq(complained, "");
 	taken("--level minimal --policy q.yaml");

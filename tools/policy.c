@@ -323,8 +323,9 @@ static bool may_have_net(const struct reading *r)
 			return false;
 	if (!hutch_fact_named("passt", &passt) && passt.state == HUTCH_OK)
 		return true;
-	complain("warning: level minimal has a network by default, and this host has no passt for "
-		 "it: there is none; install the package passt, or say --net none");
+	complain("warning: level minimal has a network by default, but not on this host: passt: "
+		 "%s; --net none does without it",
+		 passt.text);
 	return false;
 }
 
