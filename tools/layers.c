@@ -16,9 +16,8 @@ extern char **environ;
 
 /* what variables of this prefix mean that are no key; kernel and initrd are those of the guest that
  * is used when none is named */
-static const char *const taken[] = { "HUTCH_ROOT",  "HUTCH_KERNEL",   "HUTCH_INITRD",
-				     "HUTCH_BOX",   "HUTCH_POLICY_D", "HUTCH_CONFIG_D",
-				     "HUTCH_BENCH", "HUTCH_E2E" };
+static const char *const taken[] = { "HUTCH_ROOT", "HUTCH_KERNEL",   "HUTCH_INITRD",
+				     "HUTCH_BOX",  "HUTCH_POLICY_D", "HUTCH_CONFIG_D" };
 
 static bool is_taken(const char *name)
 {
@@ -128,39 +127,44 @@ static bool find_template(const char *name, char *buf, size_t size)
 	return false;
 }
 
-static void push(struct layers *l, const char *path, unsigned flags)
+static int push(struct layers *l, const char *path, unsigned flags)
 {
-	l->file[l->n++] = (struct hutch_file){ path, flags };
+	char *kept = strdup(path);
+
+	if (!kept) {
+		complain("out of memory");
+		return -1;
+	}
+	l->file[l->n++] = (struct hutch_file){ kept, flags };
+	return 0;
 }
 
-void layers_config(struct layers *l, const char *path)
+int layers_config(struct layers *l, const char *path)
 {
-	push(l, path, 0);
+	return push(l, path, 0);
 }
 
 int layers_template(struct layers *l, const char *what)
 {
-	char path[4096], *found;
+	char path[4096];
 
 	if (strchr(what, '/') || has_end(what, ".yaml") || has_end(what, ".yml") ||
-	    has_end(what, ".json") || has_end(what, ".toml")) {
-		push(l, what, HUTCH_FILE_TEMPLATE);
-		return 0;
-	}
-	if (!find_template(what, path, sizeof(path))) {
-		complain("--template: there is no template '%s': no %s.yaml (.yml, .json, .toml) "
-			 "in ~/.config/hutch/templates or %s/templates; a file is named with its "
-			 "ending or a /",
-			 what, what, etc());
-		return -1;
-	}
-	found = strdup(path);
-	if (!found) {
-		complain("out of memory");
-		return -1;
-	}
-	push(l, found, HUTCH_FILE_TEMPLATE);
-	return 0;
+	    has_end(what, ".json") || has_end(what, ".toml"))
+		return push(l, what, HUTCH_FILE_TEMPLATE);
+	if (find_template(what, path, sizeof(path)))
+		return push(l, path, HUTCH_FILE_TEMPLATE);
+	complain("--template: there is no template '%s': no %s.yaml (.yml, .json, .toml) in "
+		 "~/.config/hutch/templates or %s/templates; a file is named with its ending or "
+		 "a /",
+		 what, what, etc());
+	return -1;
+}
+
+void layers_free(struct layers *l)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		free((char *)(uintptr_t)l->file[i].path);
+	free(l->file);
 }
 
 static int load_files(const struct layers *l, const struct verb *verb, struct hutch *h)

@@ -18,12 +18,13 @@ struct layers {
 	bool bare; /* --no-config */
 };
 
-/* -1 after a complaint: for the path of a template that has a name only, which is kept until the
- * process ends */
+/* -1 after a complaint; @what is a file, or the name of a template */
 int layers_template(struct layers *l, const char *what);
-void layers_config(struct layers *l, const char *path);
+int layers_config(struct layers *l, const char *path);
 /* all files, and the environment, into @h: -1 after a complaint */
 int layers_load(const struct layers *l, const struct verb *verb, struct hutch *h);
+
+void layers_free(struct layers *l);
 
 /* the manual's text of it all */
 extern const char layers_manual[];

@@ -252,9 +252,8 @@ static int note_file(struct layers *l, int i, const char *text)
 	if (i == GLOBAL_TEMPLATE)
 		return layers_template(l, text);
 	if (i == GLOBAL_CONFIG)
-		layers_config(l, text);
-	else
-		l->bare = true;
+		return layers_config(l, text);
+	l->bare = true;
 	return 0;
 }
 
@@ -417,7 +416,7 @@ int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, struc
 		complain("out of memory");
 	if (n >= 0 && collect(&p))
 		n = -1;
-	free(p.layers.file);
+	layers_free(&p.layers);
 	free(p.seen);
 	return n;
 }
