@@ -129,13 +129,15 @@ static bool find_template(const char *name, char *buf, size_t size)
 
 static int push(struct layers *l, const char *path, unsigned flags)
 {
-	char *kept = strdup(path);
+	struct hutch_file *f = &l->file[l->n];
 
-	if (!kept) {
+	f->flags = flags;
+	f->path = strdup(path);
+	if (!f->path) {
 		complain("out of memory");
 		return -1;
 	}
-	l->file[l->n++] = (struct hutch_file){ kept, flags };
+	l->n++;
 	return 0;
 }
 
