@@ -3,8 +3,8 @@
  * every verb
  *
  * The arguments are walked three times: where complaints go is looked for first,
- * then configuration files are loaded, so that flags win over them wherever they
- * stand.
+ * then configuration files are looked for and loaded, so that flags win over them
+ * wherever they stand.
  *
  * #syscalls:before openat
  */
@@ -14,9 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tool.h"
+#include "layers.h"
 
-#define KEYS_MAX 64
+#define KEYS_MAX 128
 
 struct globals globals;
 
@@ -27,7 +27,10 @@ enum {
 	GLOBAL_VERBOSE,
 	GLOBAL_LOG_FORMAT,
 	GLOBAL_LOG_FILE,
-	GLOBAL_CONFIG
+	FILES_FIRST,
+	GLOBAL_CONFIG = FILES_FIRST,
+	GLOBAL_TEMPLATE,
+	GLOBAL_BARE
 };
 
 const struct flag global_flags[] = {
@@ -52,7 +55,19 @@ const struct flag global_flags[] = {
 			    .letter = 'C',
 			    .arg = "FILE",
 			    .many = true,
-			    .help = "merge a YAML or JSON file of the machine's keys" },
+			    .machine = true,
+			    .help = "merge a YAML, JSON or TOML file of the machine's keys over "
+				    "what other files say" },
+	[GLOBAL_TEMPLATE] = { .name = "template",
+			      .arg = "NAME|FILE",
+			      .many = true,
+			      .machine = true,
+			      .help = "begin from this file, which all others win over; NAME is "
+				      "one "
+				      "in ~/.config/hutch/templates or /etc/hutch/templates" },
+	[GLOBAL_BARE] = { .name = "no-config",
+			  .machine = true,
+			  .help = "without the files that are read by themselves" },
 	{ .name = NULL },
 };
 
@@ -73,6 +88,7 @@ struct parser {
 	struct hutch *h;
 	struct given *given;
 	enum walk { WALK_LOG, WALK_FILES, WALK_ALL } walk;
+	struct layers layers;
 	struct seen *seen;
 	unsigned seen_n;
 	bool cleared[KEYS_MAX]; /* lists the command line has begun to replace */
@@ -119,7 +135,7 @@ static int find_global(const struct parser *p, const char *flag, size_t len)
 {
 	int i = find_flag(global_flags, flag, len);
 
-	return i == GLOBAL_CONFIG && !p->verb->machine ? -1 : i;
+	return i >= 0 && global_flags[i].machine && !p->verb->machine ? -1 : i;
 }
 
 char key_letter(const char *key)
@@ -191,7 +207,7 @@ static int unknown(const struct parser *p, const char *flag, size_t len)
 	for (unsigned i = 0; p->verb->flags && n < KEYS_MAX && p->verb->flags[i].name; i++)
 		names[n++] = p->verb->flags[i].name;
 	for (unsigned i = 0; n < KEYS_MAX && global_flags[i].name; i++)
-		if (i != GLOBAL_CONFIG || p->verb->machine)
+		if (!global_flags[i].machine || p->verb->machine)
 			names[n++] = global_flags[i].name;
 	snprintf(word, sizeof(word), "%.*s", (int)(len < 60 ? len : 60), flag);
 	near = hutch_nearest(word, names);
@@ -231,9 +247,9 @@ static enum walk walk_of(const struct target *t)
 {
 	if (t->kind != TARGET_GLOBAL)
 		return WALK_ALL;
-	return t->i == GLOBAL_CONFIG				      ? WALK_FILES
-	       : t->i == GLOBAL_LOG_FORMAT || t->i == GLOBAL_LOG_FILE ? WALK_LOG
-								      : WALK_ALL;
+	if (t->i == GLOBAL_LOG_FORMAT || t->i == GLOBAL_LOG_FILE)
+		return WALK_LOG;
+	return t->i >= FILES_FIRST ? WALK_FILES : WALK_ALL;
 }
 
 static int set_log_format(const char *text)
@@ -290,12 +306,14 @@ static int open_log(void)
 	return 0;
 }
 
-static int load(struct parser *p, const char *path)
+static int note_file(struct layers *l, int i, const char *text)
 {
-	if (!hutch_load(p->h, path))
-		return 0;
-	complain("%s", hutch_error(p->h));
-	return -1;
+	if (i == GLOBAL_TEMPLATE)
+		return layers_template(l, text);
+	if (i == GLOBAL_CONFIG)
+		return layers_config(l, text);
+	l->bare = true;
+	return 0;
 }
 
 /* @text NULL: a flag without a value */
@@ -305,14 +323,14 @@ static int give(struct parser *p, const struct target *t, const char *text)
 
 	if (p->walk != walk_of(t))
 		return 0;
-	if (p->walk == WALK_FILES)
-		return load(p, text);
 	if (t->kind == TARGET_KEY)
 		return set_key(p, t, text ? text : t->arg ? "" : "yes");
 	if (text && !t->arg) {
 		complain("%s takes no value, '%s' is too much", t->shown, text);
 		return -1;
 	}
+	if (p->walk == WALK_FILES)
+		return note_file(&p->layers, t->i, text);
 	text = text ? text : "";
 	if (t->kind == TARGET_GLOBAL)
 		return set_global(t->i, text);
@@ -429,27 +447,37 @@ static int collect(struct parser *p)
 	return 0;
 }
 
-int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, struct given *given)
+static int walk_all(struct parser *p, int argc, char **argv)
 {
-	struct parser p = { .verb = verb, .h = h, .given = given, .walk = WALK_LOG };
 	int n;
 
-	p.seen = calloc((size_t)argc + 1, sizeof(*p.seen));
-	if (!p.seen) {
-		complain("out of memory");
-		return -1;
-	}
-	n = walk(&p, argc, argv);
+	p->walk = WALK_LOG;
+	n = walk(p, argc, argv);
 	if (!n)
 		n = open_log();
-	p.walk = WALK_FILES;
-	if (!n && verb->machine)
-		n = walk(&p, argc, argv);
-	p.walk = WALK_ALL;
-	if (!n)
-		n = walk(&p, argc, argv);
+	p->walk = WALK_FILES;
+	if (!n && p->verb->machine)
+		n = walk(p, argc, argv);
+	if (!n && p->verb->machine)
+		n = layers_load(&p->layers, p->verb, p->h);
+	p->walk = WALK_ALL;
+	return n ? n : walk(p, argc, argv);
+}
+
+int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, struct given *given)
+{
+	struct parser p = { .verb = verb, .h = h, .given = given };
+	int n = -1;
+
+	p.seen = calloc((size_t)argc + 1, sizeof(*p.seen));
+	p.layers.file = calloc((size_t)argc + 1, sizeof(*p.layers.file));
+	if (p.seen && p.layers.file)
+		n = walk_all(&p, argc, argv);
+	else
+		complain("out of memory");
 	if (n >= 0 && collect(&p))
 		n = -1;
+	layers_free(&p.layers);
 	free(p.seen);
 	return n;
 }
