@@ -118,6 +118,9 @@ const struct field conf_fields[] = {
 	F_SIZE(struct conf, memory, 2 * MiB, 16ULL << 40, .arg = "SIZE", .dflt = "512M",
 	       .help = "guest memory, as in 512M or 4G"),
 	F_RANGE(struct conf, cpus, 1, CONF_CPUS, .arg = "N", .dflt = "1", .help = "virtual CPUs"),
+	F_RANGE(struct conf, cpu_percent, 0, 100 * CONF_CPUS, .arg = "N", .live = true,
+		.help = "most that the virtual CPUs get together, in percent of one processor, over "
+			"100 ms: 50 is half of one, 150 one and a half; 0 is no limit"),
 	F_LIST(struct conf, disk, disks, disk_fields,
 	       .arg = "PATH[,ro][,format=raw|cow][,overlay=PATH][,KEY=VALUE...]",
 	       .help = "virtio-blk disk over a raw image or block device"),
@@ -277,6 +280,15 @@ static int check_console(const struct conf *conf)
 	return r;
 }
 
+static int check_cpu_percent(const struct conf *conf)
+{
+	if (conf->cpu_percent <= 100 * conf->cpus)
+		return 0;
+	return err(-EINVAL,
+		   "cpu_percent: %u is more than %u CPUs can use; give at most %u, or 0 for no limit",
+		   conf->cpu_percent, conf->cpus, 100 * conf->cpus);
+}
+
 static int check_balloon(const struct conf *conf)
 {
 	char size[32], memory[32];
@@ -418,7 +430,8 @@ static int check_vsock(const struct conf *conf)
 int conf_check(const struct conf *conf)
 {
 	static int (*const checks[])(const struct conf *conf) = {
-		check_disks, check_nets, check_vsock, check_balloon, check_console,
+		check_disks,	check_nets,    check_vsock,
+		check_balloon, check_console, check_cpu_percent,
 	};
 	int r = 0;
 

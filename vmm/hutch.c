@@ -171,11 +171,7 @@ const char *hutch_nearest(const char *word, const char *const *names)
 
 uint64_t hutch_cpu_ns(struct hutch *h)
 {
-	uint64_t sum = 0;
-
-	for (unsigned i = 0; h->vm && i < h->vm->cpus; i++)
-		sum += vcpu_cpu_ns(&h->vm->vcpu[i]);
-	return sum;
+	return h->vm ? vm_cpu_ns(h->vm) : 0;
 }
 
 bool hutch_is_paused(const struct hutch *h)

@@ -16,6 +16,7 @@
 #include "dev.h"
 #include "kvm.h"
 #include "stream.h"
+#include "throttle.h"
 #include "vcpu.h"
 
 #define VM_DEVS 64
@@ -71,6 +72,8 @@ struct vm {
 	pthread_mutex_t park_lock;
 	pthread_cond_t park_cond;
 	bool hold, stop, built; /* written under park_lock */
+	bool throttled;		/* so is this; see throttle.h */
+	struct throttle throttle;
 	unsigned parked;
 	unsigned pauses; /* on the loop: one may come within another, and the last resume counts */
 	bool user_paused;
@@ -114,6 +117,9 @@ int vm_power_button(struct vm *vm) must_check;
 /* something ended or must end the machine; any thread, returns at once, the first one counts, but a
  * stop always does */
 void vm_event(struct vm *vm, enum vm_end event, const char *fmt, ...) printf_like(3, 4);
+
+/* processor time its vCPUs have used; any thread */
+uint64_t vm_cpu_ns(const struct vm *vm);
 
 /* ask all vCPUs to park, without waiting; any thread */
 void vm_hold(struct vm *vm);
