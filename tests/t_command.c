@@ -183,14 +183,14 @@ START_TEST(limit_before_the_start)
 	struct rig x;
 
 	start(&x, AGENT_DEAD, ARGV("true"));
-	x.c.limits.wall = 300;
+	x.c.limits.most[RULE_TIMEOUT] = 300;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), EXIT_LIMIT);
 	stop(&x);
 	/* one that is far away is none: in ms it is more than an int holds, and 0 in its low half
 	 */
 	start(&x, AGENT_REAL, ARGV("sleep", "0.5"));
-	x.c.limits.wall = (1ULL << 32) + 1;
+	x.c.limits.most[RULE_TIMEOUT] = (1ULL << 32) + 1;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), 0);
 	stop(&x);

@@ -117,7 +117,7 @@ START_TEST(changed_while_it_runs)
 	struct flat *f cleanup_flat = spinning("1", "0");
 
 	ck_assert_uint_eq(f->vm->throttle.timer.at, 0); /* no limit, no timer */
-	expect_share(f, 40, 110);
+	expect_share(f, 25, 110);
 	expect_set(f, "10");
 	expect_share(f, 5, 15);
 	expect_set(f, "40");
@@ -126,7 +126,7 @@ START_TEST(changed_while_it_runs)
 	expect_set(f, "0");
 	ck_assert(!f->vm->throttled);
 	ck_assert_uint_eq(f->vm->throttle.timer.at, 0);
-	expect_share(f, 40, 110);
+	expect_share(f, 25, 110);
 	expect_goes_on(f);
 
 	percent = "101";
@@ -169,7 +169,7 @@ START_TEST(paused_while_throttled)
 	ck_assert_uint_eq(before[0], *flat_word(f, FLAT_MAILBOX));
 	ck_assert_int_eq(flat_resume(f), 0);
 	expect_goes_on(f);
-	expect_share(f, 40, 210);
+	expect_share(f, 25, 210);
 }
 END_TEST
 

@@ -9,10 +9,14 @@
 
 bool agent_is_silent(struct hutch *h, struct hutch_job *job, unsigned *missed)
 {
-	uint64_t most = 0;
+	uint64_t most = 0, percent = 0;
 
-	if (hutch_get_number(h, "heartbeat", &most) || !most || hutch_is_paused(h) ||
-	    hutch_job_silence(job) < most)
+	hutch_get_number(h, "heartbeat", &most);
+	hutch_get_number(h, "cpu_percent", &percent);
+	/* a guest that gets a tenth of a processor may take ten times as long */
+	if (percent && percent < 100)
+		most = most * 100 / percent;
+	if (!most || hutch_is_paused(h) || hutch_job_silence(job) < most)
 		*missed = 0;
 	else
 		++*missed;

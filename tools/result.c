@@ -128,7 +128,8 @@ static const char *status_word(const struct command *c)
 		       : c->exit.how == HUTCH_SIGNALED		    ? "signaled"
 								    : "exited";
 	case FATE_LIMIT:
-		return !strcmp(c->limit, "cpu_time") ? "limit" : "timeout";
+		return strcmp(c->limit, "cpu_time") && strcmp(c->limit, "fuel") ? "timeout"
+										: "limit";
 	case FATE_SIGNAL:
 		return "signaled";
 	default:

@@ -190,6 +190,13 @@ void hutch_job_free(struct hutch_job *job); /* ends the command if it runs */
 
 /* processor time of the machine's CPUs, in ns */
 uint64_t hutch_cpu_ns(struct hutch *h);
+/* the key "fuel": ms of that time, or instructions of the guest; 0: no limit.  Who asks for it
+ * sees to it.  -EINVAL, -ERANGE */
+int hutch_fuel(struct hutch *h, uint64_t *ret, bool *ret_instructions);
+/* can this host count a guest's instructions? -EACCES, -ENOTSUP: hutch_start() could not, either */
+int hutch_can_count(struct hutch *h);
+/* those of a machine whose fuel they are: -EIO when the counter was lost, -EINVAL without */
+int hutch_instructions(struct hutch *h, uint64_t *ret);
 bool hutch_is_paused(const struct hutch *h);
 
 /* how long each phase of hutch_start() took: -ENOENT past the last */
