@@ -512,6 +512,11 @@ int hutch_tree(struct hutch *h, void **ret)
 	return hutch_fail(h, vm_tree_described(&h->conf, ret));
 }
 
+int hutch_counters(struct hutch *h, void **ret)
+{
+	return on_loop(h, "counters", ret);
+}
+
 int hutch_tree_print(const void *tree, size_t size, FILE *out, bool json)
 {
 	if (fdt_check_full(tree, size))

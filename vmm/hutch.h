@@ -117,6 +117,8 @@ void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *a
  * and once started its state.  Returns its size and *@ret to free(), or -errno.
  */
 int hutch_tree(struct hutch *h, void **ret);
+/* the node /counters of it alone; no vCPU stops for that: -EINVAL before hutch_start() */
+int hutch_counters(struct hutch *h, void **ret);
 /* print such a tree, from wherever it came: -EINVAL if it is none */
 int hutch_tree_print(const void *tree, size_t size, FILE *out, bool json);
 

@@ -142,6 +142,8 @@ int vm_set(struct vm *vm, const char *key, const char *value) must_check;
  * the time it takes.
  */
 int vm_tree(struct vm *vm, void **ret) must_check;
+/* its counters alone, and nothing stands still for them; on the loop */
+int vm_tree_counters(struct vm *vm, void **ret) must_check;
 /* the same of a configuration alone, no machine made */
 int vm_tree_described(const struct conf *conf, void **ret) must_check;
 
