@@ -471,6 +471,52 @@ START_TEST(where_the_result_goes)
 }
 END_TEST
 
+/* what the guest has moved and spent: known also of a machine that has ended */
+START_TEST(what_the_result_counts)
+{
+	static const char *const members[] = {
+		"\"io\":{\"read_bytes\":4608,\"written_bytes\":512,\"reads\":2,\"writes\":1}",
+		"\"net\":{\"rx_bytes\":0,\"tx_bytes\":0,\"rx_packets\":0,\"tx_packets\":0}",
+		"\"fuel_consumed\":17,\"fuel_budget\":500,\"fuel_unit\":\"ms\"",
+		"\"status\":\"limit\"",
+		"\"violations\":[{\"limit\":\"fuel\",\"value\":\"500ms\",\"action\":\"throttle\"",
+	};
+	struct command c = { .fate = FATE_LIMIT, .limit = "fuel", .fuel = 17, .violations = 1 };
+	char dir[] = "/tmp/hutch-command.XXXXXX", disk[64], kernel[4096];
+	static const struct box box = { .name = "box" };
+	static uint32_t words[128 * 64]; /* as tests/kvm/blk.S wants it: it copies a sector */
+	struct hutch_result end;
+	struct result r;
+	int fd;
+
+	require(mkdtemp(dir));
+	snprintf(disk, sizeof(disk), "%s/disk", dir);
+	for (uint32_t i = 0; i < ARRAY_SIZE(words); i++)
+		words[i] = i;
+	fd = open(disk, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	require(fd >= 0 && write(fd, words, sizeof(words)) == sizeof(words));
+	close(fd);
+	c.violation[0] = (struct violation){ "fuel", ANSWER_THROTTLE, 1 };
+	c.h = hutch_new();
+	flat_path("blk", kernel, sizeof(kernel));
+	require(!hutch_set(c.h, "kernel", kernel) && !hutch_set(c.h, "append", "m") &&
+		!hutch_set(c.h, "memory", "64M") && !hutch_set(c.h, "console", "none") &&
+		!hutch_set(c.h, "fuel", "500ms") && !hutch_set(c.h, "disk", disk));
+	ck_assert_msg(!hutch_start(c.h), "%s", hutch_error(c.h));
+	ck_assert_int_eq(hutch_wait(c.h, 10000, &end), 0);
+	result_begin(&r);
+	r.box = &box;
+	result_finish(&r, &c);
+	for (unsigned i = 0; i < ARRAY_SIZE(members); i++)
+		ck_assert_msg(strstr(r.text, members[i]) != NULL, "no %s in %s", members[i],
+			      r.text);
+	free(r.text);
+	hutch_free(c.h);
+	unlink(disk);
+	rmdir(dir);
+}
+END_TEST
+
 START_TEST(environment_files)
 {
 	char dir[] = "/tmp/hutch-command.XXXXXX", file[64];
@@ -523,6 +569,7 @@ int main(int argc, char **argv)
 		tcase_add_test(t, each_limit_has_its_answer);
 		tcase_add_test(t, throttled_again);
 		tcase_add_test(t, fuel_that_is_not_counted);
+		tcase_add_test(t, what_the_result_counts);
 	}
 	tcase_add_test(t, signals_end_us);
 	tcase_add_test(t, files_of_a_dead_agent);

@@ -298,16 +298,24 @@ static int refuse_over(struct hutch *h, struct hutch *policy, const struct ceili
 	return EXIT_HUTCH;
 }
 
+/* the place in a policy that says so, or the whole of it */
+static const char *place(const struct reading *r, unsigned i, const struct ceiling *c)
+{
+	const char *where = hutch_origin(r->policy[i], c->key);
+
+	if (!where && c->order == answers)
+		where = hutch_origin(r->policy[i], "on_violation");
+	return where ? where : r->name[i];
+}
+
 /* rule 2 */
 static int check_named(const struct reading *r, const struct ceiling *c)
 {
-	const char *by = hutch_origin(r->h, c->key), *where;
+	const char *by = hutch_origin(r->h, c->key);
 
-	for (unsigned i = 0; by && i < r->n; i++) {
-		where = hutch_origin(r->policy[i], c->key);
+	for (unsigned i = 0; by && i < r->n; i++)
 		if (is_over(r->h, r->policy[i], c))
-			return refuse_over(r->h, r->policy[i], c, by, where ? where : r->name[i]);
-	}
+			return refuse_over(r->h, r->policy[i], c, by, place(r, i, c));
 	return 0;
 }
 
@@ -318,11 +326,10 @@ static int hold_down(const struct reading *r, const struct ceiling *c)
 
 	for (unsigned i = 0; i < r->n; i++) {
 		struct hutch *policy = r->policy[i];
-		const char *where = hutch_origin(policy, c->key), *by = hutch_origin(r->h, c->key);
+		const char *where = place(r, i, c), *by = hutch_origin(r->h, c->key);
 
 		if (!is_over(r->h, policy, c))
 			continue;
-		where = where ? where : r->name[i];
 		if (!strcmp(c->key, FUEL) && !same_fuel(r->h, policy)) /* two policies' */
 			return refuse_over(r->h, policy, c, by ? by : "", where);
 		hutch_from(r->h, where);
