@@ -112,10 +112,10 @@ struct conf {
 	/* milliseconds, 0: no limit */
 	uint64_t timeout, cpu_time, idle_timeout, boot_timeout, kill_after, heartbeat;
 	uint64_t stdout_max, stderr_max;
-	uint32_t on_violation; /* enum conf_violation */
+	uint32_t on_violation;					    /* enum conf_violation */
 	uint32_t on_timeout, on_cpu_time, on_idle_timeout, on_fuel; /* the same, from 1; 0: it */
 	char fuel[32];
-	uint32_t jail;	       /* enum conf_jail */
+	uint32_t jail; /* enum conf_jail */
 };
 
 extern const struct field conf_fields[];
