@@ -252,9 +252,8 @@ START_TEST(fuel_is_spent)
 	uint64_t before;
 
 	start_spinning(&x, ARGV("sleep", "10"));
-	usleep(300000);
-	before = hutch_cpu_ns(x.c.h);
-	ck_assert_uint_gt(before, NS / 20);
+	while ((before = hutch_cpu_ns(x.c.h)) < NS / 10)
+		usleep(1000);
 	x.c.limits.most[RULE_FUEL] = 250;
 	command_run(&x.c);
 	ck_assert_int_eq(x.c.fate, FATE_LIMIT);
@@ -277,23 +276,30 @@ static void on_violation(void *arg, const struct violation *v)
 	spent_at = hutch_cpu_ns(arg);
 }
 
-/* no more than 50 ms of the guest's time after it */
+/* no more than 50 ms of the guest's time after it; where the host is busy, we may be late ourselves
+ */
 START_TEST(fuel_is_seen_in_time)
 {
-	struct rig x;
+	uint64_t most = 0, over = UINT64_MAX;
 
-	start_spinning(&x, ARGV("sleep", "1"));
-	x.c.limits.most[RULE_CPU_TIME] = hutch_cpu_ns(x.c.h) / 1000000 + 200;
-	x.c.limits.answer[RULE_CPU_TIME] = ANSWER_LOG;
-	x.c.on_violation = on_violation;
-	x.c.arg = x.c.h;
-	spent_at = 0;
-	command_run(&x.c);
-	ck_assert_int_eq(command_status(&x.c), 0);
-	ck_assert_uint_eq(x.c.violations, 1);
-	ck_assert_uint_ge(spent_at / 1000000, 200);
-	ck_assert_uint_le(spent_at / 1000000, 200 + 50 + 50); /* and what start_spinning() took */
-	stop(&x);
+	for (unsigned try = 0; try < 5 && over > 50; try++) {
+		struct rig x;
+
+		start_spinning(&x, ARGV("sleep", "0.7"));
+		most = hutch_cpu_ns(x.c.h) / 1000000 + 100;
+		x.c.limits.most[RULE_CPU_TIME] = most;
+		x.c.limits.answer[RULE_CPU_TIME] = ANSWER_LOG;
+		x.c.on_violation = on_violation;
+		x.c.arg = x.c.h;
+		spent_at = 0;
+		command_run(&x.c);
+		ck_assert_int_eq(command_status(&x.c), 0);
+		ck_assert_uint_eq(x.c.violations, 1);
+		ck_assert_uint_ge(spent_at / 1000000, most);
+		over = spent_at / 1000000 - most;
+		stop(&x);
+	}
+	ck_assert_uint_le(over, 50);
 }
 END_TEST
 
@@ -496,7 +502,7 @@ START_TEST(what_the_result_counts)
 	fd = open(disk, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 	require(fd >= 0 && write(fd, words, sizeof(words)) == sizeof(words));
 	close(fd);
-	c.violation[0] = (struct violation){ "fuel", ANSWER_THROTTLE, 1 };
+	c.violation[0] = (struct violation){ "fuel", ANSWER_THROTTLE, 1, 0 };
 	c.h = hutch_new();
 	flat_path("blk", kernel, sizeof(kernel));
 	require(!hutch_set(c.h, "kernel", kernel) && !hutch_set(c.h, "append", "m") &&

@@ -282,9 +282,16 @@ START_TEST(processors_and_fuel_are_held_down)
 	taken("--policy p.yaml --cpus 4");
 	is("cpu_percent", "150", "p.yaml:1");
 	is("fuel", "2s", "p.yaml:2");
+	is("cpu_percent_max", "150", "p.yaml:1"); /* nor later, by hutch set */
+	taken("--policy p.yaml --cpus 4 --cpu-percent-max 120 --cpu-percent 100");
+	is("cpu_percent_max", "120", "--cpu-percent-max");
+	taken("--policy p.yaml --cpus 4 --cpu-percent-max 0");
+	is("cpu_percent_max", "150", "p.yaml:1");
 	/* one CPU cannot use as much: there is nothing to hold, and nothing to refuse */
 	taken("--policy p.yaml");
 	is("cpu_percent", "0", "built-in");
+	taken("");
+	is("cpu_percent_max", "0", "built-in");
 	put("q.yaml", "fuel: 1s\n");
 	taken("--policy p.yaml --policy q.yaml");
 	is("fuel", "1s", "q.yaml:1");

@@ -103,6 +103,33 @@ START_TEST(no_bursts)
 }
 END_TEST
 
+static int set_other(struct vm *vm)
+{
+	return vm_set(vm, "cpu_percent_max", "0");
+}
+
+/* a ceiling stays, whatever is asked for later */
+START_TEST(no_more_than_the_most)
+{
+	static const char *const more[] = { "0", "31", "100", "200" };
+	struct flat *f cleanup_flat =
+		flat_new("count", "cpus", "2", "cpu-percent", "30", "cpu-percent-max", "30", NULL);
+
+	ck_assert_msg(f != NULL, "%s", err_last());
+	ck_assert_int_eq(flat_start(f), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(more); i++) {
+		percent = more[i];
+		ck_assert_int_eq(flat_call(f, set_percent), -EINVAL);
+	}
+	ck_assert_int_eq(flat_call(f, set_other), -EINVAL);
+	expect_set(f, "10");
+	expect_set(f, "30");
+	ck_assert_uint_le(share(f, 1000), 40);
+	ck_assert_ptr_null(flat_new("count", "cpus", "2", "cpu-percent-max", "30", NULL));
+	ck_assert_ptr_nonnull(strstr(err_last(), "give at most 30"));
+}
+END_TEST
+
 START_TEST(little)
 {
 	struct flat *f cleanup_flat = spinning("1", "2");
@@ -219,6 +246,7 @@ static void add_tests(TCase *t)
 {
 	tcase_add_loop_test(t, a_fifth, 0, ARRAY_SIZE(cpus));
 	tcase_add_test(t, no_bursts);
+	tcase_add_test(t, no_more_than_the_most);
 	tcase_add_test(t, little);
 	tcase_add_test(t, changed_while_it_runs);
 	tcase_add_test(t, paused_while_throttled);

@@ -13,6 +13,7 @@
 #include "units.h"
 
 #define KILL_GRACE 150	   /* ms that a killed command has to tell how it ended */
+#define KILL_MOST  2000	   /* and no more, however slow its machine is */
 #define TWICE	   2000	   /* ms within which a second SIGINT ends all */
 #define LONG_WAIT  3600000 /* ms until a limit that is far away is looked at again */
 #define AFTERMATH  200	   /* ms to read what was said before the machine's end */
@@ -83,7 +84,7 @@ static struct violation *violate(struct state *s, uint64_t *value, const char *n
 	struct violation *v = &c->violation[c->violations++];
 
 	*value = 0;
-	*v = (struct violation){ name, ANSWER_KILL, realtime_ms() };
+	*v = (struct violation){ name, ANSWER_KILL, realtime_ms(), 0 };
 	return v;
 }
 
@@ -97,11 +98,12 @@ static void tell(struct state *s, const struct violation *v)
 static void kill_command(struct state *s, const char *name)
 {
 	uint64_t grace = s->c->limits.kill_after, now = now_ms();
+	uint64_t last = agent_ms(s->c->h, KILL_GRACE);
 
 	s->c->limit = name;
 	hutch_job_signal(s->job, grace ? SIGTERM : SIGKILL);
 	s->kill_at = grace ? now + grace : 0;
-	s->give_up_at = now + grace + KILL_GRACE;
+	s->give_up_at = now + grace + (last < KILL_MOST ? last : KILL_MOST);
 }
 
 /* known only in the end */
@@ -130,13 +132,10 @@ int command_answer_word(struct hutch *h, const char *key, char *buf, size_t size
 }
 
 /* the machine goes on slowly: the next time a tenth of that */
-static int throttle(struct hutch *h)
+static int throttle(struct hutch *h, uint64_t percent)
 {
-	uint64_t percent = 0;
 	char text[24];
 
-	if (hutch_get_number(h, "cpu_percent", &percent))
-		return -1;
 	percent = !percent ? SLOW : percent < 10 ? 1 : percent / 10;
 	snprintf(text, sizeof(text), "%lu", (unsigned long)percent);
 	return hutch_set(h, "cpu_percent", text);
@@ -151,9 +150,10 @@ static void limit(struct state *s, enum command_rule rule)
 		return;
 	v = violate(s, &c->limits.most[rule], command_rules[rule]);
 	v->answer = c->limits.answer[rule];
+	hutch_get_number(c->h, "cpu_percent", &v->percent);
 	/* a machine that cannot be paused, or throttled, would go on */
 	if ((v->answer == ANSWER_PAUSE && !hutch_is_paused(c->h) && hutch_pause(c->h)) ||
-	    (v->answer == ANSWER_THROTTLE && throttle(c->h)))
+	    (v->answer == ANSWER_THROTTLE && throttle(c->h, v->percent)))
 		v->answer = ANSWER_KILL;
 	if (v->answer == ANSWER_KILL)
 		kill_command(s, command_rules[rule]);

@@ -20,7 +20,8 @@ extern const char *const command_answers[ANSWERS];
 struct violation {
 	const char *limit; /* its key */
 	enum command_answer answer;
-	uint64_t at_ms; /* of CLOCK_REALTIME */
+	uint64_t at_ms;	  /* of CLOCK_REALTIME */
+	uint64_t percent; /* cpu_percent until then */
 };
 
 #define LIMITS (RULES + 3) /* each is told once; the others: the boot, stdout, stderr */

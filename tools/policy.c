@@ -39,8 +39,9 @@ static const struct {
 	{ "stderr_max", "2000000B", false },
 };
 
-#define FUEL	"fuel" /* in one unit or another */
-#define PERCENT "cpu_percent"
+#define FUEL	    "fuel" /* in one unit or another */
+#define PERCENT	    "cpu_percent"
+#define PERCENT_MAX "cpu_percent_max"
 
 /* what a policy can hold down */
 static const struct ceiling {
@@ -340,6 +341,26 @@ static int hold_down(const struct reading *r, const struct ceiling *c)
 	return 0;
 }
 
+/* what can be changed while the machine runs is held down there too */
+static int hold_later(const struct reading *r)
+{
+	uint64_t most = 0, least = 0;
+	char value[24];
+
+	hutch_get_number(r->h, PERCENT_MAX, &least);
+	for (unsigned i = 0; i < r->n; i++) {
+		if (hutch_get_number(r->policy[i], PERCENT, &most) || most - 1 >= least - 1)
+			continue;
+		least = most;
+		snprintf(value, sizeof(value), "%lu", (unsigned long)least);
+		hutch_from(r->h, hutch_origin(r->policy[i], PERCENT));
+		if (hutch_set(r->h, PERCENT_MAX, value))
+			return refuse(hutch_error(r->h));
+	}
+	hutch_from(r->h, NULL);
+	return 0;
+}
+
 static int start_level(struct hutch *h, bool stays)
 {
 	char level[16] = "", from[32];
@@ -418,7 +439,7 @@ static int apply(const struct reading *r)
 		status = start_level(r->h, r->stays);
 	for (unsigned i = 0; !status && i < CEILINGS; i++)
 		status = hold_down(r, &ceilings[i]);
-	return status;
+	return status ? status : hold_later(r);
 }
 
 int policy_apply(struct policy *p, struct hutch *h, const struct given *files, bool stays)

@@ -45,8 +45,8 @@ void run_violation(void *arg, const struct violation *v)
 			 v->limit, value, name, name, name);
 	if (v->answer == ANSWER_THROTTLE)
 		complain("%s of %s was reached, and sandbox '%s' is throttled to %s%% of a "
-			 "processor; 'hutch set %s cpu-percent=0' lets it go on as before",
-			 v->limit, value, name, percent, name);
+			 "processor; 'hutch set %s cpu-percent=%lu' lets it go on as before",
+			 v->limit, value, name, percent, name, (unsigned long)v->percent);
 	/* the first limits are the level's, which nobody may know of */
 	if (v->answer == ANSWER_CUT)
 		complain("%s of %s was reached: the command said more, which is lost; give more "

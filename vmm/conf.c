@@ -124,6 +124,8 @@ const struct field conf_fields[] = {
 		.help = "most that the virtual CPUs get together, in percent of one processor, "
 			"over "
 			"100 ms: 50 is half of one, 150 one and a half; 0 is no limit"),
+	F_RANGE(struct conf, cpu_percent_max, 0, 100 * CONF_CPUS, .arg = "N",
+		.help = "most that cpu-percent may become while the machine runs; 0 is anything"),
 	F_LIST(struct conf, disk, disks, disk_fields,
 	       .arg = "PATH[,ro][,format=raw|cow][,overlay=PATH][,KEY=VALUE...]",
 	       .help = "virtio-blk disk over a raw image or block device"),
@@ -331,12 +333,21 @@ static int check_console(const struct conf *conf)
 
 static int check_cpu_percent(const struct conf *conf)
 {
-	if (conf->cpu_percent <= 100 * conf->cpus)
-		return 0;
-	return err(-EINVAL,
-		   "cpu_percent: %u is more than %u CPUs can use; give at most %u, or 0 for no "
-		   "limit",
-		   conf->cpu_percent, conf->cpus, 100 * conf->cpus);
+	uint32_t all = 100 * conf->cpus, most = conf->cpu_percent_max;
+	uint32_t percent = conf->cpu_percent ? conf->cpu_percent : all;
+
+	if (percent > all)
+		return err(-EINVAL,
+			   "cpu_percent: %u is more than %u CPUs can use; give at most %u, or 0 "
+			   "for no limit",
+			   percent, conf->cpus, all);
+	if (most && percent > most)
+		return err(-EINVAL,
+			   "cpu_percent: %u%s is more than cpu_percent_max, or a policy, allows; "
+			   "give at most %u",
+			   conf->cpu_percent, conf->cpu_percent ? "" : ", which is no limit,",
+			   most);
+	return 0;
 }
 
 static int check_balloon(const struct conf *conf)

@@ -78,7 +78,8 @@ struct conf_balloon {
 struct conf {
 	char name[64];
 	uint32_t cpus;
-	uint32_t cpu_percent; /* of one processor, for all vCPUs; 0: no limit */
+	uint32_t cpu_percent;	  /* of one processor, for all vCPUs; 0: no limit */
+	uint32_t cpu_percent_max; /* no more than this, also later; 0: anything */
 	uint64_t memory;
 	char kernel[CONF_PATH];
 	uint32_t initrds;
