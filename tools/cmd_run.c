@@ -147,6 +147,7 @@ static int take_command(struct run *r)
 	if (!r->env)
 		return EXIT_USAGE;
 	r->c.what = command_request(g, r->argv, r->env);
+	r->c.runtime = g[FLAG_CODE].n ? r->argv[0] : NULL;
 	r->c.h = r->h;
 	r->c.own = true;
 	r->c.on_violation = run_violation;

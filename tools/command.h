@@ -50,6 +50,7 @@ struct command {
 	struct hutch *h;
 	bool own; /* the machine is this process's: it is watched too */
 	struct hutch_request what;
+	const char *runtime; /* the command is this interpreter, which nobody named; or NULL */
 	struct command_limits limits;
 	int signals;		       /* from command_signals() */
 	bool forward;		       /* pass them on */
@@ -77,6 +78,9 @@ int command_status(const struct command *c);
 /* the word of "on_timeout" or another rule's key, which may be that of "on_violation": 0 or -errno
  */
 int command_answer_word(struct hutch *h, const char *key, char *buf, size_t size);
+
+/* E_...; NULL where nothing went wrong */
+const char *command_code(const struct command *c);
 
 /* what the person needs to know of its end, on stderr: nothing of one that just ended */
 void command_explain(const struct command *c);
