@@ -216,6 +216,17 @@ policy() {
 	check "check --effective" 0 check --effective -c 2 --policy "$tmp/p.yaml" && sed -i 's/  */ /g' "$tmp/out" &&
 		holds "check --effective" "$tmp/out" "memory 256M $HUTCH_POLICY_D/a.yaml:1" "cpus 2 -c" \
 		"idle_timeout 2s $tmp/p.yaml:1" "timeout 10m level standard" "pids 0 built-in"
+	mkdir "$tmp/etc"
+	printf 'pids = 64\ncpus = 3\n' >"$tmp/etc/base.toml"
+	printf 'extends: base.toml\ncpus: 2\n' >"$tmp/etc/hutch.yaml"
+	(
+		export HUTCH_CONFIG_D="$tmp/etc" HUTCH_IDLE_TIMEOUT=9s HUTCH_TIMEOTU=1s
+		check "check: layers" 0 check --effective && sed -i 's/  */ /g' "$tmp/out" &&
+			holds "check: layers" "$tmp/out" "pids 64 $tmp/etc/base.toml:1" "cpus 2 $tmp/etc/hutch.yaml:2" \
+			"idle_timeout 9s HUTCH_IDLE_TIMEOUT" && holds "check: a typo" "$tmp/err" "did you mean HUTCH_TIMEOUT?"
+		check "check --no-config" 0 check --effective --no-config && sed -i 's/  */ /g' "$tmp/out" &&
+			holds "check --no-config" "$tmp/out" "cpus 1 built-in"
+	)
 	check "policy: log" 0 run $patience --policy "$tmp/p.yaml" --on-violation log --keep --name log \
 		--result "$tmp/result" -- sh -c 'sleep 4; free -m | awk "/Mem/ { print \$2 < 256 }"' &&
 		is "policy: log, and it goes on under the ceiling" 1
