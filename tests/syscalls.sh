@@ -60,6 +60,7 @@ __getdelim read
 getegid getegid
 geteuid geteuid
 getpid getpid
+getppid getppid
 getrandom getrandom
 getrlimit prlimit64
 inotify_add_watch inotify_add_watch

@@ -237,6 +237,90 @@ START_TEST(files_of_a_dead_agent)
 }
 END_TEST
 
+/* what capture_write() makes of it */
+static const char *written(const struct capture *c, bool out_cut)
+{
+	static char text[512];
+	const bool cut[] = { out_cut, false };
+	FILE *out = fmemopen(text, sizeof(text), "w");
+
+	require(out != NULL);
+	capture_write(c, cut, out);
+	require(!fclose(out));
+	return text;
+}
+
+static void captured(const char *script, uint64_t out_max, const char *want)
+{
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct capture said;
+	struct rig x;
+
+	start(&x, AGENT_REAL, ARGV("sh", "-c", script));
+	capture_begin(&said, out_max, 0);
+	x.c.what.out = null;
+	x.c.what.out_max = out_max;
+	x.c.what.on_output = capture_put;
+	x.c.what.arg = &said;
+	command_run(&x.c);
+	ck_assert_str_eq(written(&said, x.c.exit.out_cut), want);
+	capture_end(&said);
+	stop(&x);
+	close(null);
+}
+
+/* beside its being passed on, or going nowhere */
+START_TEST(captures)
+{
+	captured("printf 'a\"\\303\\244\\000\\n'; printf err >&2", 0,
+		 ",\"stdout\":\"a\\\"\303\244\\u0000\\n\",\"stderr\":\"err\",\"encoding\":\"utf-"
+		 "8\"");
+	captured("printf 'a\\377b'; printf err >&2", 0,
+		 ",\"stdout\":\"Yf9i\",\"stderr\":\"ZXJy\",\"encoding\":\"base64\"");
+	/* half a character: of one that was cut it is left out, else it is no text */
+	captured("printf 'a\\303\\244'", 2,
+		 ",\"stdout\":\"a\",\"stderr\":\"\",\"encoding\":\"utf-8\"");
+	captured("printf 'a\\303'", 2,
+		 ",\"stdout\":\"YcM=\",\"stderr\":\"\",\"encoding\":\"base64\"");
+}
+END_TEST
+
+START_TEST(capture_is_bounded)
+{
+	static char block[1 << 20];
+	struct capture c;
+
+	capture_begin(&c, 0, 3);
+	for (int i = 0; i < 17; i++)
+		capture_put(&c, 1, block, sizeof(block) - 1);
+	ck_assert_uint_eq(c.held[0].len, CAPTURE_MAX);
+	ck_assert(c.held[0].cut);
+	capture_put(&c, 2, "abc", 3);
+	ck_assert(!c.held[1].cut);
+	capture_put(&c, 2, "d", 1);
+	ck_assert(c.held[1].cut);
+	ck_assert_uint_eq(c.held[1].len, 3);
+	capture_end(&c);
+}
+END_TEST
+
+START_TEST(tries)
+{
+	struct retry retry;
+
+	ck_assert_int_eq(retry_parse("3", &retry), 0);
+	ck_assert_uint_eq(retry.most, 3);
+	ck_assert_uint_eq(retry.delay_ms, 1000);
+	ck_assert_int_eq(retry_parse("100,delay=2m", &retry), 0);
+	ck_assert_uint_eq(retry.most, 100);
+	ck_assert_uint_eq(retry.delay_ms, 120000);
+	for (const char *const *bad =
+		     ARGV("", "0", "-1", "101", "x", "3x", "3,", "3,delay=", "3,delay=x");
+	     *bad; bad++)
+		ck_assert_int_ne(retry_parse(*bad, &retry), 0);
+}
+END_TEST
+
 static int tell(const char *path)
 {
 	struct result r = { .fd = -1, .status_fd = -1 };
@@ -347,6 +431,9 @@ int main(void)
 	tcase_add_test(t, limit_before_the_start);
 	tcase_add_test(t, signals_end_us);
 	tcase_add_test(t, files_of_a_dead_agent);
+	tcase_add_test(t, captures);
+	tcase_add_test(t, capture_is_bounded);
+	tcase_add_test(t, tries);
 	tcase_add_test(t, where_the_result_goes);
 	tcase_add_test(t, environment_files);
 	suite_add_tcase(s, t);

@@ -139,6 +139,11 @@ static void pass_size(struct state *s)
 		hutch_job_resize(s->job, ws.ws_col, ws.ws_row);
 }
 
+bool command_asks_to_end(int signo)
+{
+	return signo == SIGINT || signo == SIGTERM || signo == SIGHUP || signo == SIGQUIT;
+}
+
 static void on_signal(struct state *s, int signo)
 {
 	uint64_t now = now_ms();
@@ -148,6 +153,7 @@ static void on_signal(struct state *s, int signo)
 		pass_size(s);
 		return;
 	}
+	s->c->asked_to_end |= command_asks_to_end(signo);
 	if (signo == SIGINT)
 		s->interrupted = now;
 	/* one that has ended takes none: only the reader of its output keeps us */

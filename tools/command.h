@@ -58,6 +58,7 @@ struct command {
 	struct hutch_exit exit;
 	const char *limit; /* the one that ended it, or NULL */
 	int signal;
+	bool asked_to_end; /* by a signal, whoever got it */
 	struct violation violation[LIMITS];
 	unsigned violations;
 	uint64_t started_ns, ended_ns;
@@ -68,6 +69,9 @@ struct command {
 void command_run(struct command *c);
 /* what a shell would see: 0..255 */
 int command_status(const struct command *c);
+
+/* is this a signal that asks for the end? */
+bool command_asks_to_end(int signo);
 
 /* what the person needs to know of its end, on stderr: nothing of one that just ended */
 void command_explain(const struct command *c);

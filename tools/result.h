@@ -2,9 +2,11 @@
 #ifndef HUTCH_RESULT_H
 #define HUTCH_RESULT_H
 
+#include "capture.h"
 #include "command.h"
 #include "policy.h"
 #include "registry.h"
+#include "retry.h"
 #include "work.h"
 
 #define RESULT_PHASES 8
@@ -13,6 +15,8 @@ struct result {
 	const struct box *box;
 	const struct work *work;     /* NULL: nothing was brought */
 	const struct policy *policy; /* NULL: it was not looked at */
+	const struct capture *said;  /* NULL: it was not asked for */
+	const struct retry *retry;   /* tries before this one; NULL: it was not asked for */
 	char *file;		     /* --result */
 	int fd;			     /* of --result fd:N, or -1 */
 	int status_fd;
@@ -38,6 +42,8 @@ void result_booted(struct result *r, const struct hutch_exit *e);
 /* the command has ended, or never began; the machine is still there */
 void result_finish(struct result *r, const struct command *c);
 void result_keep(const struct result *r, int dir); /* as the file "result" */
+/* E_..., NULL where nothing went wrong */
+const char *result_code(const struct command *c);
 void result_reason(const struct result *r, const struct command *c, char *buf, size_t size);
 /* all is gone: to whoever wants to know; frees. -errno, after a complaint, if --result got none */
 int result_tell(struct result *r);

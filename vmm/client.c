@@ -81,6 +81,13 @@ void client_sink(struct client *c, unsigned i, int fd, uint64_t most)
 	c->sink[i] = (struct client_sink){ .fd = fd, .most = most };
 }
 
+void client_watch(struct client *c,
+		  void (*fn)(void *arg, unsigned stream, const void *data, size_t len), void *arg)
+{
+	c->on_output = fn;
+	c->arg = arg;
+}
+
 void client_request(struct client *c, struct proto_buf *frames, unsigned setups)
 {
 	if (frames->failed)
@@ -233,6 +240,8 @@ static bool sink_put(struct client *c, struct client_sink *s, const uint8_t *dat
 	}
 	s->total += take;
 	s->owed += len - take;
+	if (c->on_output && take)
+		c->on_output(c->arg, (unsigned)(PROTO_STDOUT + (s - c->sink)), data, take);
 	if (s->fd < 0 || s->broken) {
 		s->owed += take;
 		return true;

@@ -142,6 +142,10 @@ struct hutch_request {
 	unsigned columns, rows, grace_ms, flags;
 	int in, out, err;	   /* -1: none */
 	uint64_t out_max, err_max; /* bytes to pass on, 0: all */
+	/* told what the command says, beside its being passed on: @stream is 1 for `out`, 2 for
+	 * `err`.  On your thread, within hutch_job_wait(); may be NULL */
+	void (*on_output)(void *arg, unsigned stream, const void *data, size_t len);
+	void *arg;
 };
 
 struct hutch_exit {

@@ -377,6 +377,92 @@ stats() {
 	gives "stats of none" 1 "there is no sandbox 'stats'" stats stats
 }
 
+# retried GUEST ARGUMENT FLAGS...: a run whose guest has no agent, in the background
+retried() {
+	kernel=$1 argument=$2
+	shift 2
+	"$hutch" run --kernel "$flat/$kernel.elf" --append "$argument" -m 32M "$@" -- true </dev/null >"$tmp/out" 2>"$tmp/err" &
+	pid=$!
+}
+
+tries() { grep -c "^hutch: try [0-9]* of" "$tmp/err"; }
+
+retries() {
+	retried hello x --retry 2,delay=100ms --name again --result "$tmp/result" --pid-file "$tmp/pid"
+	wait_for test -s "$tmp/pid"
+	check "the file has one process's id for all tries" grep -qx $pid "$tmp/pid"
+	reap 125
+	check "retry: two more tries, each is told" test "$(tries)" = 2
+	check "and is in the result" grep -q '"attempts":\[\({"started_at":"[^"]*","duration_ms":[0-9]*,"error":{"code":"E_MACHINE","message":"[^"]*"}},*\)\{3\}\]' \
+		"$tmp/result"
+	check "the file is gone, and all" sh -c "[ ! -e $tmp/pid ] && [ \"\$(ls -A '$HUTCH_ROOT')\" = .lock ]"
+	retried ends h --retry 1,delay=0 --boot-timeout 300ms
+	reap 124
+	check "retry: after the boot timeout" grep -q "try 1 of 2 failed (E_LIMIT)" "$tmp/err"
+	retried hello x --retry 3 --append "$(printf %5000s x)"
+	reap 2
+	check "retry: what no try would mend is not tried again" test "$(tries)" = 0
+
+	# ended by a signal: to the parent, the try, its process group, or between two tries
+	for how in "143 kill -TERM" "130 kill -INT" "143 hutch-s" "137 hutch" "137 try" "137 kill -KILL"; do
+		retried ends h --retry 3,delay=0 --name ended
+		wait_for running_try ended
+		case $how in
+		*hutch-s) "$hutch" kill -s TERM ended ;;
+		*hutch) "$hutch" kill ended 2>"$tmp/kill.err" || echo "not ok hutch kill of a try: $(cat "$tmp/kill.err")" ;;
+		*try) kill -9 "$(pid_of ended)" ;;
+		*) ${how#* } $pid ;;
+		esac
+		wait $pid 2>/dev/null
+		check "retry: ${how#* } ends all tries with ${how%% *}" test "$? $(tries)" = "${how%% *} 0"
+		check "and nothing is left" wait_for is_swept
+	done
+	retried hello x --retry 3,delay=60s --name between
+	wait_for grep -q "^hutch: try 1" "$tmp/err"
+	gives "between two tries it is there" 0 '"name":"between","pid":'"$pid"',"status":"starting"' ps --json
+	kill $pid
+	reap 143
+	check "retry: a signal between two tries ends all" is_empty
+	# a try that breaks is one that failed
+	retried ends h --retry 1,delay=0 --name broke --keep
+	wait_for running_try broke
+	first=$(pid_of broke)
+	kill -SEGV "$first"
+	wait_for running_try broke
+	check "retry: a try that breaks" grep -q "E_MACHINE: its process died of signal 11" "$tmp/err"
+	check "and the next is another process" test "$(pid_of broke)" != "$first"
+	gives "which answers" 0 "" inspect broke
+	"$hutch" stop --time 0 broke
+	reap 125
+	gives "and its end is kept" 0 "^broke .* exited \(125\)" ps --all
+	gives "with its events" 0 "sandbox.retry level=warning attempt=1 code=E_MACHINE" events broke
+	"$hutch" rm broke
+
+	retried hello x --retry 1,delay=0 -d
+	reap 125
+	check "retry: detached, and it never began" test "$(tries) $(cat "$tmp/out")" = "1 "
+	gives "its end is kept" 0 " exited \(125\)" ps --all
+	"$hutch" rm $("$hutch" ps -aq)
+	gives "no number" 2 "--retry: 'x' does not begin with a number" run --retry x -- true
+	gives "too many" 2 "from 1 to 100" run --retry 101 -- true
+	gives "no such part" 2 "--retry: ',dely=1s' in '3,dely=1s' is not understood" run --retry 3,dely=1s -- true
+	gives "a delay without a unit" 2 "--retry delay: '5' has no unit" run --retry 3,delay=5 -- true
+}
+
+pid_of() {
+	"$hutch" ps --json | sed -n "s/.*\"name\":\"$1\",\"pid\":\([0-9]*\),.*/\1/p"
+}
+
+# it is the try that is listed, and its machine is there
+running_try() {
+	[ -n "$(pid_of "$1")" ] && [ "$(pid_of "$1")" != $pid ] && "$hutch" inspect "$1" >/dev/null 2>&1
+}
+
+is_swept() {
+	"$hutch" ps >/dev/null
+	is_empty
+}
+
 wrong() {
 	gives "no name" 2 "wait: a name is missing: hutch wait NAME" wait
 	gives "too many names" 2 "wait: 'b' is too much" wait a b
@@ -425,6 +511,6 @@ completions() {
 	wait $pid 2>/dev/null
 }
 
-for part in ${*:-records same_name killed sweepers waits pauses stop kept logs stats wrong completions}; do $part; done
-left() { ps -e -o args= | grep -F "$hutch boot --kernel" | grep -v grep | grep -q .; }
+for part in ${*:-records same_name killed sweepers waits pauses stop kept logs stats retries wrong completions}; do $part; done
+left() { ps -e -o args= | grep -E "^$hutch (boot|run) --kernel" | grep -v grep | grep -q .; }
 check "no process is left" eval '! left'
