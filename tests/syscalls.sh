@@ -35,6 +35,7 @@ epoll_pwait2 epoll_pwait2
 epoll_wait epoll_wait
 eventfd eventfd2
 _exit exit_group
+execv execve
 faccessat faccessat2
 fallocate fallocate
 fchmod fchmod

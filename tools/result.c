@@ -29,6 +29,14 @@ void result_begin(struct result *r)
 		.begin_ms = realtime_ms(),
 		.exec_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID),
 	};
+	r->try_ns = r->begin_ns;
+	r->try_ms = r->begin_ms;
+}
+
+void result_again(struct result *r)
+{
+	r->try_ns = clock_ns(CLOCK_MONOTONIC);
+	r->try_ms = realtime_ms();
 }
 
 static int parse_fd(const char *flag, const char *text, int *ret)
@@ -230,7 +238,6 @@ static void write_attempt(FILE *out, uint64_t begin_ms, uint64_t end_ms, const c
 /* each try of --retry, the last included */
 static void write_attempts(FILE *out, const struct result *r, const struct command *c)
 {
-	uint64_t begin_ms = r->begin_ms;
 	char reason[256];
 
 	fputs(",\"attempts\":[", out);
@@ -239,10 +246,9 @@ static void write_attempts(FILE *out, const struct result *r, const struct comma
 
 		write_attempt(out, a->begin_ms, a->end_ms, a->code, a->text);
 		fputc(',', out);
-		begin_ms = a->end_ms + r->retry->delay_ms;
 	}
 	result_reason(r, c, reason, sizeof(reason));
-	write_attempt(out, begin_ms, r->end_ms, result_code(c), reason);
+	write_attempt(out, r->try_ms, r->end_ms, result_code(c), reason);
 	fputc(']', out);
 }
 
@@ -344,7 +350,7 @@ static void write_object(FILE *out, const struct result *r, const struct command
 	write_output(out, r, e);
 	member_number(out, "duration_ms", ms_between(r->begin_ns, r->ended_ns));
 	member_number(out, "boot_ms",
-		      ms_between(r->begin_ns, c->started_ns ? c->started_ns : r->ended_ns));
+		      ms_between(r->try_ns, c->started_ns ? c->started_ns : r->ended_ns));
 	member_number(out, "exec_ms", ms_between(c->started_ns, r->ended_ns));
 	member_number(out, "cpu_ms", hutch_cpu_ns(c->h) / 1000000);
 	member_number(out, "command_cpu_ms", (e->user_us + e->system_us) / 1000);

@@ -24,7 +24,8 @@ struct result {
 	/* CLOCK_MONOTONIC, ns; and CLOCK_REALTIME, ms */
 	uint64_t begin_ns, machine_ns, started_ns, ended_ns, gone_ns;
 	uint64_t begin_ms, end_ms;
-	char *text; /* the object, once it is known */
+	uint64_t try_ns, try_ms; /* this try of --retry began */
+	char *text;		 /* the object, once it is known */
 	/* for result_timing() */
 	struct hutch_exit boot; /* of what was asked first */
 	struct hutch_phase phase[RESULT_PHASES];
@@ -32,6 +33,7 @@ struct result {
 };
 
 void result_begin(struct result *r); /* as early as can be */
+void result_again(struct result *r); /* a try begins */
 /* where it is to go: 0, or an exit status after a complaint */
 int result_init(struct result *r, const struct given *file, const struct given *status_fd,
 		const struct box *box);

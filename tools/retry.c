@@ -104,14 +104,14 @@ static bool may_try_again(const struct run *r)
 	return false;
 }
 
-static int one_try(struct run *r, uint64_t begin_ms)
+static int one_try(struct run *r)
 {
 	struct report report = { .what = REPORT_LAST };
 	int status = run_once(r);
 
 	if (may_try_again(r)) {
 		report.what = REPORT_AGAIN;
-		report.attempt.begin_ms = begin_ms;
+		report.attempt.begin_ms = r->result.try_ms;
 		report.attempt.end_ms = realtime_ms();
 		snprintf(report.attempt.code, sizeof(report.attempt.code), "%s",
 			 result_code(&r->c));
@@ -142,7 +142,8 @@ static int be_a_try(struct watch *w, pid_t parent, int report)
 	r->retry.report = report;
 	r->box.pid = getpid();
 	box_write(&r->box);
-	return one_try(r, realtime_ms());
+	result_again(&r->result);
+	return one_try(r);
 }
 
 /* --- the parent --- */
