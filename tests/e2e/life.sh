@@ -241,6 +241,23 @@ waits() {
 		wait $pid 2>/dev/null
 	done
 	check "nothing is left of those" sh -c "'$hutch' ps; [ \"\$(ls -A '$HUTCH_ROOT')\" = .lock ]"
+
+	start ends t --name w1 --keep
+	reap 4
+	start hello x --name w0 --keep
+	reap 0
+	sleeper w2
+	timeout 20 "$hutch" wait w0 w1 w2 >"$tmp/out" 2>&1 &
+	waiter=$!
+	wait_for grep -q w1 "$tmp/out"
+	"$hutch" kill -s TERM w2
+	wait $waiter
+	check "wait for several ends with the first that failed" test $? = 4
+	check "and tells each" test "$(tr '\n' ' ' <"$tmp/out")" = "w0 0 w1 4 w2 143 "
+	wait $pid 2>/dev/null
+	gives "one that is not there" 1 "there is no sandbox 'none'" wait w0 none
+	check "and none is told" test "$(wc -l <"$tmp/out")" = 1
+	"$hutch" rm w0 w1
 }
 
 pauses() {
@@ -303,6 +320,15 @@ kept() {
 	gives "rm -f" 0 "" rm -f runs
 	wait $pid 2>/dev/null
 	check "nothing is left" is_empty
+	start ends t --name k1 --keep
+	reap 4
+	sleeper k2
+	gives "rm --all" 0 "^k1$" rm --all
+	check "it lets those be that run" test "$("$hutch" ps -aq)" = k2
+	gives "rm -fa" 0 "^k2$" rm -fa
+	wait $pid 2>/dev/null
+	check "it does not" is_empty
+	gives "rm of nothing" 0 "" rm --all
 	# no name: one is made up
 	start hello x --keep
 	reap 0
@@ -465,7 +491,10 @@ is_swept() {
 
 wrong() {
 	gives "no name" 2 "wait: a name is missing: hutch wait NAME" wait
-	gives "too many names" 2 "wait: 'b' is too much" wait a b
+	gives "too many names" 2 "logs: 'b' is too much" logs a b
+	gives "rm of what?" 2 "rm: either names or --all" rm
+	gives "rm of both" 2 "rm: either names or --all" rm --all x
+	gives "two formats" 2 "--json and --prom exclude each other" stats --json --prom
 	gives "a path is no name" 1 "there is no sandbox '../run'" inspect ../run
 	gives "a duration without a unit" 2 "--time: '5' has no unit; write 5ms, 5s, 5m or 5h" stop --time 5 x
 	gives "a signal that is none" 2 "kill: 'TREM' is no signal" kill -s TREM x
@@ -490,6 +519,44 @@ wrong() {
 	gives "version as JSON" 0 '^\{"name":"hutch","version":"[0-9.]+"\}$' version --json
 }
 
+# other names of verbs, and verbs that are programs on PATH
+names() {
+	gives "list is ps" 0 "^NAME +ID" list
+	gives "its help says so" 0 "^hutch list is hutch ps$" help list
+	gives "create is run -d" 2 "-t and -d exclude each other" create -t -- true
+	gives "monitor is stats" 0 "DISK-READ" monitor
+	gives "shutdown is stop" 1 "there is no sandbox 'none'" shutdown none
+	gives "an alias is meant" 2 "did you mean 'shutdown'" shutdwon
+	mkdir "$tmp/bin"
+	printf '#!/bin/sh\necho "<$HUTCH_ROOT>" "$@"\nexit 7\n' >"$tmp/bin/hutch-more"
+	chmod +x "$tmp/bin/hutch-more"
+	cp "$tmp/bin/hutch-more" "$tmp/bin/hutch-ps"
+	: >"$tmp/bin/hutch-nothing"
+	saved=$PATH
+	PATH=$tmp/bin:$PATH
+	gives "a program is a verb" 7 "^<$HUTCH_ROOT> -x a b$" more -x "a b"
+	gives "it gets what stood in front" 7 "^</elsewhere> --json -v x$" --root /elsewhere --json -v more x
+	gives "a verb of ours comes first" 0 "^NAME +ID" ps
+	gives "what cannot be run is none" 2 "there is no verb 'nothing'" nothing
+	gives "nor is a path" 2 "there is no verb '../bin/hutch-more'" ../bin/hutch-more
+	gives "help lists it" 0 "^  more$" help
+	gives "and asks it" 7 "^<$HUTCH_ROOT> --help$" help more
+	cd "$tmp/bin" && PATH=:$saved && gives "not from where we happen to be" 2 "there is no verb" more
+	PATH=$saved
+	cd - >/dev/null
+}
+
+# what this host can do: whatever that is, both ways of telling it agree
+doctors() {
+	"$hutch" doctor >"$tmp/doctor"
+	status=$?
+	check "doctor: each line is ok, warn or fail" sh -c "! sed '/^\$/,\$d; /^ *fix: /d' $tmp/doctor | grep -vE '^(ok   |warn |fail ) [a-z_]'"
+	check "doctor: what fails makes it not ready" test $((status != 0)) = $(($(grep -c ^fail "$tmp/doctor") > 0))
+	gives "doctor --json" $status '"ready":(true|false)\}$' doctor --json
+	check "doctor --json: the same facts" test "$(grep -c '"state":' "$tmp/out")" = "$(grep -cE '^(ok|warn|fail) ' "$tmp/doctor")"
+	gives "doctor: what is not to be waited for" 2 "--boot-timeout: '0' is not between" doctor --boot-timeout 0
+}
+
 # the words that bash would offer
 completions() {
 	command -v bash >/dev/null || { echo "skip completion: there is no bash"; return; }
@@ -504,6 +571,13 @@ completions() {
 	check "of flags" test "$(offers stop --t)" = --time
 	check "of a machine's flags" test "$(offers boot --on-r)" = --on-reboot
 	check "of names" test "$(offers kill off)" = offered
+	check "of names for another name of a verb" test "$(offers shutdown off)" = offered
+	check "of verbs of a verb" test "$(offers image l)" = ls
+	XDG_DATA_HOME=$tmp/data
+	export XDG_DATA_HOME
+	store=$XDG_DATA_HOME/hutch/images
+	mkdir -p "$store" && : >"$store/picture.img"
+	check "of images" test "$(offers image rm pic) $(offers run --rootfs pic)" = "picture picture"
 	check "the script for zsh is bash's" sh -c "'$hutch' completion zsh | bash -n"
 	check "the one for fish has every verb" test "$("$hutch" completion fish | grep -c ' -n __fish_use_subcommand ')" = \
 		"$("$hutch" help | grep -cE '^  [a-z]')"
@@ -511,6 +585,6 @@ completions() {
 	wait $pid 2>/dev/null
 }
 
-for part in ${*:-records same_name killed sweepers waits pauses stop kept logs stats retries wrong completions}; do $part; done
+for part in ${*:-records same_name killed sweepers waits pauses stop kept logs stats retries wrong names doctors completions}; do $part; done
 left() { ps -e -o args= | grep -E "^$hutch (boot|run) --kernel" | grep -v grep | grep -q .; }
 check "no process is left" eval '! left'
