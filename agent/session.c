@@ -451,6 +451,30 @@ static void on_resize(struct session *s, struct proto_reader r)
 		exec_resize(s->outlet[0].fd, columns, rows);
 }
 
+/* the person at the terminal leaves; the command goes on, and keeps the terminal */
+static void on_detach(struct session *s)
+{
+	struct why why;
+	int fd = s->outlet[0].fd;
+
+	/* it has ended meanwhile, or is just ending: that will be told */
+	if (s->request != PROTO_EXEC || s->exited)
+		return;
+	if (fd < 0 || !isatty(fd)) {
+		refuse(&why, ERROR_REQUEST, 0, "a command without a terminal cannot be left");
+		say_error(s, &why);
+	} else if (!orphan_add(fd)) {
+		refuse(&why, ERROR_LIMIT, 0, "%d terminals have been left already", ORPHANS);
+		say_error(s, &why);
+	} else {
+		s->in.fd = s->outlet[0].fd = -1;
+		close_child(s);
+		s->request = 0;
+		s->pid = 0;
+		say_done(s, 0, NULL);
+	}
+}
+
 /* --- frames in --- */
 
 static void on_hello(struct session *s, struct proto_reader r)
@@ -518,6 +542,9 @@ static void on_frame(struct session *s, const struct proto_frame *f, const uint8
 		return;
 	case PROTO_RESIZE:
 		on_resize(s, r);
+		return;
+	case PROTO_DETACH:
+		on_detach(s);
 		return;
 	default:
 		request(s, f->type, r);

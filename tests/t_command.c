@@ -1,6 +1,7 @@
 /* t_command - run and exec on this side: signals, limits, descriptors, files; the agent is a
  * process of this machine, or one that plays dead */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -14,6 +15,7 @@
 #include "complain.h"
 #include "env.h"
 #include "guest.h"
+#include "keys.h"
 #include "proto.h"
 #include "result.h"
 #include "suite.h"
@@ -304,6 +306,96 @@ START_TEST(capture_is_bounded)
 }
 END_TEST
 
+static int wait_for_file(const char *path)
+{
+	for (int i = 0; i < 500 && access(path, F_OK); i++)
+		usleep(20000);
+	return access(path, F_OK);
+}
+
+/* who leaves a terminal hears no more of its command, which goes on, however much it says */
+START_TEST(leaves_a_terminal)
+{
+	char script[256], file[64];
+	struct keys keys;
+	struct rig x;
+	int in[2], out[2];
+	char said[64] = "";
+
+	require(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC | O_NONBLOCK));
+	start(&x, AGENT_REAL, NULL);
+	snprintf(file, sizeof(file), "%s/done", x.dir);
+	snprintf(script, sizeof(script),
+		 "stty -echo; read a; echo got $a; read b; head -c 300000 /dev/zero; touch %s",
+		 file);
+	x.c.what.argv = ARGV("sh", "-c", script);
+	x.c.what.tty = true;
+	x.c.what.in = in[0];
+	x.c.what.out = out[1];
+	require(!keys_parse("ctrl-p,ctrl-q", &keys));
+	x.c.what.on_input = keys_filter;
+	x.c.what.in_arg = &keys;
+	x.killer = fork();
+	if (!x.killer) {
+		require(write(in[1], "one\020\n", 5) == 5);
+		usleep(500000);
+		require(write(in[1], "two\n\020\021", 6) == 6);
+		_exit(0);
+	}
+	command_run(&x.c);
+	ck_assert_int_eq(x.c.fate, FATE_LEFT);
+	ck_assert_int_eq(command_status(&x.c), 0);
+	ck_assert_int_eq(wait_for_file(file), 0);
+	require(read(out[0], said, sizeof(said) - 1) > 0);
+	ck_assert_ptr_nonnull(strstr(said, "got one\020"));
+	unlink(file);
+	stop(&x);
+	for (int i = 0; i < 2; i++) {
+		close(in[i]);
+		close(out[i]);
+	}
+}
+END_TEST
+
+static const char *filtered(struct keys *k, const char *in, bool *leave)
+{
+	static char out[64];
+	size_t n;
+
+	*leave = false;
+	n = keys_filter(k, in, strlen(in), out, leave);
+	ck_assert_uint_le(n, strlen(in) + HUTCH_INPUT_HELD);
+	out[n] = '\0';
+	return out;
+}
+
+START_TEST(keys_that_leave)
+{
+	struct keys k;
+	bool leave;
+
+	ck_assert_int_eq(keys_parse("a,a,b", &k), 0);
+	ck_assert_str_eq(filtered(&k, "xaay", &leave), "xaay");
+	ck_assert(!leave);
+	/* the beginning may lie in the middle of what was held */
+	ck_assert_str_eq(filtered(&k, "aaa", &leave), "a");
+	ck_assert(!leave);
+	ck_assert_str_eq(filtered(&k, "bz", &leave), "");
+	ck_assert(leave);
+	ck_assert_int_eq(keys_parse("ctrl-a,ctrl-Z,ctrl-@,ctrl-],ctrl-_,~", &k), -EINVAL);
+	ck_assert_int_eq(keys_parse("ctrl-a,ctrl-z,ctrl-@,ctrl-],ctrl-_,~", &k), 0);
+	ck_assert_mem_eq(k.key, "\1\32\0\35\37~", 6);
+	ck_assert_uint_eq(k.n, 6);
+	ck_assert_int_eq(keys_parse("", &k), 0);
+	ck_assert_str_eq(filtered(&k, "\020\021", &leave), "\020\021");
+	ck_assert(!leave);
+	for (const char *const *bad = ARGV("ctrl", "ctrl-", "ctrl-1", "ab", ",", "a,", "a,,b",
+					   "a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a");
+	     *bad; bad++)
+		ck_assert_msg(keys_parse(*bad, &k) == -EINVAL, "%s", *bad);
+}
+END_TEST
+
 START_TEST(tries)
 {
 	struct retry retry;
@@ -433,6 +525,8 @@ int main(void)
 	tcase_add_test(t, files_of_a_dead_agent);
 	tcase_add_test(t, captures);
 	tcase_add_test(t, capture_is_bounded);
+	tcase_add_test(t, leaves_a_terminal);
+	tcase_add_test(t, keys_that_leave);
 	tcase_add_test(t, tries);
 	tcase_add_test(t, where_the_result_goes);
 	tcase_add_test(t, environment_files);

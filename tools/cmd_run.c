@@ -15,6 +15,11 @@ const struct flag run_flags[] = {
 			  .letter = 'd',
 			  .help = "leave once the command runs, and print the sandbox's name; its "
 				  "output goes to `hutch logs`" },
+	[FLAG_DETACH_KEYS] = { .name = "detach-keys",
+			       .arg = "KEYS",
+			       .help = "of `hutch exec -t` alone: the machine of run -t goes with "
+				       "its "
+				       "terminal" },
 	[FLAG_KEEP] = { .name = "keep",
 			.help = "let the ended sandbox stay in `hutch ps --all` until `hutch rm`" },
 	[FLAG_PORT] = { .name = "publish",
@@ -139,6 +144,12 @@ static int take_command(struct run *r)
 	if (g[FLAG_TTY].n && g[FLAG_DETACH].n) {
 		complain("run: -t and -d exclude each other: there is no terminal behind a "
 			 "detached command");
+		return EXIT_USAGE;
+	}
+	if (g[FLAG_DETACH_KEYS].n) {
+		complain("run: --detach-keys: this process is the machine, and goes with its "
+			 "terminal; start it with run -d, and take a terminal in it that can be "
+			 "left with exec -t");
 		return EXIT_USAGE;
 	}
 	if (g[FLAG_RETRY].n && retry_parse(g[FLAG_RETRY].text, &r->retry))

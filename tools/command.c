@@ -290,6 +290,8 @@ static void on_end(struct state *s, int r)
 		end(s, FATE_MACHINE, result.text);
 	else if (r)
 		end(s, FATE_AGENT, hutch_error(c->h));
+	else if (c->exit.how == HUTCH_DONE && c->what.on_input)
+		end(s, FATE_LEFT, NULL);
 	else if (c->exit.how == HUTCH_REFUSED)
 		end(s, FATE_REFUSED, c->exit.text);
 	else
@@ -390,6 +392,8 @@ int command_status(const struct command *c)
 	case FATE_EXITED:
 	case FATE_REFUSED:
 		return c->exit.status;
+	case FATE_LEFT:
+		return 0;
 	case FATE_LIMIT:
 		return EXIT_LIMIT;
 	case FATE_SIGNAL:

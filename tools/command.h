@@ -35,6 +35,7 @@ enum command_fate {
 	FATE_REFUSED, /* it did not come into being: `exit` and `text` say why */
 	FATE_LIMIT,   /* `limit` names the one that ended it */
 	FATE_SIGNAL,  /* we were told to end, by `signal`, before it could be passed on */
+	FATE_LEFT,    /* its terminal was left: it goes on */
 	FATE_MACHINE, /* the machine ended: `text` */
 	FATE_AGENT,   /* the agent was lost: `text` */
 	FATE_WORK,    /* files could not be brought or taken */

@@ -1,5 +1,5 @@
 /* external.c - verbs that are programs of their own, and other names of verbs */
-/* #syscalls:before access newfstatat execve openat getdents64 close fcntl */
+/* #syscalls:before access newfstatat execve openat getdents64 close */
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>

@@ -135,6 +135,8 @@ static const char *status_word(const struct command *c)
 		return c->exit.oom && c->exit.how == HUTCH_SIGNALED ? "oom"
 		       : c->exit.how == HUTCH_SIGNALED		    ? "signaled"
 								    : "exited";
+	case FATE_LEFT:
+		return "detached";
 	case FATE_LIMIT:
 		return !strcmp(c->limit, "cpu_time") ? "limit" : "timeout";
 	case FATE_SIGNAL:
@@ -148,6 +150,8 @@ void result_reason(const struct result *r, const struct command *c, char *buf, s
 {
 	if (c->fate == FATE_LIMIT)
 		snprintf(buf, size, "%s was reached", c->limit);
+	else if (c->fate == FATE_LEFT)
+		snprintf(buf, size, "its terminal was left; the command goes on");
 	else if (c->fate == FATE_WORK)
 		snprintf(buf, size, "files could not be copied");
 	else if (c->text[0])

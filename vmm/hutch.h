@@ -146,7 +146,13 @@ struct hutch_request {
 	 * `err`.  On your thread, within hutch_job_wait(); may be NULL */
 	void (*on_output)(void *arg, unsigned stream, const void *data, size_t len);
 	void *arg;
+	/* makes of @len bytes that were read from `in` what is passed on: at most HUTCH_INPUT_HELD
+	 * more, to @out, and how many.  *@leave: the command, which has a terminal, goes on
+	 * without us, and the request ends as HUTCH_DONE.  May be NULL */
+	size_t (*on_input)(void *arg, const void *data, size_t len, void *out, bool *leave);
+	void *in_arg;
 };
+#define HUTCH_INPUT_HELD 16
 
 struct hutch_exit {
 	/* 0..255 as a shell tells it, 128+N for signal N; or 125 to 127 with HUTCH_REFUSED */
