@@ -396,7 +396,13 @@ stats() {
 	timeout 20 "$hutch" stats --interval 100ms >"$tmp/stats" &
 	stats=$!
 	wait_for grep -q '[0-9]%' "$tmp/stats"
+	timeout 20 "$hutch" stats --prom --interval 100ms stats >"$tmp/prom" &
+	prom=$!
+	again() { [ "$(grep -c '^hutch_cpu_seconds_total{name="stats"' "$tmp/prom")" -ge 2 ]; }
+	check "so it does for Prometheus" wait_for again
 	"$hutch" stop --time 0 stats
+	wait $prom
+	check "and ends with it" test $? = 0
 	wait $stats
 	check "stats --interval ends with the sandbox" test $? = 0
 	wait $pid
@@ -425,9 +431,11 @@ retries() {
 	retried ends h --retry 1,delay=0 --boot-timeout 300ms
 	reap 124
 	check "retry: after the boot timeout" grep -q "try 1 of 2 failed (E_LIMIT)" "$tmp/err"
-	retried hello x --retry 3 --append "$(printf %5000s x)"
-	reap 2
+	echo "no kernel" >"$tmp/nonsense"
+	retried hello x --retry 3,delay=0 --kernel "$tmp/nonsense" --result "$tmp/result"
+	wait $pid
 	check "retry: what no try would mend is not tried again" test "$(tries)" = 0
+	check "and it is hutch that failed" grep -q '"status":"error","origin":"hutch".*"message":"[^"]*nonsense' "$tmp/result"
 
 	# ended by a signal: to the parent, the try, its process group, or between two tries
 	for how in "143 kill -TERM" "130 kill -INT" "143 hutch-s" "137 hutch" "137 try" "137 kill -KILL"; do
