@@ -198,7 +198,7 @@ static int start(struct run *r)
 	}
 	complain("%s", hutch_error(r->h));
 	r->c.fate = FATE_MACHINE;
-	r->useless = !may_pass(n);
+	r->useless = !may_pass(hutch_error_code(r->h));
 	snprintf(r->c.text, sizeof(r->c.text), "%s", hutch_error(r->h));
 	snprintf(r->box.reason, sizeof(r->box.reason), "%.*s", (int)sizeof(r->box.reason) - 1,
 		 hutch_error(r->h));

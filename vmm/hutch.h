@@ -40,6 +40,8 @@ struct hutch;
 struct hutch *hutch_new(void);	  /* NULL: out of memory */
 void hutch_free(struct hutch *h); /* ends the machine if it runs; NULL is fine */
 const char *hutch_error(const struct hutch *h);
+/* the -errno of what the sentence tells, where it was found; what was returned may be less exact */
+int hutch_error_code(const struct hutch *h);
 
 /* set one key (see hutch_key()), as on the command line without the dashes; a list appends,
  * and "vsock@0.path" is one value of what is in it already.

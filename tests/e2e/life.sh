@@ -436,6 +436,8 @@ retries() {
 	wait $pid
 	check "retry: what no try would mend is not tried again" test "$(tries)" = 0
 	check "and it is hutch that failed" grep -q '"status":"error","origin":"hutch".*"message":"[^"]*nonsense' "$tmp/result"
+	check "retry: but memory may be there later" sh -c "ulimit -v 100000
+		'$hutch' run --retry 1,delay=0 --kernel '$flat/hello.elf' -- true 2>&1 | grep -q '^hutch: try 1 of 2'"
 
 	# ended by a signal: to the parent, the try, its process group, or between two tries
 	for how in "143 kill -TERM" "130 kill -INT" "143 hutch-s" "137 hutch" "137 try" "137 kill -KILL"; do
