@@ -215,7 +215,6 @@ static bool has_ended(const struct watch *w, siginfo_t *info)
 /* to the end of a try: how it ended, reaped */
 static siginfo_t watch_try(struct watch *w)
 {
-	struct box *box = &w->r->box;
 	siginfo_t info;
 
 	while (!has_ended(w, &info)) {
@@ -226,12 +225,9 @@ static siginfo_t watch_try(struct watch *w)
 		read_reports(w);
 	}
 	read_reports(w);
-	if (!w->told || w->again) {
-		box->pid = getpid();
-		box->status = BOX_STARTING;
-		box->started_ms = 0;
-		box_write(box);
-	}
+	/* as it was before: our number, and nothing has begun */
+	if (!w->told || w->again)
+		box_write(&w->r->box);
 	waitid(P_PID, (id_t)w->pid, &info, WEXITED);
 	w->pid = 0;
 	return info;

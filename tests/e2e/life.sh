@@ -443,6 +443,7 @@ retries() {
 	for how in "143 kill -TERM" "130 kill -INT" "143 hutch-s" "137 hutch" "137 try" "137 kill -KILL"; do
 		retried ends h --retry 3,delay=0 --name ended
 		wait_for running_try ended
+		before=$(date +%s)
 		case $how in
 		*hutch-s) "$hutch" kill -s TERM ended ;;
 		*hutch) "$hutch" kill ended 2>"$tmp/kill.err" || echo "not ok hutch kill of a try: $(cat "$tmp/kill.err")" ;;
@@ -451,6 +452,7 @@ retries() {
 		esac
 		wait $pid 2>/dev/null
 		check "retry: ${how#* } ends all tries with ${how%% *}" test "$? $(tries)" = "${how%% *} 0"
+		check "and at once" test $(($(date +%s) - before)) -le 5
 		check "and nothing is left" wait_for is_swept
 	done
 	retried hello x --retry 3,delay=60s --name between
