@@ -47,6 +47,7 @@ struct command {
 	struct hutch *h;
 	bool own; /* the machine is this process's: it is watched too */
 	struct hutch_request what;
+	const char *runtime; /* the command is this interpreter, which nobody named; or NULL */
 	struct command_limits limits;
 	int signals;		       /* from command_signals() */
 	bool forward;		       /* pass them on */
@@ -74,6 +75,8 @@ int command_status(const struct command *c);
 /* is this a signal that asks for the end? */
 bool command_asks_to_end(int signo);
 
+/* E_...; NULL where nothing went wrong */
+const char *command_code(const struct command *c);
 /* what the person needs to know of its end, on stderr: nothing of one that just ended */
 void command_explain(const struct command *c);
 

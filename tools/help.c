@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "external.h"
-#include "tool.h"
+#include "layers.h"
 
 #define COLUMN 30
 
@@ -112,7 +112,9 @@ void help_all(FILE *out)
 	external_list(out, "\nprograms on PATH, hutch-NAME, that are verbs too:\n");
 	fputs("\nflags of all verbs, before or behind the verb:\n", out);
 	flag_options(out, global_flags, option);
-	fputs("\n'hutch help VERB' tells more of one.\n", out);
+	fputs("\n'hutch help VERB' tells more of one, 'hutch help configuration' which files and "
+	      "variables are read.\n",
+	      out);
 }
 
 /* roff: a dash is a minus sign, a dot at the start of a line is not a request */
@@ -199,6 +201,9 @@ static void man_page(FILE *out)
 	      out);
 	fputs(".SH FLAGS OF ALL VERBS\n", out);
 	flag_options(out, global_flags, man_option);
+	fputs(".SH CONFIGURATION\n.nf\n", out);
+	roff(out, layers_manual);
+	fputs(".fi\n", out);
 }
 
 /* "help image", "help image build" */
@@ -236,6 +241,10 @@ static int run_help(int argc, char **argv, const struct verb *verb)
 		if (!strcmp(alias ? alias->verb : argv[0], verbs[i]->name))
 			return help_named(verbs[i], n > 1 ? argv[1] : NULL);
 	}
+	if (n && !strcmp(argv[0], "configuration")) {
+		fputs(layers_manual, stdout);
+		return 0;
+	}
 	if (n) {
 		char flag[] = "--help", *program[] = { argv[0], flag, NULL };
 		int status = external_run(program, 0);
@@ -256,8 +265,8 @@ static const struct flag help_flags[] = {
 
 const struct verb verb_help = {
 	.name = "help",
-	.args = "[VERB]",
-	.summary = "tell what hutch or one of its verbs does",
+	.args = "[VERB|configuration]",
+	.summary = "tell what hutch or one of its verbs does, or which files it reads",
 	.flags = help_flags,
 	.run = run_help,
 };

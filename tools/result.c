@@ -162,28 +162,6 @@ void result_reason(const struct result *r, const struct command *c, char *buf, s
 		snprintf(buf, size, "the command ended with %d", r->status);
 }
 
-const char *result_code(const struct command *c)
-{
-	switch (c->fate) {
-	case FATE_LIMIT:
-		return "E_LIMIT";
-	case FATE_MACHINE:
-		return "E_MACHINE";
-	case FATE_AGENT:
-		return "E_AGENT";
-	case FATE_WORK:
-		return "E_FILES";
-	case FATE_STDIO:
-		return "E_STDIO";
-	case FATE_REFUSED:
-		return c->exit.status == 127   ? "E_NOT_FOUND"
-		       : c->exit.status == 126 ? "E_NOT_RUNNABLE"
-					       : "E_GUEST";
-	default:
-		return NULL;
-	}
-}
-
 static uint64_t ms_between(uint64_t a, uint64_t b)
 {
 	return a && b > a ? (b - a) / 1000000 : 0;
@@ -219,7 +197,7 @@ static void member_error(FILE *out, const char *code, const char *message)
 
 static void write_error(FILE *out, const struct result *r, const struct command *c)
 {
-	const char *code = result_code(c);
+	const char *code = command_code(c);
 	char reason[256];
 
 	result_reason(r, c, reason, sizeof(reason));
@@ -252,7 +230,7 @@ static void write_attempts(FILE *out, const struct result *r, const struct comma
 		fputc(',', out);
 	}
 	result_reason(r, c, reason, sizeof(reason));
-	write_attempt(out, r->try_ms, r->end_ms, result_code(c), reason);
+	write_attempt(out, r->try_ms, r->end_ms, command_code(c), reason);
 	fputc(']', out);
 }
 

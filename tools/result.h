@@ -44,8 +44,6 @@ void result_booted(struct result *r, const struct hutch_exit *e);
 /* the command has ended, or never began; the machine is still there */
 void result_finish(struct result *r, const struct command *c);
 void result_keep(const struct result *r, int dir); /* as the file "result" */
-/* E_..., NULL where nothing went wrong */
-const char *result_code(const struct command *c);
 void result_reason(const struct result *r, const struct command *c, char *buf, size_t size);
 /* all is gone: to whoever wants to know; frees. -errno, after a complaint, if --result got none */
 int result_tell(struct result *r);

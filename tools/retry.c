@@ -114,7 +114,7 @@ static int one_try(struct run *r)
 		report.attempt.begin_ms = r->result.try_ms;
 		report.attempt.end_ms = realtime_ms();
 		snprintf(report.attempt.code, sizeof(report.attempt.code), "%s",
-			 result_code(&r->c));
+			 command_code(&r->c));
 		result_reason(&r->result, &r->c, report.attempt.text, sizeof(report.attempt.text));
 		hutch_free(r->h);
 		capture_end(&r->said);
