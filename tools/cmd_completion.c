@@ -26,6 +26,14 @@ static void each_flag(const struct verb *verb,
 		fn(verb, f);
 }
 
+/* flags of all verbs, or those that only verbs of a machine take */
+static void each_global(bool machine, void (*fn)(const struct verb *verb, const struct flag *flag))
+{
+	for (const struct flag *f = global_flags; f->name; f++)
+		if (f->machine == machine)
+			fn(NULL, f);
+}
+
 static void bash_flag(const struct verb *verb, const struct flag *flag)
 {
 	(void)verb;
@@ -74,6 +82,8 @@ static void bash_verb(const struct verb *verb)
 	}
 	fputs(" flags='", stdout);
 	each_flag(verb, bash_flag);
+	if (verb->machine)
+		each_global(true, bash_flag);
 	printf("'%s ;;\n", takes_name(verb) ? " names=boxes" : "");
 }
 
@@ -97,10 +107,13 @@ static void bash(void)
 	     "\tcase $verb in");
 	for (unsigned i = 0; verbs[i]; i++)
 		bash_verb(verbs[i]);
-	fputs("\tesac\n"
+	fputs("\t'') flags='", stdout);
+	each_global(true, bash_flag);
+	fputs("' ;;\n"
+	      "\tesac\n"
 	      "\tflags=\"$flags",
 	      stdout);
-	each_flag(NULL, bash_flag);
+	each_global(false, bash_flag);
 	fputs(" --help\"\n"
 	      "\t[[ $prev == --rootfs ]] && names=images\n"
 	      "\tif [[ ! $verb && $cur != -* ]]; then\n"

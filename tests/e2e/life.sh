@@ -584,6 +584,7 @@ completions() {
 	}
 	check "completion of verbs" test "$(offers --root "$HUTCH_ROOT" resu)" = resume
 	check "of flags" test "$(offers stop --t)" = --time
+	check "of flags that go with a machine" test "$(offers boot --templ) $(offers --templ)" = "--template --template"
 	check "of a machine's flags" test "$(offers boot --on-r)" = --on-reboot
 	check "of names" test "$(offers kill off)" = offered
 	check "of names for another name of a verb" test "$(offers shutdown off)" = offered
