@@ -15,6 +15,7 @@
 
 #include "hutch.h"
 #include "kvm.h"
+#include "perf.h"
 #include "sandbox.h"
 
 #define CGROUP2_MAGIC 0x63677270L
@@ -291,6 +292,21 @@ static void fact_jail(struct hutch_fact *f)
 	f->fix = "a kernel with CONFIG_SECCOMP_FILTER, or a container that allows seccomp(2)";
 }
 
+static void fact_pmu(struct hutch_fact *f)
+{
+	cleanup_fd int fd = -1;
+	int r = perf_open(PERF_GUEST_INSTRUCTIONS, &fd);
+
+	if (!r) {
+		say(f, HUTCH_OK, "a guest's instructions can be counted: --fuel takes them");
+		return;
+	}
+	say(f, HUTCH_MISSING, "%s", err_last());
+	f->fix = r == -EACCES ? "sysctl kernel.perf_event_paranoid=1"
+			      : "a processor, or a machine this one runs in, that has a PMU; until "
+				"then limit the time with --cpu-time";
+}
+
 static void fact_firmware(struct hutch_fact *f)
 {
 	static const char *const file[] = { "/usr/share/OVMF/OVMF_CODE_4M.fd",
@@ -322,6 +338,7 @@ static const struct {
 	{ "jail", fact_jail },
 	{ "memory", fact_memory },
 	{ "huge pages", fact_hugepages },
+	{ "pmu", fact_pmu },
 	{ "firmware", fact_firmware },
 };
 

@@ -393,7 +393,7 @@ stats() {
 	truncate -s 1M "$tmp/disk"
 	start idle x --name stats --disk "$tmp/disk"
 	wait_for has_status stats running
-	gives "stats" 0 "^stats +running +[0-9]+ms +- +[0-9]+[KM] +[0-9]+ +0B" stats stats
+	gives "stats" 0 "^stats +running +[0-9]+ms +- +- +[0-9]+[KM] +[0-9]+ +0B" stats stats
 	gives "stats as JSON" 0 '"name":"stats".*"cpu_ms":[0-9]+.*"devices":\{.*"blk@0":\{.*"bytes_read":0' --json stats
 	gives "stats for Prometheus" 0 '^hutch_device_total\{name="stats",id="[0-9a-f]{32}",device="blk@0",counter="reads"\} [0-9]+$' stats --prom
 	timeout 20 "$hutch" stats --interval 100ms >"$tmp/stats" &
