@@ -193,9 +193,9 @@ static int on_the_way_out(void)
 
 static void step(int listener, int signals)
 {
-	static struct pollfd p[FDS + SESSIONS * SESSION_FDS];
+	static struct pollfd p[FDS + SESSIONS * SESSION_FDS + ORPHANS];
 	static unsigned who[SESSIONS];
-	unsigned n = 0;
+	unsigned n = 0, at, orphans;
 	int wait = on_the_way_out();
 
 	p[0] = (struct pollfd){ signals, POLLIN, 0 };
@@ -213,8 +213,12 @@ static void step(int listener, int signals)
 			wait = ms;
 		who[n++] = i;
 	}
-	if (poll(p, FDS + n * SESSION_FDS, wait) < 0)
+	at = FDS + n * SESSION_FDS;
+	orphans = orphan_poll(&p[at]);
+	if (poll(p, at + orphans, wait) < 0)
 		return;
+	/* before sessions add more */
+	orphan_step(&p[at], orphans);
 	if (p[0].revents)
 		reap(signals);
 	for (unsigned k = 0; k < n; k++) {
@@ -244,7 +248,7 @@ static int serve_one(int fd)
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	add_session(fd);
-	while (session[0])
+	while (session[0] || orphan_any())
 		step(-1, signals);
 	return 0;
 }

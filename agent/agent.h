@@ -124,6 +124,12 @@ void exec_request_free(struct exec_request *x);
 int setup_parse(struct proto_reader r, struct setup *x, struct why *why);
 void setup_free(struct setup *x);
 
+/* --- answer.c --- */
+
+void answer_exit(struct proto_buf *out, int status, const struct rusage *usage,
+		 uint64_t ooms_before);
+void answer_info(struct proto_buf *out);
+
 /* --- session.c: one connection --- */
 
 struct session;
@@ -152,6 +158,15 @@ void log_about(const char *what); /* the correlation id, for the console */
 void log_say(enum proto_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int log_fd(void);		     /* readable when there is a line; -1 */
 bool log_take(struct proto_buf *to); /* the next line as a frame; false: there is none */
+
+/* --- orphan.c: terminals that were left --- */
+
+#define ORPHANS 64
+
+bool orphan_add(int fd); /* takes @fd; false if there are too many */
+bool orphan_any(void);
+unsigned orphan_poll(struct pollfd *p); /* at most ORPHANS entries: how many */
+void orphan_step(const struct pollfd *p, unsigned n);
 
 /* --- agent.c --- */
 

@@ -67,6 +67,7 @@ enum proto_type {
 	PROTO_SIGNAL, /* to the command's process group */
 	PROTO_RESIZE,
 	PROTO_EXIT,
+	PROTO_DETACH, /* its terminal is left, and it goes on; ends with DONE */
 	/* from the agent */
 	PROTO_LOG,
 	PROTO_TYPES,

@@ -171,36 +171,6 @@ static void say_empty(struct session *s, uint8_t type, uint8_t stream)
 	proto_end(&s->out);
 }
 
-static uint64_t us(struct timeval t)
-{
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_usec;
-}
-
-static void say_exit(struct session *s)
-{
-	int w = s->status;
-
-	if (WIFSIGNALED(w))
-		log_say(LEVEL_INFO, "process %d died of signal %d", s->pid, WTERMSIG(w));
-	else
-		log_say(LEVEL_INFO, "process %d ended with %d", s->pid, WEXITSTATUS(w));
-	give_logs(s);
-	proto_begin(&s->out, PROTO_EXIT, 0);
-	proto_number(&s->out, TAG_STATUS,
-		     (uint64_t)(WIFSIGNALED(w) ? 128 + WTERMSIG(w) : WEXITSTATUS(w)));
-	if (WIFSIGNALED(w)) {
-		proto_number(&s->out, TAG_SIGNO, (uint64_t)WTERMSIG(w));
-		proto_number(&s->out, TAG_CORE, WCOREDUMP(w) != 0);
-	}
-	if (work_ooms(&agent_os) != s->ooms_before)
-		proto_number(&s->out, TAG_OOM, 1);
-	proto_number(&s->out, TAG_USER_US, us(s->usage.ru_utime));
-	proto_number(&s->out, TAG_SYSTEM_US, us(s->usage.ru_stime));
-	proto_number(&s->out, TAG_RSS_MAX, (uint64_t)s->usage.ru_maxrss << 10);
-	proto_number(&s->out, TAG_MEMORY_PEAK, work_memory_peak(&agent_os));
-	proto_end(&s->out);
-}
-
 /* --- requests --- */
 
 /* the child's ends become ours */
@@ -274,21 +244,6 @@ static void do_setup(struct session *s, struct proto_reader r)
 	setup_free(&x);
 }
 
-static void do_info(struct session *s)
-{
-	struct os_info info;
-
-	os_info(&agent_os, &info);
-	give_logs(s);
-	proto_begin(&s->out, PROTO_DONE, 0);
-	proto_number(&s->out, TAG_MEMORY_TOTAL, info.memory_total);
-	proto_number(&s->out, TAG_MEMORY_FREE, info.memory_free);
-	proto_number(&s->out, TAG_CPU_US, info.cpu_us);
-	proto_number(&s->out, TAG_PROCESSES, info.processes);
-	proto_number(&s->out, TAG_UPTIME_NS, info.uptime_ns);
-	proto_end(&s->out);
-}
-
 static void do_freeze(struct session *s, bool freeze)
 {
 	struct why why;
@@ -333,7 +288,8 @@ static void request(struct session *s, uint8_t type, struct proto_reader r)
 		start_files(s, type, r);
 		break;
 	case PROTO_INFO:
-		do_info(s);
+		give_logs(s);
+		answer_info(&s->out);
 		break;
 	case PROTO_FREEZE:
 	case PROTO_THAW:
@@ -485,6 +441,30 @@ static void on_resize(struct session *s, struct proto_reader r)
 		exec_resize(s->outlet[0].fd, columns, rows);
 }
 
+/* the person at the terminal leaves; the command goes on, and keeps the terminal */
+static void on_detach(struct session *s)
+{
+	struct why why;
+	int fd = s->outlet[0].fd;
+
+	/* it has ended meanwhile, or is just ending: that will be told */
+	if (s->request != PROTO_EXEC || s->exited)
+		return;
+	if (fd < 0 || !isatty(fd)) {
+		refuse(&why, ERROR_REQUEST, 0, "a command without a terminal cannot be left");
+		say_error(s, &why);
+	} else if (!orphan_add(fd)) {
+		refuse(&why, ERROR_LIMIT, 0, "%d terminals have been left already", ORPHANS);
+		say_error(s, &why);
+	} else {
+		s->in.fd = s->outlet[0].fd = -1;
+		close_child(s);
+		s->request = 0;
+		s->pid = 0;
+		say_done(s, 0, NULL);
+	}
+}
+
 /* --- frames in --- */
 
 static void on_hello(struct session *s, struct proto_reader r)
@@ -554,6 +534,9 @@ static void on_frame(struct session *s, const struct proto_frame *f, const uint8
 		return;
 	case PROTO_RESIZE:
 		on_resize(s, r);
+		return;
+	case PROTO_DETACH:
+		on_detach(s);
 		return;
 	default:
 		request(s, f->type, r);
@@ -659,12 +642,11 @@ static bool is_readable(int fd)
 
 static void finish(struct session *s)
 {
-	if (s->request == PROTO_EXEC) {
-		say_exit(s);
-	} else {
-		give_logs(s);
+	give_logs(s);
+	if (s->request == PROTO_EXEC)
+		answer_exit(&s->out, s->status, &s->usage, s->ooms_before);
+	else
 		files_say_end(&s->out, s->status);
-	}
 	close_child(s);
 	s->request = 0;
 	s->pid = 0;
@@ -777,6 +759,10 @@ bool session_reaped(struct session *s, pid_t pid, int status, const struct rusag
 		return false;
 	s->exited = true;
 	s->status = status;
+	if (s->request == PROTO_EXEC && WIFSIGNALED(status))
+		log_say(LEVEL_INFO, "process %d died of signal %d", pid, WTERMSIG(status));
+	else if (s->request == PROTO_EXEC)
+		log_say(LEVEL_INFO, "process %d ended with %d", pid, WEXITSTATUS(status));
 	s->usage = *usage;
 	s->drain_until = agent_now_ms() + DRAIN_MS;
 	return true;

@@ -43,8 +43,8 @@ static const char *parse(const char *line, struct entry *ret)
 	ck_assert_ptr_nonnull(end);
 	ck_assert_int_le(end + 1 - line, LOG_LINE);
 	snprintf(one, sizeof(one), "%.*s", (int)(end - line), line);
-	for (const char *c = one; *c; c += utf8_len(c)) {
-		ck_assert_int_gt(utf8_len(c), 0);
+	for (const char *c = one; *c; c += utf8_len(c, 4)) {
+		ck_assert_uint_gt(utf8_len(c, 4), 0);
 		ck_assert_int_ge((unsigned char)*c, ' ');
 	}
 	*ret = (struct entry){ .cut = false };

@@ -9,14 +9,24 @@
 #include "hutch.h"
 #include "json.h"
 
-void json_text(FILE *out, const char *text)
+size_t json_utf8(const void *data, size_t len)
 {
-	const char *s = text;
-	int n;
+	const char *s = data;
+	size_t at = 0, n;
+
+	while (at < len && (n = hutch_utf8_len(s + at, len - at)))
+		at += n;
+	return at;
+}
+
+void json_bytes(FILE *out, const void *data, size_t len)
+{
+	const char *s = data, *end = s + len;
+	size_t n;
 
 	fputc('"', out);
-	for (; *s; s += n ? n : 1) {
-		n = hutch_utf8_len(s);
+	for (; s < end; s += n ? n : 1) {
+		n = hutch_utf8_len(s, (size_t)(end - s));
 		if (!n)
 			fputs("\\ufffd", out);
 		else if (*s == '"' || *s == '\\')
@@ -26,9 +36,14 @@ void json_text(FILE *out, const char *text)
 		else if ((unsigned char)*s < 0x20 || *s == 0x7f)
 			fprintf(out, "\\u%04x", (unsigned)*s);
 		else
-			fwrite(s, 1, (size_t)n, out);
+			fwrite(s, 1, n, out);
 	}
 	fputc('"', out);
+}
+
+void json_text(FILE *out, const char *text)
+{
+	json_bytes(out, text, strlen(text));
 }
 
 /* what is being read, and a buffer that takes as much as fits */

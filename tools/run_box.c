@@ -147,14 +147,20 @@ static int make_sandbox(struct run *r)
 
 /* --- the run itself --- */
 
-static void tell_ready(struct run *r)
+void run_quiet(struct run *r)
 {
-	if (r->ready < 0)
-		return;
-	if (write(r->ready, r->box.name, strlen(r->box.name) + 1) < 0)
-		caution("the one who started this sandbox has gone");
+	int log = openat(r->box.dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
 	close(r->ready);
 	r->ready = -1;
+	/* our lines are there already; what else is said on stderr are last words */
+	if (!globals.log_file)
+		hutch_log_to(-1, globals.log_json);
+	if (log >= 0)
+		dup2(log, STDERR_FILENO);
+	if (null >= 0)
+		dup2(null, STDOUT_FILENO);
 }
 
 /* a detached command's words go into the sandbox's folder, as ours do */
@@ -185,23 +191,15 @@ static void on_started(void *arg)
 	box_started(&r->box);
 	box_event(&r->box, HUTCH_LOG_INFO, "execution.start", "");
 	result_started(&r->result);
+	retry_started(r);
 	if (r->ready < 0)
 		return;
-	tell_ready(r);
-	/* from here on nobody reads what we say but `hutch logs` */
-	int log = openat(r->box.dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-
-	/* our lines are there already; what else is said on stderr are last words */
-	if (!globals.log_file)
-		hutch_log_to(-1, globals.log_json);
-	if (log >= 0)
-		dup2(log, STDERR_FILENO);
-	if (null >= 0)
-		dup2(null, STDOUT_FILENO);
+	if (write(r->ready, r->box.name, strlen(r->box.name) + 1) < 0)
+		caution("the one who started this sandbox has gone");
+	run_quiet(r);
 }
 
-static int write_pid(const char *path)
+int run_write_pid(const char *path)
 {
 	FILE *f = fopen(path, "we");
 
@@ -209,6 +207,13 @@ static int write_pid(const char *path)
 		return 0;
 	complain("--pid-file %s: %s", path, strerror(errno));
 	return EXIT_HUTCH;
+}
+
+/* what the host lacks now it may have later */
+static bool may_pass(int e)
+{
+	return e == -ENOMEM || e == -EAGAIN || e == -EBUSY || e == -EMFILE || e == -ENFILE ||
+	       e == -ENOSPC || e == -EIO || e == -ETIMEDOUT;
 }
 
 static int start(struct run *r)
@@ -219,7 +224,8 @@ static int start(struct run *r)
 	machine_files();
 	if (r->c.what.tty && isatty(STDIN_FILENO))
 		term_guard();
-	if (r->given[FLAG_PID_FILE].n && write_pid(r->given[FLAG_PID_FILE].text))
+	if (r->given[FLAG_PID_FILE].n && !r->retry.most &&
+	    run_write_pid(r->given[FLAG_PID_FILE].text))
 		return EXIT_HUTCH;
 	n = hutch_start(r->h);
 	if (!n) {
@@ -227,6 +233,9 @@ static int start(struct run *r)
 		return 0;
 	}
 	complain("%s", hutch_error(r->h));
+	r->c.fate = FATE_MACHINE;
+	r->useless = !may_pass(hutch_error_code(r->h));
+	snprintf(r->c.text, sizeof(r->c.text), "%s", hutch_error(r->h));
 	snprintf(r->box.reason, sizeof(r->box.reason), "%.*s", (int)sizeof(r->box.reason) - 1,
 		 hutch_error(r->h));
 	return n == -EINVAL ? EXIT_USAGE : EXIT_HUTCH;
@@ -334,14 +343,17 @@ static int execute(struct run *r)
 	return status;
 }
 
-static int live(struct run *r)
+int run_prepare(struct run *r)
 {
 	int status = make_sandbox(r);
 
-	if (!status && r->given[FLAG_DETACH].n)
-		status = detach_output(r);
-	if (!status)
-		status = start(r);
+	return status || !r->given[FLAG_DETACH].n ? status : detach_output(r);
+}
+
+int run_once(struct run *r)
+{
+	int status = start(r);
+
 	if (status)
 		return status;
 	if (r->c.what.tty && isatty(STDIN_FILENO))
@@ -369,7 +381,7 @@ static void tell_complete(const struct run *r)
 }
 
 /* what the caller gets: a result that could not be told is no success */
-static int finish(struct run *r, int status)
+int run_finish(struct run *r, int status)
 {
 	r->result.status = status;
 	result_finish(&r->result, &r->c);
@@ -387,6 +399,7 @@ static int finish(struct run *r, int status)
 		unlink(r->given[FLAG_PID_FILE].text);
 	if (result_tell(&r->result) && !status)
 		status = EXIT_HUTCH;
+	capture_end(&r->said);
 	if (r->given[FLAG_TIMING].n)
 		result_timing(&r->result);
 	return status;
@@ -442,7 +455,12 @@ static int check_status(const struct run *r, int status)
 
 int run_sandbox(struct run *r)
 {
-	int status = live(r);
+	int status;
 
-	return finish(r, r->checking ? check_status(r, status) : status);
+	if (r->retry.most && !r->checking)
+		return retry_run(r);
+	status = run_prepare(r);
+	if (!status)
+		status = run_once(r);
+	return run_finish(r, r->checking ? check_status(r, status) : status);
 }

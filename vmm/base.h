@@ -36,6 +36,7 @@ typedef uint64_t gpa_t; /* guest physical address */
  */
 int err(int code, const char *fmt, ...) printf_like(2, 3);
 const char *err_last(void); /* this thread's last message, "" if none */
+int err_last_code(void);    /* and its code, 0 if none */
 void err_clear(void);
 
 /* BUG_ON() - a mistake of ours; never for what a guest, a file or a host did */
@@ -99,8 +100,8 @@ void span_print(uint64_t ms, char *buf, size_t len);
 /* size_print() - the shortest text size_parse() reads back as @v */
 void size_print(uint64_t v, char *buf, size_t len);
 
-/* bytes of the UTF-8 character that @text begins with, 0 if it is none */
-int utf8_len(const char *text);
+/* bytes of the UTF-8 character that @text of @len bytes begins with, 0 if it is none */
+size_t utf8_len(const char *text, size_t len);
 
 /*
  * nearest() - which of @names (NULL-terminated) did the writer of @word mean?

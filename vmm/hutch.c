@@ -26,8 +26,10 @@ _Static_assert((int)HUTCH_LOG_ERROR == LOG_ERROR && (int)HUTCH_LOG_DEBUG == LOG_
 
 int hutch_fail(struct hutch *h, int r)
 {
-	if (r < 0)
+	if (r < 0) {
 		snprintf(h->error, sizeof(h->error), "%s", err_last());
+		h->error_code = err_last_code();
+	}
 	return r;
 }
 
@@ -45,6 +47,11 @@ struct hutch *hutch_new(void)
 const char *hutch_error(const struct hutch *h)
 {
 	return h->error;
+}
+
+int hutch_error_code(const struct hutch *h)
+{
+	return h->error_code;
 }
 
 int hutch_get(struct hutch *h, const char *key, char *buf, size_t size)
@@ -569,9 +576,9 @@ void hutch_log_line(int fd, enum hutch_level level, const char *text)
 	log_text_to(fd, (enum log_level)level, text);
 }
 
-int hutch_utf8_len(const char *text)
+size_t hutch_utf8_len(const char *text, size_t len)
 {
-	return utf8_len(text);
+	return utf8_len(text, len);
 }
 
 int hutch_tree(struct hutch *h, void **ret)

@@ -8,9 +8,10 @@
 
 #include "log.h"
 
-#define ERR_MAX	 1024
-#define CODE_MAX 32
-#define TAIL	 (CODE_MAX + 32) /* room for what stands behind a message in JSON */
+#define ERR_MAX	  1024
+#define CODE_MAX  32
+#define UTF8_MOST 4		  /* a NUL ends a text within any of its characters */
+#define TAIL	  (CODE_MAX + 32) /* room for what stands behind a message in JSON */
 
 struct output {
 	atomic_int fd;	  /* -1: nowhere */
@@ -23,6 +24,7 @@ static enum log_level log_most = LOG_INFO;
 static char log_id[LOG_ID], log_name[LOG_NAME];
 static atomic_bool lost; /* a line could not be written, which is told once */
 static _Thread_local char last_error[ERR_MAX];
+static _Thread_local int last_code;
 
 int err(int code, const char *fmt, ...)
 {
@@ -34,6 +36,7 @@ int err(int code, const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	memcpy(last_error, line, sizeof(line));
+	last_code = code;
 	return code;
 }
 
@@ -42,8 +45,14 @@ const char *err_last(void)
 	return last_error;
 }
 
+int err_last_code(void)
+{
+	return last_code;
+}
+
 void err_clear(void)
 {
+	last_code = 0;
 	last_error[0] = '\0';
 }
 
@@ -133,7 +142,7 @@ static void put_time(struct line *l)
 	put(l, "Z");
 }
 
-static bool is_control(const char *s, int n)
+static bool is_control(const char *s, size_t n)
 {
 	return (unsigned char)*s < 0x20 || *s == 0x7f ||
 	       (n == 2 && *s == (char)0xc2 && (unsigned char)s[1] < 0xa0);
@@ -143,12 +152,12 @@ static bool is_control(const char *s, int n)
 static bool put_json(struct line *l, const char *s)
 {
 	static const char hex[] = "0123456789abcdef";
-	int n;
+	size_t n;
 
 	for (; *s; s += n ? n : 1) {
 		char one[8] = "\\u00";
 
-		n = utf8_len(s);
+		n = utf8_len(s, UTF8_MOST);
 		if (!n) {
 			if (!put(l, "\\ufffd"))
 				return false;
@@ -161,7 +170,7 @@ static bool put_json(struct line *l, const char *s)
 			one[1] = *s;
 			if (!put_bytes(l, one, 2))
 				return false;
-		} else if (!put_bytes(l, s, (size_t)n)) {
+		} else if (!put_bytes(l, s, n)) {
 			return false;
 		}
 	}
@@ -172,14 +181,14 @@ static bool put_json(struct line *l, const char *s)
 static bool put_clean(struct line *l, const char *s)
 {
 	static const char hex[] = "0123456789abcdef";
-	int n;
+	size_t n;
 
 	for (; *s; s += n) {
 		char one[4] = { '\\', 'x', hex[(unsigned char)*s >> 4], hex[*s & 15] };
 
-		n = utf8_len(s);
+		n = utf8_len(s, UTF8_MOST);
 		if (n && !is_control(s, n)) {
-			if (!put_bytes(l, s, (size_t)n))
+			if (!put_bytes(l, s, n))
 				return false;
 			continue;
 		}
