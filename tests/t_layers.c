@@ -356,6 +356,8 @@ static const struct {
 	{ "append", "quiet", true },
 	{ "memory", "64M", true },
 	{ "cpus", "2", true },
+	{ "cpu_percent", "50", true },
+	{ "cpu_percent_max", "50", true },
 	{ "disk", "[{path: d, ro: yes}]", true },
 	{ "net", "[none]", false },
 	{ "vsock", "[path=v]", false },
@@ -380,6 +382,7 @@ static const struct {
 	{ "level", "strict", false },
 	{ "timeout", "1s", true },
 	{ "cpu_time", "1s", true },
+	{ "fuel", "1s", true },
 	{ "idle_timeout", "1s", true },
 	{ "boot_timeout", "1s", true },
 	{ "heartbeat", "2s", true },
@@ -387,6 +390,10 @@ static const struct {
 	{ "stdout_max", "1M", true },
 	{ "stderr_max", "1M", true },
 	{ "on_violation", "log", false },
+	{ "on_timeout", "log", false },
+	{ "on_cpu_time", "log", false },
+	{ "on_idle_timeout", "log", false },
+	{ "on_fuel", "log", false },
 };
 
 static void not_set_here(const char *file, const char *name)
