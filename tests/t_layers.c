@@ -400,8 +400,8 @@ static void not_set_here(const char *file, const char *name)
 {
 	char why[512];
 
-	snprintf(why, sizeof(why), "%s:2: %s: is a key that leads out of the guest; " TRUST, file,
-		 name);
+	snprintf(why, sizeof(why),
+		 "%s:2: %s: leads out of the guest, or loosens what holds it; " TRUST, file, name);
 	refused("", why);
 }
 
@@ -434,7 +434,7 @@ START_TEST(each_key_is_decided_on)
 	}
 	ck_assert_uint_eq(n, ARRAY_SIZE(decided));
 	put(HERE, "net+: user\n");
-	refused("", "./hutch.yaml:1: net: is a key");
+	refused("", "./hutch.yaml:1: net: leads out of the guest");
 	taken("-C hutch.yaml");
 	is("net@0.mode", "user", "built-in");
 }
@@ -564,7 +564,7 @@ START_TEST(what_it_extends_is_fenced)
 {
 	put("base.yaml", "\nconsole: /tmp/x\n");
 	put(HERE, "extends: base.yaml\n");
-	refused("", "base.yaml:2: console: is a key that leads out");
+	refused("", "base.yaml:2: console: leads out of the guest, or");
 	/* whoever names it trusts it, whatever else extends it */
 	taken("--template base.yaml");
 	put("x.yaml", "extends: base.yaml\n");
@@ -572,7 +572,7 @@ START_TEST(what_it_extends_is_fenced)
 	is("console", "/tmp/x", "base.yaml:2");
 	/* and who only names another is not asked */
 	put("x.yaml", "cpus: 2\n");
-	refused("-C x.yaml", "base.yaml:2: console: is a key that leads out");
+	refused("-C x.yaml", "base.yaml:2: console: leads out of the guest, or");
 	put(HERE, "extends: /etc/passwd\n");
 	refused("", "./hutch.yaml:1: extends: '/etc/passwd' lies outside of its folder");
 	ck_assert_int_eq(symlink("/etc/passwd", "out.yaml"), 0);

@@ -70,7 +70,8 @@ int conf_fence_path(const struct conf_fence *fence, const char *what, char path[
 
 int conf_fence_key(const struct conf_fence *fence, const struct field *f, const char *what)
 {
-	return f->inner ? 0 : outside(fence, what, "is a key that leads out of the guest");
+	return f->inner ? 0
+			: outside(fence, what, "leads out of the guest, or loosens what holds it");
 }
 
 static int check_path(const struct conf_fence *fence, const struct field *f, const char *what,
