@@ -378,6 +378,7 @@ static const struct {
 	{ "rootfs_rw", "yes", false },
 	{ "layer", "1M", true },
 	{ "hostname", "h", true },
+	{ "correlation_id", "c", false },
 	{ "pids", "5", true },
 	{ "level", "strict", false },
 	{ "timeout", "1s", true },
