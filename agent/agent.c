@@ -25,7 +25,7 @@
 
 #include "agent.h"
 
-#define SESSIONS   128
+#define SESSIONS   PROTO_SESSIONS
 #define BACKLOG	   64
 #define LAST_WORDS 300 /* ms to hear how commands ended */
 
@@ -76,7 +76,7 @@ static void add_session(int fd)
 		session[i] = session_new(fd);
 		return;
 	}
-	close(fd);
+	session_turn_away(fd);
 }
 
 static int listen_vsock(void)
@@ -110,6 +110,19 @@ static void call_host(void)
 	}
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	add_session(fd);
+}
+
+/* a program in the guest that reached us through its own loopback would be root */
+static void accept_host(int listener)
+{
+	struct sockaddr_vm a = { .svm_family = 0 };
+	socklen_t size = sizeof(a);
+	int fd = accept4(listener, (struct sockaddr *)&a, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd >= 0 && a.svm_family == AF_VSOCK && a.svm_cid != VMADDR_CID_HOST)
+		close(fd);
+	else if (fd >= 0)
+		add_session(fd);
 }
 
 /* --- children --- */
@@ -220,16 +233,23 @@ static void step(int listener, int signals)
 		session_free(*s);
 		*s = NULL;
 	}
-	if (p[1].revents) {
-		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-		if (fd >= 0)
-			add_session(fd);
-	}
+	if (p[1].revents)
+		accept_host(listener);
 }
 
-/* one connection that was inherited, for tests: what is around it is left alone */
-static int serve_one(int fd)
+static bool is_listener(int fd)
+{
+	socklen_t size = sizeof(int);
+	int listens = 0;
+
+	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) && listens;
+}
+
+/*
+ * For tests, what was inherited: one connection, until it ends, or a socket that listens, for ever.
+ * What is around it is left alone.
+ */
+static int serve(int fd)
 {
 	int signals = watch_children();
 
@@ -237,6 +257,8 @@ static int serve_one(int fd)
 	signal(SIGPIPE, SIG_IGN);
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	while (is_listener(fd))
+		step(fd, signals);
 	add_session(fd);
 	while (session[0])
 		step(-1, signals);
@@ -257,7 +279,7 @@ int main(int argc, char **argv)
 	bool alone = getpid() == 1;
 
 	if (!alone && argc == 3 && !strcmp(argv[1], "--fd"))
-		return serve_one(atoi(argv[2]));
+		return serve(atoi(argv[2]));
 	if (!alone && argc != 1) {
 		fprintf(stderr, "usage: agent [--fd N]\n");
 		return 2;

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent_rig.h"
 #include "client.h"
 #include "guest.h"
 #include "suite.h"
@@ -26,20 +27,6 @@ struct rig {
 	int out[2], err[2];
 	uint64_t most;
 };
-
-/* the agent is beside the tests: B/agent/agent, of the plain build if this one has none */
-static const char *agent_path(void)
-{
-	static char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-
-	require(n > 0);
-	path[n] = '\0';
-	for (int i = 0; i < 2; i++)
-		*strrchr(path, '/') = '\0';
-	strcat(path, "/agent/agent");
-	return path;
-}
 
 /* client_pump(), but that the command's beginning is nothing special */
 static int pump(struct client *c, int ms, int wake)

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "agent_rig.h"
 #include "command.h"
 #include "complain.h"
 #include "env.h"
@@ -25,6 +26,7 @@ enum agent {
 	AGENT_REAL,
 	AGENT_DEAD,  /* takes connections, and no more */
 	AGENT_STUCK, /* the command runs, and nothing else is heard */
+	AGENT_BUSY,  /* one connection too many */
 };
 
 struct rig {
@@ -33,19 +35,6 @@ struct rig {
 	struct command c;
 	uint64_t begin;
 };
-
-static const char *agent_path(void)
-{
-	static char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-
-	require(n > 0);
-	path[n] = '\0';
-	for (int i = 0; i < 2; i++)
-		*strrchr(path, '/') = '\0';
-	strcat(path, "/agent/agent");
-	return path;
-}
 
 /* what a vsock device and a guest make of one connection */
 static void serve(enum agent how, int fd)
@@ -67,7 +56,9 @@ static void serve(enum agent how, int fd)
 	proto_begin(&b, PROTO_HELLO, 0);
 	proto_number(&b, TAG_MAGIC, PROTO_MAGIC);
 	proto_end(&b);
-	proto_begin(&b, PROTO_STARTED, 0);
+	proto_begin(&b, how == AGENT_BUSY ? PROTO_ERROR : PROTO_STARTED, 0);
+	if (how == AGENT_BUSY)
+		proto_number(&b, TAG_CODE, ERROR_BUSY);
 	proto_end(&b);
 	require(write(fd, b.data, b.len) == (ssize_t)b.len);
 	proto_free(&b);
@@ -221,6 +212,28 @@ START_TEST(signals_end_us)
 }
 END_TEST
 
+/* it says so, and what to do about it */
+START_TEST(busy_agent)
+{
+	char to[64];
+	struct rig x;
+
+	start(&x, AGENT_BUSY, ARGV("true"));
+	command_run(&x.c);
+	ck_assert_int_eq(x.c.fate, FATE_AGENT);
+	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
+	command_explain(&x.c);
+	ck_assert_str_eq(complained, "error 125 E_AGENT: the sandbox's agent serves 128 requests "
+				     "at once; try again");
+	stop(&x);
+	start(&x, AGENT_BUSY, NULL);
+	snprintf(to, sizeof(to), "%s/to", x.dir);
+	ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, -1), -1);
+	ck_assert_ptr_nonnull(strstr(complained, "128 requests at once; try again"));
+	stop(&x);
+}
+END_TEST
+
 /* files are not waited for for ever where the machine is ours, and its agent plays dead */
 START_TEST(files_of_a_dead_agent)
 {
@@ -346,6 +359,7 @@ int main(void)
 	tcase_add_test(t, descriptors_that_fail);
 	tcase_add_test(t, limit_before_the_start);
 	tcase_add_test(t, signals_end_us);
+	tcase_add_test(t, busy_agent);
 	tcase_add_test(t, files_of_a_dead_agent);
 	tcase_add_test(t, where_the_result_goes);
 	tcase_add_test(t, environment_files);

@@ -1,0 +1,15 @@
+/* agent_rig.h - the agent as a process of this machine */
+#ifndef HUTCH_TEST_AGENT_RIG_H
+#define HUTCH_TEST_AGENT_RIG_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/* beside the tests: B/agent/agent */
+const char *agent_path(void);
+/* one that takes any number of connections at a Unix socket; to be killed */
+pid_t agent_listen(const char *path);
+/* a line of /proc/PID/status in KiB, as "VmRSS:"; of this process with 0 */
+size_t agent_status(pid_t pid, const char *key);
+
+#endif
