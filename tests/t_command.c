@@ -1,6 +1,8 @@
 /* t_command - run and exec on this side: signals, limits, descriptors, files; the agent is a
  * process of this machine, or one that plays dead */
 
+#include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -11,6 +13,7 @@
 #include <unistd.h>
 
 #include "agent_rig.h"
+#include "archive_rig.h"
 #include "command.h"
 #include "complain.h"
 #include "env.h"
@@ -91,6 +94,7 @@ static void start(struct rig *x, enum agent how, const char *const *argv)
 		.what = HUTCH_ASK_EXEC, .argv = argv, .in = -1, .out = -1, .err = -1
 	};
 	x->c.signals = command_signals();
+	x->c.ends = command_ends();
 	complained[0] = '\0';
 	x->begin = now_ns();
 }
@@ -104,10 +108,10 @@ static void stop(struct rig *x)
 	}
 	hutch_free(x->c.h);
 	close(x->c.signals);
+	close(x->c.ends);
 	kill(x->agent, SIGKILL);
 	require(waitpid(x->agent, NULL, 0) == x->agent);
-	unlink(x->path);
-	rmdir(x->dir);
+	rig_remove(x->dir);
 }
 
 /* a user who wants us to end, and says so again and again: once every 300 ms */
@@ -169,6 +173,78 @@ START_TEST(descriptors_that_fail)
 }
 END_TEST
 
+/* as main() leaves one that the caller has closed: a loss only if there was something to say */
+START_TEST(descriptors_that_are_closed)
+{
+	int out = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int in = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct rig x;
+
+	start(&x, AGENT_REAL, ARGV("echo", "hello"));
+	x.c.what.out = out;
+	command_run(&x.c);
+	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
+	ck_assert_str_eq(complained,
+			 "error 125 E_STDIO: stdout is closed: not all of it was passed on");
+	stop(&x);
+	start(&x, AGENT_REAL, ARGV("cat"));
+	x.c.what.in = in;
+	command_run(&x.c);
+	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
+	ck_assert_ptr_nonnull(strstr(complained, "E_STDIO: stdin is closed"));
+	stop(&x);
+	start(&x, AGENT_REAL, ARGV("sh", "-c", "exit 3"));
+	x.c.what.out = x.c.what.err = out;
+	command_run(&x.c);
+	ck_assert_int_eq(command_status(&x.c), 3);
+	ck_assert_str_eq(complained, "");
+	stop(&x);
+	close(out);
+	close(in);
+}
+END_TEST
+
+/* the command itself, called with some of the three closed: "version" has a line to say */
+static int call_closed(unsigned closed, char text[256])
+{
+	char path[4096];
+	int p[2], status;
+	ssize_t n;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "%s", agent_path());
+	*strrchr(path, '/') = '\0';
+	strcpy(strrchr(path, '/'), "/hutch");
+	require(!pipe2(p, O_CLOEXEC));
+	pid = fork();
+	if (!pid) {
+		dup2(p[1], STDERR_FILENO);
+		for (int fd = 0; fd < 3; fd++)
+			if (closed >> fd & 1)
+				close(fd);
+		execl(path, "hutch", "version", NULL);
+		_exit(99);
+	}
+	close(p[1]);
+	n = read(p[0], text, 255);
+	text[n > 0 ? n : 0] = '\0';
+	close(p[0]);
+	require(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+START_TEST(called_with_closed_descriptors)
+{
+	char text[256];
+
+	ck_assert_int_eq(call_closed(1, text), 0);
+	ck_assert_int_eq(call_closed(2, text), EXIT_HUTCH);
+	ck_assert_str_eq(text, "hutch: stdout: it is closed\n");
+	ck_assert_int_eq(call_closed(4, text), 0);
+	ck_assert_int_eq(call_closed(7, text), EXIT_HUTCH);
+}
+END_TEST
+
 START_TEST(limit_before_the_start)
 {
 	struct rig x;
@@ -212,54 +288,6 @@ START_TEST(signals_end_us)
 }
 END_TEST
 
-/* it says so, and what to do about it */
-START_TEST(busy_agent)
-{
-	char to[64];
-	struct rig x;
-
-	start(&x, AGENT_BUSY, ARGV("true"));
-	command_run(&x.c);
-	ck_assert_int_eq(x.c.fate, FATE_AGENT);
-	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
-	command_explain(&x.c);
-	ck_assert_str_eq(complained, "error 125 E_AGENT: the sandbox's agent serves 128 requests "
-				     "at once; try again");
-	stop(&x);
-	start(&x, AGENT_BUSY, NULL);
-	snprintf(to, sizeof(to), "%s/to", x.dir);
-	ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, -1), -1);
-	ck_assert_ptr_nonnull(strstr(complained, "128 requests at once; try again"));
-	stop(&x);
-}
-END_TEST
-
-/* files are not waited for for ever where the machine is ours, and its agent plays dead */
-START_TEST(files_of_a_dead_agent)
-{
-	int never = eventfd(0, EFD_CLOEXEC);
-	char to[64];
-	struct rig x;
-
-	start(&x, AGENT_STUCK, NULL);
-	snprintf(to, sizeof(to), "%s/to", x.dir);
-	ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, never), -1);
-	ck_assert_ptr_nonnull(strstr(complained, "does not answer"));
-	stop(&x);
-	close(never);
-}
-END_TEST
-
-static int tell(const char *path)
-{
-	struct result r = { .fd = -1, .status_fd = -1 };
-
-	r.text = strdup("{}\n");
-	r.file = strdup(path);
-	complained[0] = '\0';
-	return result_tell(&r);
-}
-
 static void holds(const char *path, const char *text)
 {
 	char buf[64] = "";
@@ -276,6 +304,166 @@ static void put(const char *path, const char *text)
 
 	require(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
 	close(fd);
+}
+
+/* how many entries a folder has */
+static unsigned entries(const char *path)
+{
+	struct dirent **e;
+	int n = scandir(path, &e, NULL, NULL);
+
+	require(n >= 2);
+	for (int i = 0; i < n; i++)
+		free(e[i]);
+	free(e);
+	return (unsigned)n - 2;
+}
+
+/* the object that would be told */
+static void result_of(struct rig *x, int status, char *buf, size_t size)
+{
+	struct box box = { .id = "00000000000000000000000000000000", .name = "box" };
+	struct result r = { .box = &box, .fd = -1, .status_fd = -1, .status = status };
+
+	result_finish(&r, &x->c);
+	require(r.text && strlen(r.text) < size);
+	strcpy(buf, r.text);
+	free(r.text);
+}
+
+static bool tells(struct rig *x, int status, const char *member)
+{
+	char text[8192];
+
+	result_of(x, status, text, sizeof(text));
+	return strstr(text, member) != NULL;
+}
+
+/* one that comes while files do ends it as it would have ended the command; a terminal's new size
+ * is none */
+START_TEST(signals_while_files_come)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 };
+	struct rig x;
+	char to[64];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ends); i++) {
+		start(&x, AGENT_STUCK, NULL);
+		snprintf(to, sizeof(to), "%s/to", x.dir);
+		signals(&x, ends[i]);
+		ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, NULL, x.c.ends), -1);
+		ck_assert_str_eq(complained, "cp: interrupted");
+		ck_assert(command_interrupted(&x.c));
+		ck_assert_int_eq(x.c.fate, FATE_SIGNAL);
+		ck_assert_int_eq(command_status(&x.c), 128 + ends[i]);
+		ck_assert(tells(&x, 128 + ends[i], "\"status\":\"signaled\",\"origin\":\"hutch\""));
+		ck_assert(tells(&x, 128 + ends[i], "\"error\":null"));
+		ck_assert_uint_eq(entries(x.dir), 1);
+		stop(&x);
+	}
+	start(&x, AGENT_STUCK, NULL);
+	snprintf(to, sizeof(to), "%s/to", x.dir);
+	signals(&x, SIGWINCH);
+	ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, NULL, x.c.ends), -1);
+	ck_assert_ptr_nonnull(strstr(complained, "does not answer"));
+	ck_assert(!command_interrupted(&x.c));
+	stop(&x);
+}
+END_TEST
+
+/* a guest with more than is taken: the limit and its flag are named, what was there is as it was */
+START_TEST(files_without_end)
+{
+	struct transfer_limit limit;
+	char from[64], to[64], path[96];
+	struct stat st;
+	struct rig x;
+
+	start(&x, AGENT_REAL, NULL);
+	snprintf(from, sizeof(from), "%s/from", x.dir);
+	snprintf(to, sizeof(to), "%s/to", x.dir);
+	require(!mkdir(from, 0700) && !mkdir(to, 0700));
+	snprintf(path, sizeof(path), "%s/big", to);
+	put(path, "old");
+	snprintf(path, sizeof(path), "%s/big", from);
+	put(path, "");
+	require(!truncate(path, 3 << 20));
+	snprintf(from, sizeof(from), "%s/from/.", x.dir);
+	require(!hutch_set(x.c.h, "copy-max", "2M") && !transfer_limit(x.c.h, &limit));
+	ck_assert_int_eq(transfer_get(x.c.h, "--mount to", from, to, &limit, -1), -EFBIG);
+	ck_assert_ptr_nonnull(strstr(complained, "error 125 E_LIMIT: --mount to: copy_max of 2M "));
+	ck_assert_ptr_nonnull(strstr(complained, "--copy-max"));
+	ck_assert_uint_eq(entries(to), 1);
+	snprintf(path, sizeof(path), "%s/big", to);
+	holds(path, "old");
+	x.c.fate = FATE_WORK;
+	command_violation(&x.c, "copy_max");
+	ck_assert(tells(&x, 125,
+			"\"error\":{\"code\":\"E_LIMIT\",\"message\":\"copy_max was "
+			"reached\"}"));
+	ck_assert(tells(&x, 125, "{\"limit\":\"copy_max\",\"value\":\"2M\",\"action\":\"cut\""));
+	stop(&x);
+	/* and what is used goes on from one folder to the next */
+	start(&x, AGENT_REAL, NULL);
+	snprintf(path, sizeof(path), "%s/one", x.dir);
+	put(path, "one");
+	limit = (struct transfer_limit){ .most = 10000 };
+	snprintf(to, sizeof(to), "%s/two", x.dir);
+	ck_assert_int_eq(transfer_get(x.c.h, "cp", path, to, &limit, -1), 0);
+	ck_assert_uint_eq(limit.used, 4099);
+	ck_assert(!lstat(to, &st));
+	unlink(path);
+	unlink(to);
+	stop(&x);
+}
+END_TEST
+
+/* it says so, and what to do about it */
+START_TEST(busy_agent)
+{
+	char to[64];
+	struct rig x;
+
+	start(&x, AGENT_BUSY, ARGV("true"));
+	command_run(&x.c);
+	ck_assert_int_eq(x.c.fate, FATE_AGENT);
+	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
+	command_explain(&x.c);
+	ck_assert_str_eq(complained, "error 125 E_AGENT: the sandbox's agent serves 128 requests "
+				     "at once; try again");
+	stop(&x);
+	start(&x, AGENT_BUSY, NULL);
+	snprintf(to, sizeof(to), "%s/to", x.dir);
+	ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, NULL, -1), -1);
+	ck_assert_ptr_nonnull(strstr(complained, "128 requests at once; try again"));
+	stop(&x);
+}
+END_TEST
+
+/* files are not waited for for ever where the machine is ours, and its agent plays dead */
+START_TEST(files_of_a_dead_agent)
+{
+	int never = eventfd(0, EFD_CLOEXEC);
+	char to[64];
+	struct rig x;
+
+	start(&x, AGENT_STUCK, NULL);
+	snprintf(to, sizeof(to), "%s/to", x.dir);
+	ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, NULL, never), -1);
+	ck_assert_ptr_nonnull(strstr(complained, "does not answer"));
+	stop(&x);
+	close(never);
+}
+END_TEST
+
+static int tell(const char *path)
+{
+	struct result r = { .fd = -1, .status_fd = -1 };
+
+	r.text = strdup("{}\n");
+	r.file = strdup(path);
+	complained[0] = '\0';
+	return result_tell(&r);
 }
 
 START_TEST(where_the_result_goes)
@@ -357,7 +545,11 @@ int main(void)
 	}
 	tcase_add_test(t, plain);
 	tcase_add_test(t, descriptors_that_fail);
+	tcase_add_test(t, descriptors_that_are_closed);
+	tcase_add_test(t, called_with_closed_descriptors);
 	tcase_add_test(t, limit_before_the_start);
+	tcase_add_test(t, signals_while_files_come);
+	tcase_add_test(t, files_without_end);
 	tcase_add_test(t, signals_end_us);
 	tcase_add_test(t, busy_agent);
 	tcase_add_test(t, files_of_a_dead_agent);

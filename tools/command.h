@@ -22,7 +22,7 @@ struct violation {
 	uint64_t at_ms; /* of CLOCK_REALTIME */
 };
 
-#define LIMITS 6 /* each is told once */
+#define LIMITS 7 /* each is told once */
 
 /* ms, 0: none */
 struct command_limits {
@@ -48,6 +48,7 @@ struct command {
 	struct hutch_request what;
 	struct command_limits limits;
 	int signals;		       /* from command_signals() */
+	int ends;		       /* from command_ends() */
 	bool forward;		       /* pass them on */
 	void (*on_started)(void *arg); /* the command runs; may be NULL */
 	void (*on_violation)(void *arg,
@@ -74,5 +75,11 @@ void command_explain(const struct command *c);
 
 /* a signalfd for what is passed on; blocks these signals, so before threads are made */
 int command_signals(void);
+/* one for those of them that end what goes on before the command and behind it; then */
+int command_ends(void);
+/* did one of them come? then that is how it ended */
+bool command_interrupted(struct command *c);
+/* a limit of what goes on behind it was reached: told as all are */
+void command_violation(struct command *c, const char *limit);
 
 #endif

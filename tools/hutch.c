@@ -1,5 +1,6 @@
 /* hutch.c - the command: finds the verb and runs it */
-/* #syscalls:before openat close */
+/* #syscalls:before openat fcntl */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,23 +40,32 @@ static int verb_first(int argc, char **argv)
 	return 0;
 }
 
-/* a caller may have closed them: a kernel's image must not become our stdin */
-static void open_standard_fds(void)
+/*
+ * A caller may have closed them: a kernel's image must not become our stdin.  Each is opened the
+ * wrong way round, so that who reads or writes it gets EBADF all the same.
+ */
+static void hold_standard_fds(void)
 {
-	int fd;
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			exit(EXIT_HUTCH);
+}
 
-	do {
-		fd = open("/dev/null", O_RDWR);
-	} while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
+/* what was to be said was said, or it is no success */
+static int finish(int status)
+{
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	complain("stdout: %s", errno == EBADF ? "it is closed" : strerror(errno));
+	return status ? status : EXIT_HUTCH;
 }
 
 int main(int argc, char **argv)
 {
 	static char help[] = "help", version[] = "version";
 
-	open_standard_fds();
+	hold_standard_fds();
 	if (argc < 2) {
 		help_all(stderr);
 		return EXIT_USAGE;
@@ -68,6 +78,6 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	for (unsigned i = 0; verbs[i]; i++)
 		if (!strcmp(argv[1], verbs[i]->name))
-			return verbs[i]->run(argc - 2, argv + 2, verbs[i]);
+			return finish(verbs[i]->run(argc - 2, argv + 2, verbs[i]));
 	return unknown_verb(argv[1]);
 }

@@ -32,10 +32,9 @@ static const struct {
 	const char *key, *value;
 	bool stays; /* also of what stays */
 } level_defaults[] = {
-	{ "memory", "512M", true },
-	{ "timeout", "10m", false },
-	{ "stdout_max", "2000000B", false },
-	{ "stderr_max", "2000000B", false },
+	{ "memory", "512M", true },	     { "timeout", "10m", false },
+	{ "stdout_max", "2000000B", false }, { "stderr_max", "2000000B", false },
+	{ "copy_max", "1G", true },
 };
 
 /* what a policy can hold down */
@@ -57,6 +56,7 @@ static const struct ceiling {
 	{ .key = "boot_timeout" },
 	{ .key = "stdout_max" },
 	{ .key = "stderr_max" },
+	{ .key = "copy_max" },
 };
 
 #define CEILINGS (sizeof(ceilings) / sizeof(*ceilings))
@@ -118,7 +118,7 @@ static int check_keys(struct hutch *policy)
 			 "down; it "
 			 "takes level, net, memory, cpus, pids, layer, the times, "
 			 "stdout_max, "
-			 "stderr_max and on_violation",
+			 "stderr_max, copy_max and on_violation",
 			 EXIT_HUTCH, where, key.name);
 		return EXIT_HUTCH;
 	}

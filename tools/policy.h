@@ -7,7 +7,8 @@
  * their names, and then each --policy.
  *
  *	memory cpus pids layer timeout cpu_time idle_timeout boot_timeout
- *	stdout_max stderr_max	at most this; where 0 means no limit, 0 is too much
+ *	stdout_max stderr_max copy_max
+ *				at most this; where 0 means no limit, 0 is too much
  *	level on_violation	at least as strict; a policy that is silent on
  *				on_violation has its limits kill
  *	net			the cards that are allowed: none, user, tap, tap=NAME

@@ -138,8 +138,10 @@ static const char *status_word(const struct command *c)
 
 void result_reason(const struct result *r, const struct command *c, char *buf, size_t size)
 {
-	if (c->fate == FATE_LIMIT)
+	if (c->fate == FATE_LIMIT || (c->fate == FATE_WORK && c->limit))
 		snprintf(buf, size, "%s was reached", c->limit);
+	else if (c->fate == FATE_SIGNAL)
+		snprintf(buf, size, "it was ended by signal %d", c->signal);
 	else if (c->fate == FATE_WORK)
 		snprintf(buf, size, "files could not be copied");
 	else if (c->text[0])
@@ -161,7 +163,7 @@ static const char *error_code(const struct command *c)
 	case FATE_AGENT:
 		return "E_AGENT";
 	case FATE_WORK:
-		return "E_FILES";
+		return c->limit ? "E_LIMIT" : "E_FILES";
 	case FATE_STDIO:
 		return "E_STDIO";
 	case FATE_REFUSED:

@@ -42,8 +42,9 @@ void run_violation(void *arg, const struct violation *v)
 		complain("%s of %s was reached, and sandbox '%s' is paused; 'hutch resume %s' lets "
 			 "it go on, 'hutch kill %s' ends it",
 			 v->limit, value, name, name, name);
-	/* the first limits are the level's, which nobody may know of */
-	if (v->answer == ANSWER_CUT)
+	/* the first limits are the level's, which nobody may know of; transfer.c tells of its own
+	 */
+	if (v->answer == ANSWER_CUT && strcmp(v->limit, "copy_max"))
 		complain("%s of %s was reached: the command said more, which is lost; give more "
 			 "with "
 			 "--%.6s-max, 0 is no limit",
@@ -180,6 +181,7 @@ static int start(struct run *r)
 	int n;
 
 	r->c.signals = command_signals();
+	r->c.ends = command_ends();
 	machine_files();
 	if (r->c.what.tty && isatty(STDIN_FILENO))
 		term_guard();
@@ -202,12 +204,21 @@ static int wake_of(struct run *r)
 	struct epoll_event e = { .events = EPOLLIN };
 	int fd = epoll_create1(EPOLL_CLOEXEC);
 
-	if (fd >= 0 && (epoll_ctl(fd, EPOLL_CTL_ADD, r->c.signals, &e) ||
+	if (fd >= 0 && (epoll_ctl(fd, EPOLL_CTL_ADD, r->c.ends, &e) ||
 			epoll_ctl(fd, EPOLL_CTL_ADD, hutch_event_fd(r->h), &e))) {
 		close(fd);
 		return -1;
 	}
 	return fd;
+}
+
+/* files did not come or go; the exit status */
+static int fail_work(struct run *r, int status)
+{
+	if (command_interrupted(&r->c))
+		return command_status(&r->c);
+	r->c.fate = FATE_WORK;
+	return status;
 }
 
 /* the guest is there: what the command needs is brought; 0, or the exit status */
@@ -229,24 +240,26 @@ static int bring_work(struct run *r)
 	status = work_in(r->work, r->h, wake);
 	if (wake >= 0)
 		close(wake);
-	if (status)
-		r->c.fate = FATE_WORK;
-	return status;
+	return status ? fail_work(r, status) : 0;
 }
 
 static int take_work(struct run *r)
 {
+	struct transfer_limit limit;
 	int wake, status;
+	bool over;
 
 	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT && r->c.fate != FATE_STDIO)
 		return 0;
+	if (transfer_limit(r->h, &limit))
+		return fail_work(r, EXIT_HUTCH);
 	wake = wake_of(r);
-	status = work_out(r->work, r->h, wake);
+	status = work_out(r->work, r->h, &limit, wake, &over);
 	if (wake >= 0)
 		close(wake);
-	if (status)
-		r->c.fate = FATE_WORK;
-	return status;
+	if (over)
+		command_violation(&r->c, "copy_max");
+	return status ? fail_work(r, status) : 0;
 }
 
 /* does the guest write to what outlives it? */

@@ -26,6 +26,7 @@ struct side {
 	bool unpacks;
 	int fd; /* its end of the pipe */
 	const char *path, *source;
+	struct transfer_limit *limit; /* of what is unpacked, or NULL */
 	struct archive_report report;
 	int r;
 };
@@ -39,6 +40,8 @@ static void *run_side(void *arg)
 {
 	struct side *s = arg;
 	struct archive_opts opts = { .source = s->source,
+				     .most = s->limit ? s->limit->most : 0,
+				     .spent = s->limit ? s->limit->used : 0,
 				     .note = note,
 				     .arg = (void *)(uintptr_t) "files" };
 
@@ -109,6 +112,35 @@ static int ask(struct hutch *h, struct hutch_request *x, char *text, size_t size
 	return r;
 }
 
+int transfer_limit(struct hutch *h, struct transfer_limit *ret)
+{
+	ret->used = 0;
+	if (!hutch_get_number(h, "copy-max", &ret->most))
+		return 0;
+	complain("%s", hutch_error(h));
+	return -1;
+}
+
+static void explain(struct hutch *h, const char *what_for, const struct side *side, int r,
+		    const char *text)
+{
+	char most[32] = "";
+
+	/* the side that gave up first tells why; the other only that its stream ended */
+	if (side->report.over) {
+		hutch_get(h, "copy-max", most, sizeof(most));
+		complain("error %d E_LIMIT: %s: copy_max of %s was reached: there is more in the "
+			 "guest, and it stays there; take more with --copy-max, 0 is no limit",
+			 EXIT_HUTCH, what_for, most);
+	} else if (r == -EINTR) {
+		complain("%s: %s", what_for, text);
+	} else if (side->r && (!r || (side->r != -EPIPE && side->r != -EPROTO))) {
+		complain("%s: %s", what_for, side->report.text);
+	} else {
+		complain("%s: %s%s", what_for, r == -EBUSY ? "" : "in the guest: ", text);
+	}
+}
+
 static int transfer(struct hutch *h, const char *what_for, struct hutch_request *x,
 		    struct side *side, int wake)
 {
@@ -134,12 +166,12 @@ static int transfer(struct hutch *h, const char *what_for, struct hutch_request 
 	r = ask(h, x, text, sizeof(text), wake);
 	close(side->unpacks ? p[1] : p[0]);
 	pthread_join(thread, NULL);
-	/* the side that gave up first tells why; the other only that its stream ended */
-	if (side->r && (!r || (side->r != -EPIPE && side->r != -EPROTO)))
-		complain("%s: %s", what_for, side->report.text);
-	else if (r)
-		complain("%s: in the guest: %s", what_for, text);
-	return r || side->r ? -1 : 0;
+	if (side->limit)
+		side->limit->used = side->report.spent;
+	if (!r && !side->r)
+		return 0;
+	explain(h, what_for, side, r, text);
+	return side->report.over ? -EFBIG : -1;
 }
 
 int transfer_put(struct hutch *h, const char *what_for, const char *from, const char *to, int wake)
@@ -152,10 +184,11 @@ int transfer_put(struct hutch *h, const char *what_for, const char *from, const 
 	return transfer(h, what_for, &x, &side, wake);
 }
 
-int transfer_get(struct hutch *h, const char *what_for, const char *from, const char *to, int wake)
+int transfer_get(struct hutch *h, const char *what_for, const char *from, const char *to,
+		 struct transfer_limit *limit, int wake)
 {
 	struct hutch_request x = { .what = HUTCH_ASK_GET, .path = from, .in = -1 };
-	struct side side = { .unpacks = true, .path = to, .source = from };
+	struct side side = { .unpacks = true, .path = to, .source = from, .limit = limit };
 
 	return transfer(h, what_for, &x, &side, wake);
 }

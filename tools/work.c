@@ -235,14 +235,16 @@ static void on_change(void *arg, enum tree_change what, const char *name, size_t
 	w->changes += w->change[w->changes].name != NULL;
 }
 
-int work_out(struct work *w, struct hutch *h, int wake)
+int work_out(struct work *w, struct hutch *h, struct transfer_limit *limit, int wake,
+	     bool *ret_over)
 {
 	char what[300], from[4300];
 	struct tree_result result;
 	size_t size = 0;
 	void *after;
-	int status = 0;
+	int status = 0, r;
 
+	*ret_over = false;
 	if (w->before) {
 		after = transfer_tree(h, w->mount[0].guest, &size, wake);
 		w->known = after && !tree_diff(w->before, w->before_size, after, size, on_change, w,
@@ -256,8 +258,10 @@ int work_out(struct work *w, struct hutch *h, int wake)
 			continue;
 		snprintf(what, sizeof(what), "--mount %.250s", m->host);
 		snprintf(from, sizeof(from), "%.4200s%s", m->guest, is_folder(m->host) ? "/." : "");
-		if (transfer_get(h, what, from, m->host, wake))
+		r = transfer_get(h, what, from, m->host, limit, wake);
+		if (r)
 			status = EXIT_HUTCH;
+		*ret_over |= r == -EFBIG;
 	}
 	return status;
 }
