@@ -585,7 +585,7 @@ static int read_entry(struct unpacker *u, uint32_t type, const char *body, uint3
 	memcpy(u->xattr, body + e->link_len, e->xattr_len);
 	if (!archive_xattrs_ok(u->xattr, e->xattr_len))
 		return broken(u, "attributes that cannot be");
-	return 0;
+	return spend(u, ARCHIVE_COST + e->xattr_len, 0);
 }
 
 static int make_other(struct unpacker *u, uint32_t type)
@@ -618,8 +618,6 @@ static int entry(struct unpacker *u, uint32_t type, const char *body, uint32_t l
 	size_t back = u->place.len;
 	int r = read_entry(u, type, body, len);
 
-	if (!r)
-		r = spend(u, ARCHIVE_COST + u->e.xattr_len, 0);
 	if (r)
 		return r;
 	if (u->root) {

@@ -44,12 +44,13 @@ static int verb_first(int argc, char **argv)
  * A caller may have closed them: a kernel's image must not become our stdin.  Each is opened the
  * wrong way round, so that who reads or writes it gets EBADF all the same.
  */
-static void hold_standard_fds(void)
+static bool hold_standard_fds(void)
 {
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		if (fcntl(fd, F_GETFD) < 0 &&
 		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
-			exit(EXIT_HUTCH);
+			return false;
+	return true;
 }
 
 /* what was to be said was said, or it is no success */
@@ -65,7 +66,8 @@ int main(int argc, char **argv)
 {
 	static char help[] = "help", version[] = "version";
 
-	hold_standard_fds();
+	if (!hold_standard_fds())
+		return EXIT_HUTCH;
 	if (argc < 2) {
 		help_all(stderr);
 		return EXIT_USAGE;
