@@ -2,120 +2,25 @@
  * process of this machine, or one that plays dead */
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "agent_rig.h"
 #include "archive_rig.h"
-#include "command.h"
 #include "complain.h"
 #include "env.h"
 #include "guest.h"
-#include "proto.h"
+#include "host_rig.h"
 #include "result.h"
 #include "suite.h"
 #include "transfer.h"
 
-#define NS 1000000000ULL
-
-enum agent {
-	AGENT_REAL,
-	AGENT_DEAD,  /* takes connections, and no more */
-	AGENT_STUCK, /* the command runs, and nothing else is heard */
-	AGENT_BUSY,  /* one connection too many */
-};
-
-struct rig {
-	char dir[32], path[64];
-	pid_t agent, killer;
-	struct command c;
-	uint64_t begin;
-};
-
-/* what a vsock device and a guest make of one connection */
-static void serve(enum agent how, int fd)
-{
-	struct proto_buf b = { .data = NULL };
-	char c = 0;
-
-	while (c != '\n' && read(fd, &c, 1) == 1)
-		;
-	require(write(fd, "OK 1\n", 5) == 5);
-	if (how == AGENT_REAL) {
-		require(dup2(fd, 3) == 3);
-		close_range(4, ~0U, 0);
-		execl(agent_path(), "agent", "--fd", "3", NULL);
-		_exit(99);
-	}
-	if (how == AGENT_DEAD)
-		return;
-	proto_begin(&b, PROTO_HELLO, 0);
-	proto_number(&b, TAG_MAGIC, PROTO_MAGIC);
-	proto_end(&b);
-	proto_begin(&b, how == AGENT_BUSY ? PROTO_ERROR : PROTO_STARTED, 0);
-	if (how == AGENT_BUSY)
-		proto_number(&b, TAG_CODE, ERROR_BUSY);
-	proto_end(&b);
-	require(write(fd, b.data, b.len) == (ssize_t)b.len);
-	proto_free(&b);
-}
-
-static void start(struct rig *x, enum agent how, const char *const *argv)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	*x = (struct rig){ .dir = "/tmp/hutch-command.XXXXXX", .killer = -1 };
-	require(s >= 0 && mkdtemp(x->dir));
-	snprintf(x->path, sizeof(x->path), "%s/vsock", x->dir);
-	strcpy(a.sun_path, x->path);
-	require(!bind(s, (struct sockaddr *)&a, sizeof(a)) && !listen(s, 1));
-	x->agent = fork();
-	if (!x->agent) {
-		int fd = accept(s, NULL, NULL);
-
-		serve(how, fd);
-		for (;;)
-			pause();
-	}
-	close(s);
-	x->c.h = hutch_new();
-	require(x->c.h && !hutch_set(x->c.h, "vsock", "") &&
-		!hutch_set(x->c.h, "vsock@0.path", x->path));
-	x->c.forward = true;
-	x->c.what = (struct hutch_request){
-		.what = HUTCH_ASK_EXEC, .argv = argv, .in = -1, .out = -1, .err = -1
-	};
-	x->c.signals = command_signals();
-	x->c.ends = command_ends();
-	complained[0] = '\0';
-	x->begin = now_ns();
-}
-
-static void stop(struct rig *x)
-{
-	ck_assert_uint_lt(now_ns() - x->begin, 20 * NS);
-	if (x->killer > 0) {
-		kill(x->killer, SIGKILL);
-		waitpid(x->killer, NULL, 0);
-	}
-	hutch_free(x->c.h);
-	close(x->c.signals);
-	close(x->c.ends);
-	kill(x->agent, SIGKILL);
-	require(waitpid(x->agent, NULL, 0) == x->agent);
-	rig_remove(x->dir);
-}
-
 /* a user who wants us to end, and says so again and again: once every 300 ms */
-static void signals(struct rig *x, int signo)
+static void signals(struct host_rig *x, int signo)
 {
 	pid_t us = getpid();
 
@@ -128,18 +33,16 @@ static void signals(struct rig *x, int signo)
 	}
 }
 
-#define ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
-
 START_TEST(plain)
 {
-	struct rig x;
+	struct host_rig x;
 
-	start(&x, AGENT_REAL, ARGV("sh", "-c", "exit 7"));
+	host_start(&x, AGENT_REAL, ARGV("sh", "-c", "exit 7"));
 	command_run(&x.c);
 	ck_assert_int_eq(x.c.fate, FATE_EXITED);
 	ck_assert_int_eq(command_status(&x.c), 7);
 	ck_assert_str_eq(complained, "");
-	stop(&x);
+	host_stop(&x);
 }
 END_TEST
 
@@ -148,26 +51,26 @@ START_TEST(descriptors_that_fail)
 {
 	int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
 	int folder = open("/", O_RDONLY | O_CLOEXEC);
-	struct rig x;
+	struct host_rig x;
 
-	start(&x, AGENT_REAL, ARGV("echo", "hello"));
+	host_start(&x, AGENT_REAL, ARGV("echo", "hello"));
 	x.c.what.out = full;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
 	ck_assert_ptr_nonnull(strstr(complained, "stdout: No space left"));
-	stop(&x);
-	start(&x, AGENT_REAL, ARGV("sh", "-c", "echo hello >&2; exit 9"));
+	host_stop(&x);
+	host_start(&x, AGENT_REAL, ARGV("sh", "-c", "echo hello >&2; exit 9"));
 	x.c.what.err = full;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), 9);
 	ck_assert_ptr_nonnull(strstr(complained, "stderr: No space left"));
-	stop(&x);
-	start(&x, AGENT_REAL, ARGV("cat"));
+	host_stop(&x);
+	host_start(&x, AGENT_REAL, ARGV("cat"));
 	x.c.what.in = folder;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
 	ck_assert_ptr_nonnull(strstr(complained, "stdin: Is a directory"));
-	stop(&x);
+	host_stop(&x);
 	close(full);
 	close(folder);
 }
@@ -178,27 +81,27 @@ START_TEST(descriptors_that_are_closed)
 {
 	int out = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	int in = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	struct rig x;
+	struct host_rig x;
 
-	start(&x, AGENT_REAL, ARGV("echo", "hello"));
+	host_start(&x, AGENT_REAL, ARGV("echo", "hello"));
 	x.c.what.out = out;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
 	ck_assert_str_eq(complained,
 			 "error 125 E_STDIO: stdout is closed: not all of it was passed on");
-	stop(&x);
-	start(&x, AGENT_REAL, ARGV("cat"));
+	host_stop(&x);
+	host_start(&x, AGENT_REAL, ARGV("cat"));
 	x.c.what.in = in;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
 	ck_assert_ptr_nonnull(strstr(complained, "E_STDIO: stdin is closed"));
-	stop(&x);
-	start(&x, AGENT_REAL, ARGV("sh", "-c", "exit 3"));
+	host_stop(&x);
+	host_start(&x, AGENT_REAL, ARGV("sh", "-c", "exit 3"));
 	x.c.what.out = x.c.what.err = out;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), 3);
 	ck_assert_str_eq(complained, "");
-	stop(&x);
+	host_stop(&x);
 	close(out);
 	close(in);
 }
@@ -247,20 +150,20 @@ END_TEST
 
 START_TEST(limit_before_the_start)
 {
-	struct rig x;
+	struct host_rig x;
 
-	start(&x, AGENT_DEAD, ARGV("true"));
+	host_start(&x, AGENT_DEAD, ARGV("true"));
 	x.c.limits.wall = 300;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), EXIT_LIMIT);
-	stop(&x);
+	host_stop(&x);
 	/* one that is far away is none: in ms it is more than an int holds, and 0 in its low half
 	 */
-	start(&x, AGENT_REAL, ARGV("sleep", "0.5"));
+	host_start(&x, AGENT_REAL, ARGV("sleep", "0.5"));
 	x.c.limits.wall = (1ULL << 32) + 1;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), 0);
-	stop(&x);
+	host_stop(&x);
 }
 END_TEST
 
@@ -272,16 +175,17 @@ START_TEST(signals_end_us)
 
 	require(!pipe2(p, O_CLOEXEC | O_NONBLOCK) && fcntl(p[1], F_SETPIPE_SZ, 4096) > 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(how); i++) {
-		struct rig x;
+		struct host_rig x;
 
 		/* the real one has ended at once, and nobody reads what it said */
-		start(&x, how[i], ARGV("sh", "-c", "trap '' TERM; exec head -c 100000 /dev/zero"));
+		host_start(&x, how[i],
+			   ARGV("sh", "-c", "trap '' TERM; exec head -c 100000 /dev/zero"));
 		x.c.what.out = p[1];
 		signals(&x, SIGTERM);
 		command_run(&x.c);
 		ck_assert_int_eq(x.c.fate, FATE_SIGNAL);
 		ck_assert_int_eq(command_status(&x.c), 128 + SIGTERM);
-		stop(&x);
+		host_stop(&x);
 	}
 	close(p[0]);
 	close(p[1]);
@@ -319,36 +223,16 @@ static unsigned entries(const char *path)
 	return (unsigned)n - 2;
 }
 
-/* the object that would be told */
-static void result_of(struct rig *x, int status, char *buf, size_t size)
-{
-	struct box box = { .id = "00000000000000000000000000000000", .name = "box" };
-	struct result r = { .box = &box, .fd = -1, .status_fd = -1, .status = status };
-
-	result_finish(&r, &x->c);
-	require(r.text && strlen(r.text) < size);
-	strcpy(buf, r.text);
-	free(r.text);
-}
-
-static bool tells(struct rig *x, int status, const char *member)
-{
-	char text[8192];
-
-	result_of(x, status, text, sizeof(text));
-	return strstr(text, member) != NULL;
-}
-
 /* one that comes while files do ends it as it would have ended the command; a terminal's new size
  * is none */
 START_TEST(signals_while_files_come)
 {
 	static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 };
-	struct rig x;
+	struct host_rig x;
 	char to[64];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(ends); i++) {
-		start(&x, AGENT_STUCK, NULL);
+		host_start(&x, AGENT_STUCK, NULL);
 		snprintf(to, sizeof(to), "%s/to", x.dir);
 		signals(&x, ends[i]);
 		ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, NULL, x.c.ends), -1);
@@ -356,18 +240,19 @@ START_TEST(signals_while_files_come)
 		ck_assert(command_interrupted(&x.c));
 		ck_assert_int_eq(x.c.fate, FATE_SIGNAL);
 		ck_assert_int_eq(command_status(&x.c), 128 + ends[i]);
-		ck_assert(tells(&x, 128 + ends[i], "\"status\":\"signaled\",\"origin\":\"hutch\""));
-		ck_assert(tells(&x, 128 + ends[i], "\"error\":null"));
+		ck_assert(host_tells(&x, 128 + ends[i],
+				     "\"status\":\"signaled\",\"origin\":\"hutch\""));
+		ck_assert(host_tells(&x, 128 + ends[i], "\"error\":null"));
 		ck_assert_uint_eq(entries(x.dir), 1);
-		stop(&x);
+		host_stop(&x);
 	}
-	start(&x, AGENT_STUCK, NULL);
+	host_start(&x, AGENT_STUCK, NULL);
 	snprintf(to, sizeof(to), "%s/to", x.dir);
 	signals(&x, SIGWINCH);
 	ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, NULL, x.c.ends), -1);
 	ck_assert_ptr_nonnull(strstr(complained, "does not answer"));
 	ck_assert(!command_interrupted(&x.c));
-	stop(&x);
+	host_stop(&x);
 }
 END_TEST
 
@@ -377,9 +262,9 @@ START_TEST(files_without_end)
 	struct transfer_limit limit;
 	char from[64], to[64], path[96];
 	struct stat st;
-	struct rig x;
+	struct host_rig x;
 
-	start(&x, AGENT_REAL, NULL);
+	host_start(&x, AGENT_REAL, NULL);
 	snprintf(from, sizeof(from), "%s/from", x.dir);
 	snprintf(to, sizeof(to), "%s/to", x.dir);
 	require(!mkdir(from, 0700) && !mkdir(to, 0700));
@@ -398,13 +283,14 @@ START_TEST(files_without_end)
 	holds(path, "old");
 	x.c.fate = FATE_WORK;
 	command_violation(&x.c, "copy_max");
-	ck_assert(tells(&x, 125,
-			"\"error\":{\"code\":\"E_LIMIT\",\"message\":\"copy_max was "
-			"reached\"}"));
-	ck_assert(tells(&x, 125, "{\"limit\":\"copy_max\",\"value\":\"2M\",\"action\":\"cut\""));
-	stop(&x);
+	ck_assert(host_tells(&x, 125,
+			     "\"error\":{\"code\":\"E_LIMIT\",\"message\":\"copy_max was "
+			     "reached\"}"));
+	ck_assert(
+		host_tells(&x, 125, "{\"limit\":\"copy_max\",\"value\":\"2M\",\"action\":\"cut\""));
+	host_stop(&x);
 	/* and what is used goes on from one folder to the next */
-	start(&x, AGENT_REAL, NULL);
+	host_start(&x, AGENT_REAL, NULL);
 	snprintf(path, sizeof(path), "%s/one", x.dir);
 	put(path, "one");
 	limit = (struct transfer_limit){ .most = 10000 };
@@ -414,7 +300,7 @@ START_TEST(files_without_end)
 	ck_assert(!lstat(to, &st));
 	unlink(path);
 	unlink(to);
-	stop(&x);
+	host_stop(&x);
 }
 END_TEST
 
@@ -422,21 +308,21 @@ END_TEST
 START_TEST(busy_agent)
 {
 	char to[64];
-	struct rig x;
+	struct host_rig x;
 
-	start(&x, AGENT_BUSY, ARGV("true"));
+	host_start(&x, AGENT_BUSY, ARGV("true"));
 	command_run(&x.c);
 	ck_assert_int_eq(x.c.fate, FATE_AGENT);
 	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
 	command_explain(&x.c);
 	ck_assert_str_eq(complained, "error 125 E_AGENT: the sandbox's agent serves 128 requests "
 				     "at once; try again");
-	stop(&x);
-	start(&x, AGENT_BUSY, NULL);
+	host_stop(&x);
+	host_start(&x, AGENT_BUSY, NULL);
 	snprintf(to, sizeof(to), "%s/to", x.dir);
 	ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, NULL, -1), -1);
 	ck_assert_ptr_nonnull(strstr(complained, "128 requests at once; try again"));
-	stop(&x);
+	host_stop(&x);
 }
 END_TEST
 
@@ -445,13 +331,13 @@ START_TEST(files_of_a_dead_agent)
 {
 	int never = eventfd(0, EFD_CLOEXEC);
 	char to[64];
-	struct rig x;
+	struct host_rig x;
 
-	start(&x, AGENT_STUCK, NULL);
+	host_start(&x, AGENT_STUCK, NULL);
 	snprintf(to, sizeof(to), "%s/to", x.dir);
 	ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, NULL, never), -1);
 	ck_assert_ptr_nonnull(strstr(complained, "does not answer"));
-	stop(&x);
+	host_stop(&x);
 	close(never);
 }
 END_TEST

@@ -275,7 +275,7 @@ static void write_policy(FILE *out, const struct policy *p)
 static void write_object(FILE *out, const struct result *r, const struct command *c)
 {
 	const struct hutch_exit *e = &c->exit;
-	bool guest = c->fate == FATE_EXITED || c->fate == FATE_REFUSED;
+	bool guest = c->fate == FATE_EXITED; /* else a number of 124 to 127 is our word */
 	int signo = c->fate == FATE_EXITED && e->how == HUTCH_SIGNALED ? e->signal
 		    : c->fate == FATE_SIGNAL			       ? c->signal
 								       : 0;
