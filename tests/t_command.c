@@ -210,6 +210,13 @@ static void put(const char *path, const char *text)
 	close(fd);
 }
 
+static int get_etc(struct host_rig *x, const char *to, int wake)
+{
+	struct transfer t = { .h = x->c.h, .what_for = "cp", .wake = wake };
+
+	return transfer_get(&t, "/etc", to);
+}
+
 /* how many entries a folder has */
 static unsigned entries(const char *path)
 {
@@ -235,7 +242,7 @@ START_TEST(signals_while_files_come)
 		host_start(&x, AGENT_STUCK, NULL);
 		snprintf(to, sizeof(to), "%s/to", x.dir);
 		signals(&x, ends[i]);
-		ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, NULL, x.c.ends), -1);
+		ck_assert_int_eq(get_etc(&x, to, x.c.ends), -1);
 		ck_assert_str_eq(complained, "cp: interrupted");
 		ck_assert(command_interrupted(&x.c));
 		ck_assert_int_eq(x.c.fate, FATE_SIGNAL);
@@ -249,7 +256,7 @@ START_TEST(signals_while_files_come)
 	host_start(&x, AGENT_STUCK, NULL);
 	snprintf(to, sizeof(to), "%s/to", x.dir);
 	signals(&x, SIGWINCH);
-	ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, NULL, x.c.ends), -1);
+	ck_assert_int_eq(get_etc(&x, to, x.c.ends), -1);
 	ck_assert_ptr_nonnull(strstr(complained, "does not answer"));
 	ck_assert(!command_interrupted(&x.c));
 	host_stop(&x);
@@ -259,8 +266,8 @@ END_TEST
 /* a guest with more than is taken: the limit and its flag are named, what was there is as it was */
 START_TEST(files_without_end)
 {
-	struct transfer_limit limit;
 	char from[64], to[64], path[96];
+	struct transfer t;
 	struct stat st;
 	struct host_rig x;
 
@@ -274,8 +281,9 @@ START_TEST(files_without_end)
 	put(path, "");
 	require(!truncate(path, 3 << 20));
 	snprintf(from, sizeof(from), "%s/from/.", x.dir);
-	require(!hutch_set(x.c.h, "copy-max", "2M") && !transfer_limit(x.c.h, &limit));
-	ck_assert_int_eq(transfer_get(x.c.h, "--mount to", from, to, &limit, -1), -EFBIG);
+	t = (struct transfer){ .h = x.c.h, .what_for = "--mount to", .wake = -1 };
+	require(!hutch_set(x.c.h, "copy-max", "2M") && !transfer_limit(&t));
+	ck_assert_int_eq(transfer_get(&t, from, to), -EFBIG);
 	ck_assert_ptr_nonnull(strstr(complained, "error 125 E_LIMIT: --mount to: copy_max of 2M "));
 	ck_assert_ptr_nonnull(strstr(complained, "--copy-max"));
 	ck_assert_uint_eq(entries(to), 1);
@@ -293,10 +301,10 @@ START_TEST(files_without_end)
 	host_start(&x, AGENT_REAL, NULL);
 	snprintf(path, sizeof(path), "%s/one", x.dir);
 	put(path, "one");
-	limit = (struct transfer_limit){ .most = 10000 };
+	t = (struct transfer){ .h = x.c.h, .what_for = "cp", .wake = -1, .most = 10000 };
 	snprintf(to, sizeof(to), "%s/two", x.dir);
-	ck_assert_int_eq(transfer_get(x.c.h, "cp", path, to, &limit, -1), 0);
-	ck_assert_uint_eq(limit.used, 4099);
+	ck_assert_int_eq(transfer_get(&t, path, to), 0);
+	ck_assert_uint_eq(t.used, 4099);
 	ck_assert(!lstat(to, &st));
 	unlink(path);
 	unlink(to);
@@ -320,7 +328,7 @@ START_TEST(busy_agent)
 	host_stop(&x);
 	host_start(&x, AGENT_BUSY, NULL);
 	snprintf(to, sizeof(to), "%s/to", x.dir);
-	ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, NULL, -1), -1);
+	ck_assert_int_eq(get_etc(&x, to, -1), -1);
 	ck_assert_ptr_nonnull(strstr(complained, "128 requests at once; try again"));
 	host_stop(&x);
 }
@@ -335,7 +343,7 @@ START_TEST(files_of_a_dead_agent)
 
 	host_start(&x, AGENT_STUCK, NULL);
 	snprintf(to, sizeof(to), "%s/to", x.dir);
-	ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, NULL, never), -1);
+	ck_assert_int_eq(get_etc(&x, to, never), -1);
 	ck_assert_ptr_nonnull(strstr(complained, "does not answer"));
 	host_stop(&x);
 	close(never);
@@ -344,10 +352,12 @@ END_TEST
 
 static int tell(const char *path)
 {
-	struct result r = { .fd = -1, .status_fd = -1 };
+	struct given file = { .n = 1, .text = path }, none = { .n = 0 };
+	struct result r;
 
+	result_begin(&r);
+	require(!result_init(&r, &file, &none, NULL));
 	r.text = strdup("{}\n");
-	r.file = strdup(path);
 	complained[0] = '\0';
 	return result_tell(&r);
 }

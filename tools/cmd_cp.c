@@ -28,15 +28,15 @@ static const char *guest_path(const char *word)
 
 static int copy_out(struct hutch *h, const char *from, const char *to, const struct given *most)
 {
-	struct transfer_limit limit;
+	struct transfer t = { .h = h, .what_for = "cp", .wake = -1 };
 
 	if (hutch_set(h, "copy-max", most->n ? most->text : COPY_MAX)) {
 		complain("%s", hutch_error(h));
 		return EXIT_USAGE;
 	}
-	if (transfer_limit(h, &limit))
+	if (transfer_limit(&t))
 		return EXIT_HUTCH;
-	switch (transfer_get(h, "cp", from, to, &limit, -1)) {
+	switch (transfer_get(&t, from, to)) {
 	case 0:
 		return 0;
 	case -EFBIG:
@@ -44,6 +44,13 @@ static int copy_out(struct hutch *h, const char *from, const char *to, const str
 	default:
 		return EXIT_FAIL;
 	}
+}
+
+static int copy_in(struct hutch *h, const char *from, const char *to)
+{
+	struct transfer t = { .h = h, .what_for = "cp", .wake = -1 };
+
+	return transfer_put(&t, from, to) ? EXIT_FAIL : 0;
 }
 
 static int run_cp(int argc, char **argv, const struct verb *verb)
@@ -71,7 +78,7 @@ static int run_cp(int argc, char **argv, const struct verb *verb)
 	if (from)
 		status = copy_out(h, from, argv[1], &given[FLAG_COPY_MAX]);
 	else
-		status = transfer_put(h, "cp", argv[0], to, -1) ? EXIT_FAIL : 0;
+		status = copy_in(h, argv[0], to);
 	hutch_free(h);
 	return status;
 }

@@ -199,7 +199,9 @@ static int check(struct run *r)
 int run_or_check(int argc, char **argv, const struct verb *verb)
 {
 	struct given given[FLAGS] = { 0 };
-	struct run r = { .given = given, .ready = -1, .checking = verb == &verb_check };
+	struct run r = {
+		.given = given, .ready = -1, .pid_fd = -1, .checking = verb == &verb_check
+	};
 	int n, status;
 
 	r.h = machine_new();

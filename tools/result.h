@@ -14,6 +14,7 @@ struct result {
 	const struct work *work;     /* NULL: nothing was brought */
 	const struct policy *policy; /* NULL: it was not looked at */
 	char *file;		     /* --result */
+	int file_fd;		     /* it, open from the beginning, or -1 */
 	int fd;			     /* of --result fd:N, or -1 */
 	int status_fd;
 	int status;

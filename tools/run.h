@@ -42,6 +42,8 @@ struct run {
 	struct command c;
 	struct env *env;
 	struct work *work;
+	struct porter *porter; /* NULL: files are carried as anybody can */
+	int pid_fd;	       /* of --pid-file */
 	struct policy policy;
 	struct result result;
 };

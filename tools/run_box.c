@@ -2,7 +2,7 @@
  * run_box.c - a run: the sandbox enters the registry, the machine starts, the agent calls, the
  * command runs, the machine goes, the result is told, the registry forgets
  *
- * #syscalls:caller openat dup2 close write epoll_create1 epoll_ctl unlink ioctl:TCGETS
+ * #syscalls:caller ftruncate openat dup2 close write epoll_create1 epoll_ctl unlink ioctl:TCGETS
  * #syscalls:before pipe2 clone setsid read wait4 getpid geteuid
  */
 #include <errno.h>
@@ -166,14 +166,38 @@ static void on_started(void *arg)
 		dup2(null, STDOUT_FILENO);
 }
 
-static int write_pid(const char *path)
+/* what may be written now is kept open: root may not be able to do it again in the jail */
+static int write_pid(struct run *r, const char *path)
 {
-	FILE *f = fopen(path, "we");
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%d\n", getpid());
 
-	if (f && fprintf(f, "%d\n", getpid()) > 0 && !fclose(f))
+	r->pid_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (r->pid_fd >= 0 && write(r->pid_fd, text, (size_t)n) == n)
 		return 0;
 	complain("--pid-file %s: %s", path, strerror(errno));
 	return EXIT_HUTCH;
+}
+
+/* where it has to stay it says nothing */
+static void remove_pid(struct run *r, const char *path)
+{
+	if (unlink(path) && errno != ENOENT && r->pid_fd >= 0 && ftruncate(r->pid_fd, 0))
+		complain("--pid-file %s: it stays there: %s", path, strerror(errno));
+	if (r->pid_fd >= 0)
+		close(r->pid_fd);
+}
+
+/* root in a jail: see porter.h */
+static int start_porter(struct run *r)
+{
+	char jail[16];
+
+	if (geteuid() || !work_any(r->work) || hutch_get(r->h, "jail", jail, sizeof(jail)) ||
+	    !strcmp(jail, "none"))
+		return 0;
+	r->porter = porter_new();
+	return r->porter ? 0 : EXIT_HUTCH;
 }
 
 static int start(struct run *r)
@@ -185,7 +209,9 @@ static int start(struct run *r)
 	machine_files();
 	if (r->c.what.tty && isatty(STDIN_FILENO))
 		term_guard();
-	if (r->given[FLAG_PID_FILE].n && write_pid(r->given[FLAG_PID_FILE].text))
+	if (r->given[FLAG_PID_FILE].n && write_pid(r, r->given[FLAG_PID_FILE].text))
+		return EXIT_HUTCH;
+	if (start_porter(r))
 		return EXIT_HUTCH;
 	n = hutch_start(r->h);
 	if (!n) {
@@ -224,8 +250,9 @@ static int fail_work(struct run *r, int status)
 /* the guest is there: what the command needs is brought; 0, or the exit status */
 static int bring_work(struct run *r)
 {
+	struct transfer t = { .h = r->h, .porter = r->porter };
 	struct command boot = r->c;
-	int wake, status;
+	int status;
 
 	boot.what =
 		(struct hutch_request){ .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
@@ -236,27 +263,27 @@ static int bring_work(struct run *r)
 		r->c = boot;
 		return command_status(&r->c);
 	}
-	wake = wake_of(r);
-	status = work_in(r->work, r->h, wake);
-	if (wake >= 0)
-		close(wake);
+	t.wake = wake_of(r);
+	status = work_in(r->work, &t);
+	if (t.wake >= 0)
+		close(t.wake);
 	return status ? fail_work(r, status) : 0;
 }
 
 static int take_work(struct run *r)
 {
-	struct transfer_limit limit;
-	int wake, status;
+	struct transfer t = { .h = r->h, .porter = r->porter };
+	int status;
 	bool over;
 
 	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT && r->c.fate != FATE_STDIO)
 		return 0;
-	if (transfer_limit(r->h, &limit))
+	if (transfer_limit(&t))
 		return fail_work(r, EXIT_HUTCH);
-	wake = wake_of(r);
-	status = work_out(r->work, r->h, &limit, wake, &over);
-	if (wake >= 0)
-		close(wake);
+	t.wake = wake_of(r);
+	status = work_out(r->work, &t, &over);
+	if (t.wake >= 0)
+		close(t.wake);
 	if (over)
 		command_violation(&r->c, "copy_max");
 	return status ? fail_work(r, status) : 0;
@@ -356,7 +383,8 @@ static int finish(struct run *r, int status)
 	if (r->has_box)
 		box_end(&r->box);
 	if (r->given[FLAG_PID_FILE].n)
-		unlink(r->given[FLAG_PID_FILE].text);
+		remove_pid(r, r->given[FLAG_PID_FILE].text);
+	porter_free(r->porter);
 	if (result_tell(&r->result) && !status)
 		status = EXIT_HUTCH;
 	if (r->given[FLAG_TIMING].n)

@@ -26,7 +26,7 @@ struct side {
 	bool unpacks;
 	int fd; /* its end of the pipe */
 	const char *path, *source;
-	struct transfer_limit *limit; /* of what is unpacked, or NULL */
+	uint64_t most, spent;
 	struct archive_report report;
 	int r;
 };
@@ -36,12 +36,12 @@ static void note(void *arg, const char *text)
 	complain("%s: %s", (const char *)arg, text);
 }
 
-static void *run_side(void *arg)
+static void run_side(void *arg)
 {
 	struct side *s = arg;
 	struct archive_opts opts = { .source = s->source,
-				     .most = s->limit ? s->limit->most : 0,
-				     .spent = s->limit ? s->limit->used : 0,
+				     .most = s->most,
+				     .spent = s->spent,
 				     .note = note,
 				     .arg = (void *)(uintptr_t) "files" };
 
@@ -50,6 +50,11 @@ static void *run_side(void *arg)
 	else
 		s->r = archive_pack(s->fd, s->path, &opts, &s->report);
 	close(s->fd);
+}
+
+static void *side_thread(void *arg)
+{
+	run_side(arg);
 	return NULL;
 }
 
@@ -68,21 +73,21 @@ static void read_text(int fd, char *buf, size_t size)
 }
 
 /* until it has ended; @wake: the machine is ours, and an agent that is lost is not waited for */
-static int wait_for(struct hutch *h, struct hutch_job *job, int wake, struct hutch_exit *e)
+static int wait_for(const struct transfer *t, struct hutch_job *job, struct hutch_exit *e)
 {
 	unsigned missed = 0;
 	int r;
 
 	do {
-		r = hutch_job_wait(job, AGENT_LOOK, wake, e);
-		if (wake >= 0 && r == -ETIMEDOUT && agent_is_silent(h, job, &missed))
+		r = hutch_job_wait(job, AGENT_LOOK, t->wake, e);
+		if (t->wake >= 0 && r == -ETIMEDOUT && agent_is_silent(t->h, job, &missed))
 			return r;
 	} while (r == -ETIMEDOUT || r == -EINPROGRESS);
 	return r;
 }
 
 /* ask, and wait; the guest's words go to @text */
-static int ask(struct hutch *h, struct hutch_request *x, char *text, size_t size, int wake)
+static int ask(const struct transfer *t, struct hutch_request *x, char *text, size_t size)
 {
 	int words = memfd_create("words", MFD_CLOEXEC), r = -1;
 	struct hutch_job *job;
@@ -90,15 +95,15 @@ static int ask(struct hutch *h, struct hutch_request *x, char *text, size_t size
 
 	x->err = words;
 	x->err_max = TEXT_MAX;
-	job = hutch_ask(h, x);
+	job = hutch_ask(t->h, x);
 	if (job)
-		r = wait_for(h, job, wake, &e);
+		r = wait_for(t, job, &e);
 	text[0] = '\0';
 	if (r)
 		snprintf(text, size, "%s",
 			 r == -EINTR	   ? "interrupted"
 			 : r == -ETIMEDOUT ? "the agent does not answer any more"
-					   : hutch_error(h));
+					   : hutch_error(t->h));
 	else if (e.how != HUTCH_DONE)
 		read_text(words, text, size);
 	if (!r && e.how != HUTCH_DONE) {
@@ -112,88 +117,99 @@ static int ask(struct hutch *h, struct hutch_request *x, char *text, size_t size
 	return r;
 }
 
-int transfer_limit(struct hutch *h, struct transfer_limit *ret)
+int transfer_limit(struct transfer *t)
 {
-	ret->used = 0;
-	if (!hutch_get_number(h, "copy-max", &ret->most))
+	if (!hutch_get_number(t->h, "copy-max", &t->most))
 		return 0;
-	complain("%s", hutch_error(h));
+	complain("%s", hutch_error(t->h));
 	return -1;
 }
 
-static void explain(struct hutch *h, const char *what_for, const struct side *side, int r,
-		    const char *text)
+static void explain(const struct transfer *t, const struct side *side, int r, const char *text)
 {
 	char most[32] = "";
 
 	/* the side that gave up first tells why; the other only that its stream ended */
 	if (side->report.over) {
-		hutch_get(h, "copy-max", most, sizeof(most));
+		hutch_get(t->h, "copy-max", most, sizeof(most));
 		complain("error %d E_LIMIT: %s: copy_max of %s was reached: there is more in the "
 			 "guest, and it stays there; take more with --copy-max, 0 is no limit",
-			 EXIT_HUTCH, what_for, most);
+			 EXIT_HUTCH, t->what_for, most);
 	} else if (r == -EINTR) {
-		complain("%s: %s", what_for, text);
+		complain("%s: %s", t->what_for, text);
 	} else if (side->r && (!r || (side->r != -EPIPE && side->r != -EPROTO))) {
-		complain("%s: %s", what_for, side->report.text);
+		complain("%s: %s", t->what_for, side->report.text);
 	} else {
-		complain("%s: %s%s", what_for, r == -EBUSY ? "" : "in the guest: ", text);
+		complain("%s: %s%s", t->what_for, r == -EBUSY ? "" : "in the guest: ", text);
 	}
 }
 
-static int transfer(struct hutch *h, const char *what_for, struct hutch_request *x,
-		    struct side *side, int wake)
+/* our side works while the other is asked for; what that says is @text */
+static int both(struct transfer *t, struct hutch_request *x, struct side *side, int theirs,
+		char *text, size_t size)
+{
+	pthread_t thread;
+	int r = 0;
+
+	if (t->porter)
+		porter_begin(t->porter, run_side, side);
+	else
+		r = pthread_create(&thread, NULL, side_thread, side);
+	if (r) {
+		complain("%s: no thread: %s", t->what_for, strerror(r));
+		close(theirs);
+		close(side->fd);
+		return -EAGAIN;
+	}
+	r = ask(t, x, text, size);
+	close(theirs);
+	if (t->porter)
+		porter_wait(t->porter);
+	else
+		pthread_join(thread, NULL);
+	t->used = side->report.spent;
+	if (r || side->r)
+		explain(t, side, r, text);
+	return r;
+}
+
+static int transfer(struct transfer *t, struct hutch_request *x, struct side *side)
 {
 	char text[TEXT_MAX * 4];
-	pthread_t thread;
 	int p[2], r;
 
 	signal(SIGPIPE, SIG_IGN);
 	if (pipe2(p, O_CLOEXEC)) {
-		complain("%s: pipe: %s", what_for, strerror(errno));
+		complain("%s: pipe: %s", t->what_for, strerror(errno));
 		return -1;
 	}
 	fcntl(p[0], F_SETPIPE_SZ, 256 << 10);
 	side->fd = side->unpacks ? p[0] : p[1];
+	side->spent = t->used;
 	*(side->unpacks ? &x->out : &x->in) = side->unpacks ? p[1] : p[0];
-	r = pthread_create(&thread, NULL, run_side, side);
-	if (r) {
-		complain("%s: no thread: %s", what_for, strerror(r));
-		close(p[0]);
-		close(p[1]);
-		return -1;
-	}
-	r = ask(h, x, text, sizeof(text), wake);
-	close(side->unpacks ? p[1] : p[0]);
-	pthread_join(thread, NULL);
-	if (side->limit)
-		side->limit->used = side->report.spent;
-	if (!r && !side->r)
-		return 0;
-	explain(h, what_for, side, r, text);
-	return side->report.over ? -EFBIG : -1;
+	r = both(t, x, side, side->unpacks ? p[1] : p[0], text, sizeof(text));
+	return side->report.over ? -EFBIG : r || side->r ? -1 : 0;
 }
 
-int transfer_put(struct hutch *h, const char *what_for, const char *from, const char *to, int wake)
+int transfer_put(struct transfer *t, const char *from, const char *to)
 {
 	struct hutch_request x = {
 		.what = HUTCH_ASK_PUT, .path = to, .flags = ARCHIVE_TRUSTED, .out = -1
 	};
 	struct side side = { .path = from };
 
-	return transfer(h, what_for, &x, &side, wake);
+	return transfer(t, &x, &side);
 }
 
-int transfer_get(struct hutch *h, const char *what_for, const char *from, const char *to,
-		 struct transfer_limit *limit, int wake)
+int transfer_get(struct transfer *t, const char *from, const char *to)
 {
 	struct hutch_request x = { .what = HUTCH_ASK_GET, .path = from, .in = -1 };
-	struct side side = { .unpacks = true, .path = to, .source = from, .limit = limit };
+	struct side side = { .unpacks = true, .path = to, .source = from, .most = t->most };
 
-	return transfer(h, what_for, &x, &side, wake);
+	return transfer(t, &x, &side);
 }
 
-void *transfer_tree(struct hutch *h, const char *path, size_t *ret_size, int wake)
+void *transfer_tree(struct transfer *t, const char *path, size_t *ret_size)
 {
 	struct hutch_request x = {
 		.what = HUTCH_ASK_TREE, .path = path, .in = -1, .out_max = TREE_MAX
@@ -205,7 +221,7 @@ void *transfer_tree(struct hutch *h, const char *path, size_t *ret_size, int wak
 	x.out = memfd_create("tree", MFD_CLOEXEC);
 	if (x.out < 0)
 		return NULL;
-	r = ask(h, &x, text, sizeof(text), wake);
+	r = ask(t, &x, text, sizeof(text));
 	size = lseek(x.out, 0, SEEK_END);
 	if (!r && size > 0)
 		tree = malloc((size_t)size);
