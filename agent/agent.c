@@ -28,6 +28,7 @@
 #define SESSIONS   PROTO_SESSIONS
 #define BACKLOG	   64
 #define LAST_WORDS 300 /* ms to hear how commands ended */
+#define REAPED	   64  /* children at once: who makes orphans without end keeps nobody waiting */
 
 struct os agent_os;
 bool agent_frozen;
@@ -35,6 +36,7 @@ bool agent_frozen;
 static struct session *session[SESSIONS];
 static uint64_t began_ns, up_ns;
 static uint64_t off_at, kill_at; /* when the machine is to be off */
+static bool unreaped;		 /* there may be more children that have ended */
 
 uint64_t agent_began_ns(void)
 {
@@ -136,10 +138,14 @@ static void reap(int signals)
 
 	while (read(signals, &info, sizeof(info)) == sizeof(info))
 		continue;
-	while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
-		for (unsigned i = 0; i < SESSIONS; i++)
+	unreaped = true;
+	for (int n = 0; n < REAPED && unreaped; n++) {
+		pid = wait4(-1, &status, WNOHANG, &usage);
+		unreaped = pid > 0;
+		for (unsigned i = 0; i < SESSIONS && unreaped; i++)
 			if (session[i] && session_reaped(session[i], pid, status, &usage))
 				break;
+	}
 }
 
 static int watch_children(void)
@@ -221,9 +227,9 @@ static void step(int listener, int signals)
 			wait = ms;
 		who[n++] = i;
 	}
-	if (poll(p, 2 + n * SESSION_FDS, wait) < 0)
+	if (poll(p, 2 + n * SESSION_FDS, unreaped ? 0 : wait) < 0)
 		return;
-	if (p[0].revents)
+	if (p[0].revents || unreaped)
 		reap(signals);
 	for (unsigned k = 0; k < n; k++) {
 		struct session **s = &session[who[k]];
@@ -246,19 +252,23 @@ static bool is_listener(int fd)
 }
 
 /*
- * For tests, what was inherited: one connection, until it ends, or a socket that listens, for ever.
- * What is around it is left alone.
+ * For tests, what was inherited: one connection, until it ends, or a socket that listens, as long
+ * as there is who started us.  What is around it is left alone.
  */
 static int serve(int fd)
 {
 	int signals = watch_children();
+	pid_t parent = getppid();
 
 	agent_os = (struct os){ .modules = -1, .cgroup = -1 };
 	signal(SIGPIPE, SIG_IGN);
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
-	while (is_listener(fd))
+	while (is_listener(fd)) {
 		step(fd, signals);
+		if (getppid() != parent)
+			return 0;
+	}
 	add_session(fd);
 	while (session[0])
 		step(-1, signals);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -34,6 +35,7 @@ pid_t agent_listen(const char *path)
 	if (!pid) {
 		require(s == 3 || dup2(s, 3) == 3);
 		close_range(4, ~0U, 0);
+		prctl(PR_SET_CHILD_SUBREAPER, 1);
 		execl(agent_path(), "agent", "--fd", "3", NULL);
 		_exit(99);
 	}

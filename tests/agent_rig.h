@@ -7,7 +7,8 @@
 
 /* beside the tests: B/agent/agent */
 const char *agent_path(void);
-/* one that takes any number of connections at a Unix socket; to be killed */
+/* one that takes any number of connections at a Unix socket, and gets orphans as process 1 would;
+ * to be killed */
 pid_t agent_listen(const char *path);
 /* a line of /proc/PID/status in KiB, as "VmRSS:"; of this process with 0 */
 size_t agent_status(pid_t pid, const char *key);

@@ -263,6 +263,25 @@ START_TEST(signals_while_files_come)
 }
 END_TEST
 
+/* one whose helper stands still: there is a time for that too */
+START_TEST(files_that_never_end)
+{
+	struct transfer t = { .what_for = "--mount a", .wake = -1 };
+	struct host_rig x;
+	char to[64];
+
+	host_start(&x, AGENT_STUCK, NULL);
+	snprintf(to, sizeof(to), "%s/to", x.dir);
+	t.h = x.c.h;
+	t.until_ms = now_ns() / 1000000 + 500;
+	ck_assert_int_eq(transfer_get(&t, "/etc", to), -1);
+	ck_assert_ptr_nonnull(
+		strstr(complained, "error 125 E_LIMIT: --mount a: files took longer"));
+	ck_assert_uint_eq(entries(x.dir), 1);
+	host_stop(&x);
+}
+END_TEST
+
 /* a guest with more than is taken: the limit and its flag are named, what was there is as it was */
 START_TEST(files_without_end)
 {
@@ -445,6 +464,7 @@ int main(void)
 	tcase_add_test(t, called_with_closed_descriptors);
 	tcase_add_test(t, limit_before_the_start);
 	tcase_add_test(t, signals_while_files_come);
+	tcase_add_test(t, files_that_never_end);
 	tcase_add_test(t, files_without_end);
 	tcase_add_test(t, signals_end_us);
 	tcase_add_test(t, busy_agent);

@@ -1,4 +1,5 @@
-/* #syscalls:caller ftruncate openat newfstatat write renameat unlinkat close getpid clock_gettime */
+/* #syscalls:caller ftruncate openat newfstatat write renameat unlinkat close getpid clock_gettime
+ */
 /* #syscalls:before fcntl */
 #include <errno.h>
 #include <fcntl.h>

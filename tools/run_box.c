@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "run.h"
+#include "units.h"
 
 #define SETTLE_MS 10000
 
@@ -238,6 +239,21 @@ static int wake_of(struct run *r)
 	return fd;
 }
 
+/*
+ * A guest whose helper stands still would keep us for ever: files that go with a command may take
+ * as long as it may, and as the guest may to begin.
+ */
+static struct transfer files_of(struct run *r)
+{
+	struct transfer t = { .h = r->h, .porter = r->porter, .wake = wake_of(r) };
+	uint64_t run = 0, boot = 0;
+
+	if (!hutch_get_number(r->h, "timeout", &run) &&
+	    !hutch_get_number(r->h, "boot-timeout", &boot) && run)
+		t.until_ms = monotonic_ms() + run + boot;
+	return t;
+}
+
 /* files did not come or go; the exit status */
 static int fail_work(struct run *r, int status)
 {
@@ -250,8 +266,8 @@ static int fail_work(struct run *r, int status)
 /* the guest is there: what the command needs is brought; 0, or the exit status */
 static int bring_work(struct run *r)
 {
-	struct transfer t = { .h = r->h, .porter = r->porter };
 	struct command boot = r->c;
+	struct transfer t;
 	int status;
 
 	boot.what =
@@ -263,7 +279,7 @@ static int bring_work(struct run *r)
 		r->c = boot;
 		return command_status(&r->c);
 	}
-	t.wake = wake_of(r);
+	t = files_of(r);
 	status = work_in(r->work, &t);
 	if (t.wake >= 0)
 		close(t.wake);
@@ -272,16 +288,17 @@ static int bring_work(struct run *r)
 
 static int take_work(struct run *r)
 {
-	struct transfer t = { .h = r->h, .porter = r->porter };
+	struct transfer t;
 	int status;
 	bool over;
 
 	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT && r->c.fate != FATE_STDIO)
 		return 0;
-	if (transfer_limit(&t))
-		return fail_work(r, EXIT_HUTCH);
-	t.wake = wake_of(r);
-	status = work_out(r->work, &t, &over);
+	t = files_of(r);
+	status = EXIT_HUTCH;
+	over = false;
+	if (!transfer_limit(&t))
+		status = work_out(r->work, &t, &over);
 	if (t.wake >= 0)
 		close(t.wake);
 	if (over)

@@ -18,6 +18,7 @@
 
 #include "archive.h"
 #include "transfer.h"
+#include "units.h"
 
 #define TEXT_MAX 2000
 #define TREE_MAX (20UL << 20)
@@ -82,6 +83,8 @@ static int wait_for(const struct transfer *t, struct hutch_job *job, struct hutc
 		r = hutch_job_wait(job, AGENT_LOOK, t->wake, e);
 		if (t->wake >= 0 && r == -ETIMEDOUT && agent_is_silent(t->h, job, &missed))
 			return r;
+		if (r == -ETIMEDOUT && t->until_ms && monotonic_ms() >= t->until_ms)
+			return -ETIME;
 	} while (r == -ETIMEDOUT || r == -EINPROGRESS);
 	return r;
 }
@@ -103,6 +106,7 @@ static int ask(const struct transfer *t, struct hutch_request *x, char *text, si
 		snprintf(text, size, "%s",
 			 r == -EINTR	   ? "interrupted"
 			 : r == -ETIMEDOUT ? "the agent does not answer any more"
+			 : r == -ETIME	   ? "it takes too long"
 					   : hutch_error(t->h));
 	else if (e.how != HUTCH_DONE)
 		read_text(words, text, size);
@@ -135,6 +139,11 @@ static void explain(const struct transfer *t, const struct side *side, int r, co
 		complain("error %d E_LIMIT: %s: copy_max of %s was reached: there is more in the "
 			 "guest, and it stays there; take more with --copy-max, 0 is no limit",
 			 EXIT_HUTCH, t->what_for, most);
+	} else if (r == -ETIME) {
+		complain("error %d E_LIMIT: %s: files took longer than --timeout and "
+			 "--boot-timeout "
+			 "together",
+			 EXIT_HUTCH, t->what_for);
 	} else if (r == -EINTR) {
 		complain("%s: %s", t->what_for, text);
 	} else if (side->r && (!r || (side->r != -EPIPE && side->r != -EPROTO))) {

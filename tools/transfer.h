@@ -9,6 +9,7 @@ struct transfer {
 	struct hutch *h;
 	char what_for[300];    /* in front of complaints: "cp" or "--mount ./src" */
 	int wake;	       /* it is given up when this is readable; -1: none */
+	uint64_t until_ms;     /* and then, on CLOCK_MONOTONIC; 0: as long as it takes */
 	struct porter *porter; /* NULL: a thread of its own does it */
 	/* what may come out of the guest, and did in all its transfers: agent/archive.h; 0: no
 	 * limit
