@@ -3,6 +3,11 @@
 # One makefile, no recursion but for builds of another flavour (asan, fuzz),
 # which only set B and the flags.  Everything made lands in $(B).
 
+# on every processor, unless -j says else; a make within this one shares
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+MAKEFLAGS += -j$(shell nproc)
+endif
+
 B	?= build
 ARCH	:= $(shell uname -m | sed 's/x86_64/x86/;s/aarch64/arm64/')
 CC	= gcc

@@ -388,6 +388,7 @@ unsigned fake_log_lines(const char *text)
 
 void fake_log_clear(void)
 {
+	open_log();
 	require(!ftruncate(log_fd, 0));
 	require(!lseek(log_fd, 0, SEEK_SET));
 }

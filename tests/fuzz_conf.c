@@ -4,7 +4,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static void load(const char *name, const uint8_t *data, size_t size)
 {
 	static struct conf conf;
 	char text[CONF_APPEND + 64];
@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	conf_defaults(&conf);
 	err_clear();
-	r = conf_load_text(&conf, "fuzz", data, size, NULL);
+	r = conf_load_text(&conf, name, data, size, NULL);
 	if (!r)
 		r = conf_check(&conf);
 	BUG_ON(r > 0 || (r && !err_last()[0]));
@@ -27,5 +27,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			BUG_ON((field_get(f, &conf) < f->lo || field_get(f, &conf) > f->hi) &&
 			       f->dflt);
 	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	load("fuzz.yaml", data, size);
+	load("fuzz.toml", data, size);
 	return 0;
 }

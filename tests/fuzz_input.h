@@ -131,4 +131,28 @@ static inline bool fuzz_rain(struct subject *x, uint64_t features, unsigned queu
 	return true;
 }
 
+/* registers at any offset and width, of the device or its configuration space */
+static inline void poke_register(struct subject *x, struct input *in)
+{
+	unsigned len = 1U << byte(in) % 4;
+	uint64_t off = word(in) % 0x8000, at = x->g.base + off;
+
+	if (x->wiring == WIRE_MMIO)
+		at = x->g.base + off % 0x200;
+	else if (off >= 0x6000)
+		at = GUEST_ECAM + (3 << 15) + off % 0x100;
+	bus_write(&x->f->bus, BUS_MMIO, at, len, number(in));
+	bus_read(&x->f->bus, BUS_MMIO, at, len);
+}
+
+static inline void save_and_load(struct subject *x)
+{
+	static _Alignas(8) char tree[CONTRACT_TREE];
+	int n = fake_save(x->f, tree, sizeof(tree));
+
+	/* what one device saves the other loads */
+	require(!fake_load(x->f, tree, (size_t)n));
+	fake_resume(x->f);
+}
+
 #endif

@@ -120,26 +120,6 @@ static void start(struct subject *x, uint8_t how)
 		    2, 1U << (how >> 3) % 5);
 }
 
-static void poke_register(struct subject *x, struct input *in)
-{
-	unsigned len = 1U << byte(in) % 4;
-	uint64_t off = word(in) % 0x8000, at = x->g.base + off;
-
-	if (x->wiring == WIRE_MMIO)
-		at = x->g.base + off % 0x200;
-	bus_write(&x->f->bus, BUS_MMIO, at, len, number(in));
-	bus_read(&x->f->bus, BUS_MMIO, at, len);
-}
-
-static void save_and_load(struct subject *x)
-{
-	static _Alignas(8) char tree[CONTRACT_TREE];
-	int n = fake_save(x->f, tree, sizeof(tree));
-
-	require(!fake_load(x->f, tree, (size_t)n));
-	fake_resume(x->f);
-}
-
 static void configure(struct subject *x, uint8_t how)
 {
 	struct conf_net conf = net_peer(x)->conf;

@@ -193,7 +193,7 @@ static void pass_time(struct subject *x)
 	fake_turn(x->f);
 }
 
-static void save_and_load(struct subject *x)
+static void save_and_try(struct subject *x)
 {
 	static _Alignas(8) char tree[CONTRACT_TREE];
 	int n = fake_save(x->f, tree, sizeof(tree));
@@ -270,7 +270,7 @@ static void operation(struct subject *x, struct input *in)
 		return;
 	case 13:
 		if (op & 16)
-			save_and_load(x);
+			save_and_try(x);
 		else if (paused)
 			fake_resume(x->f);
 		else

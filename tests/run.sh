@@ -1,8 +1,8 @@
 #!/bin/sh
 # tests/run.sh [unit] [scripts] [lint] [asan] [fuzz] [e2e]: run the tests, all kinds unless some are named.
 #
-# Each program prints what it does into a log; when it fails, the checks that failed and the log's end are shown. The last line counts single
-# checks: "N passed, N failed", and ", N skipped" with the reasons above it.
+# Each program prints what it does into a log; when it fails, the checks that failed and the log's end are shown.
+# The last line counts single checks: "N passed, N failed", and ", N skipped" with the reasons above it.
 #   unit      tests/t_*.c (libcheck), flat guests on /dev/kvm among them
 #   scripts   tests/*.sh that test (acpi.sh, syscalls.sh), lines "ok NAME", "not ok NAME", "skip NAME: REASON"
 #   lint      tools/lint.sh
@@ -13,6 +13,8 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 B=${B:-build}
 logs=$B/test-logs
+# those that build are makes of their own, not parts of the one that called
+unset MAKEFLAGS MAKELEVEL MFLAGS
 mkdir -p "$logs"
 passed=0 failed=0 skipped=0
 [ $# -gt 0 ] || set -- unit scripts lint asan fuzz e2e

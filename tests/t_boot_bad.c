@@ -3,72 +3,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "boot_rig.h"
-#include "layout_x86.h"
-#include "suite.h"
-
-#define ENTRY (16 * MiB + 0x20)
-
-static const struct seg segs[] = {
-	{ 0xffffffff81000000, 16 * MiB, 600, 600 },
-	{ 0xffffffff81200000, 18 * MiB, 300, 8 * MiB },
-};
-
-static struct blob good_elf(void)
-{
-	return make_elf(segs, ARRAY_SIZE(segs), ENTRY, NOTE_PVH);
-}
-
-static struct blob good_bzimage(void)
-{
-	struct blob plain cleanup_blob = good_elf();
-	struct blob packed cleanup_blob = make_packed(&plain, PACK_GZIP);
-
-	return make_bzimage(&packed);
-}
-
-/* the message is one line that begins with "kernel PATH: " */
-static void expect_message(const struct rig *rig, const char *part)
-{
-	char start[CONF_PATH + 16];
-
-	snprintf(start, sizeof(start), "kernel %s: ", rig->conf.kernel);
-	ck_assert_msg(!strncmp(err_last(), start, strlen(start)), "'%s' for '%s'", err_last(),
-		      part);
-	ck_assert_msg(strstr(err_last(), part) != NULL, "'%s' lacks '%s'", err_last(), part);
-	ck_assert_ptr_null(strchr(err_last(), '\n'));
-}
-
-/* refused while opening */
-static void expect_refused(const struct blob *b, enum conf_boot asked, const char *part)
-{
-	struct rig *rig cleanup_rig = rig_new(64 * MiB);
-
-	rig->conf.boot = asked;
-	rig_kernel(rig, b);
-	ck_assert_msg(rig_boot(rig) == -1, "not refused: '%s' (%s)", part, err_last());
-	expect_message(rig, part);
-}
-
-/* refused while loading, where memory is known */
-static void expect_load_error(const struct blob *b, enum conf_boot asked, int code,
-			      const char *part)
-{
-	struct rig *rig cleanup_rig = rig_new(64 * MiB);
-	int r;
-
-	rig->conf.boot = asked;
-	rig_kernel(rig, b);
-	r = rig_boot(rig);
-	ck_assert_msg(r == code, "%d instead of %d for '%s': %s", r, code, part, err_last());
-	expect_message(rig, part);
-}
+#include "boot_cases.h"
 
 static void expect_path_refused(struct rig *rig, const char *path, const char *part)
 {
 	ck_assert_int_eq(str_copy(rig->conf.kernel, CONF_PATH, path), 0);
 	ck_assert_int_eq(rig_boot(rig), -1);
-	expect_message(rig, part);
+	expect_boot_message(rig, part);
 }
 
 START_TEST(no_file)
@@ -230,7 +171,7 @@ START_TEST(elf_entry)
 	expect_load_error(&pvh, BOOT_ELF, -ENOEXEC, "its entry point lies in none of its segments");
 	rig_kernel(rig, &above);
 	ck_assert_int_eq(rig_boot(rig), -ENOTSUP);
-	expect_message(rig, "lies above 1 GiB");
+	expect_boot_message(rig, "lies above 1 GiB");
 }
 END_TEST
 

@@ -1,50 +1,6 @@
 /* t_boot_cut - kernels cut short or damaged anywhere are refused, with one line that says so */
 
-#include "boot_rig.h"
-#include "suite.h"
-
-#define ENTRY (16 * MiB + 0x20)
-
-static const struct seg segs[] = {
-	{ 0xffffffff81000000, 16 * MiB, 600, 600 },
-	{ 0xffffffff81200000, 18 * MiB, 300, 8 * MiB },
-};
-
-static struct blob good_elf(void)
-{
-	return make_elf(segs, ARRAY_SIZE(segs), ENTRY, NOTE_PVH);
-}
-
-static struct blob good_bzimage(void)
-{
-	struct blob plain cleanup_blob = good_elf();
-	struct blob packed cleanup_blob = make_packed(&plain, PACK_GZIP);
-
-	return make_bzimage(&packed);
-}
-
-/* the message is one line that begins with "kernel PATH: " */
-static void expect_message(const struct rig *rig, const char *part)
-{
-	char start[CONF_PATH + 16];
-
-	snprintf(start, sizeof(start), "kernel %s: ", rig->conf.kernel);
-	ck_assert_msg(!strncmp(err_last(), start, strlen(start)), "'%s' for '%s'", err_last(),
-		      part);
-	ck_assert_msg(strstr(err_last(), part) != NULL, "'%s' lacks '%s'", err_last(), part);
-	ck_assert_ptr_null(strchr(err_last(), '\n'));
-}
-
-/* refused while opening */
-static void expect_refused(const struct blob *b, enum conf_boot asked, const char *part)
-{
-	struct rig *rig cleanup_rig = rig_new(64 * MiB);
-
-	rig->conf.boot = asked;
-	rig_kernel(rig, b);
-	ck_assert_msg(rig_boot(rig) == -1, "not refused: '%s' (%s)", part, err_last());
-	expect_message(rig, part);
-}
+#include "boot_cases.h"
 
 static void expect_booted(const struct blob *b)
 {
@@ -52,20 +8,6 @@ static void expect_booted(const struct blob *b)
 
 	rig_kernel(rig, b);
 	ck_assert_msg(!rig_boot(rig), "%s", err_last());
-}
-
-/* refused while loading, where memory is known */
-static void expect_load_error(const struct blob *b, enum conf_boot asked, int code,
-			      const char *part)
-{
-	struct rig *rig cleanup_rig = rig_new(64 * MiB);
-	int r;
-
-	rig->conf.boot = asked;
-	rig_kernel(rig, b);
-	r = rig_boot(rig);
-	ck_assert_msg(r == code, "%d instead of %d for '%s': %s", r, code, part, err_last());
-	expect_message(rig, part);
 }
 
 /* cut anywhere, a kernel is refused: while opening, or when the bytes are missed */
@@ -78,7 +20,7 @@ static void expect_cut_refused(const struct blob *whole, enum conf_boot asked)
 		rig->conf.boot = asked;
 		rig_kernel(rig, &cut);
 		ck_assert_msg(rig_boot(rig), "%zu bytes of %zu booted", len, whole->len);
-		expect_message(rig, "");
+		expect_boot_message(rig, "");
 	}
 }
 

@@ -1,54 +1,9 @@
 /* t_boot_guest - what the kernel is told: memory map, zero page, start info, command line, initrd
  */
-#include <asm/bootparam.h>
 
-#include "boot_rig.h"
+#include "boot_cases.h"
 #include "cmdline.h"
-#include "layout_x86.h"
 #include "memmap.h"
-#include "pvh.h"
-#include "suite.h"
-
-#define ENTRY (16 * MiB + 0x20)
-
-static const struct seg segs[] = { { 0xffffffff81000000, 16 * MiB, 600, 8 * MiB } };
-
-static struct rig *elf_rig(uint64_t memory, unsigned notes)
-{
-	struct blob b cleanup_blob = make_elf(segs, 1, ENTRY, notes);
-	struct rig *rig = rig_new(memory);
-
-	rig_kernel(rig, &b);
-	return rig;
-}
-
-static struct blob bzimage(void)
-{
-	struct blob plain cleanup_blob = make_elf(segs, 1, ENTRY, NOTE_PVH);
-	struct blob packed cleanup_blob = make_packed(&plain, PACK_LZ4);
-
-	return make_bzimage(&packed);
-}
-
-static struct boot_params zero_page(struct rig *rig)
-{
-	struct boot_params bp;
-
-	ck_assert_msg(!rig_boot(rig), "%s", err_last());
-	ck_assert_int_eq(rig->entry.mode, ENTRY_LONG);
-	ck_assert_int_eq(gmem_read(&rig->mem, rig->entry.arg, &bp, sizeof(bp)), 0);
-	return bp;
-}
-
-static struct pvh_start_info start_info(struct rig *rig)
-{
-	struct pvh_start_info si;
-
-	ck_assert_msg(!rig_boot(rig), "%s", err_last());
-	ck_assert_int_eq(rig->entry.mode, ENTRY_PROT32);
-	ck_assert_int_eq(gmem_read(&rig->mem, rig->entry.arg, &si, sizeof(si)), 0);
-	return si;
-}
 
 static void expect_text(const struct rig *rig, gpa_t at, const char *want)
 {
@@ -134,7 +89,7 @@ END_TEST
 
 START_TEST(too_little_memory)
 {
-	struct rig *rig cleanup_rig = elf_rig(1 * MiB + 512 * KiB, 0);
+	struct rig *rig cleanup_rig = small_elf(1 * MiB + 512 * KiB, 0);
 
 	ck_assert_int_eq(rig_boot(rig), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err_last(), "give --memory 2M or more"));
@@ -173,7 +128,7 @@ static void expect_handed_over(const struct rig *rig, const struct boot_params *
 
 START_TEST(zero_page_of_elf)
 {
-	struct rig *rig cleanup_rig = elf_rig(64 * MiB, 0);
+	struct rig *rig cleanup_rig = small_elf(64 * MiB, 0);
 	struct boot_params bp = zero_page(rig);
 
 	expect_handed_over(rig, &bp);
@@ -186,7 +141,7 @@ END_TEST
 /* of the file there is the header, as long as it says it is, and nothing around it */
 START_TEST(zero_page_of_bzimage)
 {
-	struct blob b cleanup_blob = bzimage();
+	struct blob b cleanup_blob = small_bzimage();
 	struct rig *rig cleanup_rig = rig_new(64 * MiB);
 	struct boot_params bp;
 	uint8_t *raw = (uint8_t *)&bp;
@@ -215,7 +170,7 @@ END_TEST
 /* a header longer than any known one does not run over what lies behind it */
 START_TEST(zero_page_of_long_header)
 {
-	struct blob b cleanup_blob = bzimage();
+	struct blob b cleanup_blob = small_bzimage();
 	struct rig *rig cleanup_rig = rig_new(64 * MiB);
 	struct boot_params bp;
 
@@ -232,7 +187,7 @@ END_TEST
 
 START_TEST(pvh)
 {
-	struct rig *rig cleanup_rig = elf_rig(64 * MiB, NOTE_PVH);
+	struct rig *rig cleanup_rig = small_elf(64 * MiB, NOTE_PVH);
 	struct pvh_start_info si = start_info(rig);
 	char text[16] = "";
 
@@ -270,7 +225,7 @@ START_TEST(command_line)
 		{ "console=autom xconsole=auto", "console=autom xconsole=auto panic=-1" },
 		{ "quiet -- console=auto", "quiet panic=-1 -- console=auto" },
 	};
-	struct rig *rig cleanup_rig = elf_rig(64 * MiB, 0);
+	struct rig *rig cleanup_rig = small_elf(64 * MiB, 0);
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
 		ck_assert_int_eq(str_copy(rig->conf.append, CONF_APPEND, cases[i].append), 0);
@@ -287,7 +242,7 @@ END_TEST
 /* the longest there is, and its console's name grows */
 START_TEST(command_line_of_words)
 {
-	struct rig *rig cleanup_rig = elf_rig(64 * MiB, NOTE_PVH);
+	struct rig *rig cleanup_rig = small_elf(64 * MiB, NOTE_PVH);
 	char want[CONF_APPEND + 32];
 
 	rig->conf.append[0] = '\0';
@@ -303,7 +258,7 @@ END_TEST
 START_TEST(command_line_control)
 {
 	static const char bad[] = "\n\t\r\x01\x1b\x7f";
-	struct rig *rig cleanup_rig = elf_rig(64 * MiB, 0);
+	struct rig *rig cleanup_rig = small_elf(64 * MiB, 0);
 
 	for (unsigned i = 0; bad[i]; i++) {
 		snprintf(rig->conf.append, CONF_APPEND, "ab%cc", bad[i]);
@@ -325,8 +280,8 @@ START_TEST(command_line_length)
 		{ 0, true, 1000 },
 		{ NOTE_PVH, false, CONF_APPEND - 1 + 9 }, /* more cannot be said */
 	};
-	struct blob bz cleanup_blob = bzimage();
-	struct rig *rig cleanup_rig = elf_rig(64 * MiB, cases[_i].notes);
+	struct blob bz cleanup_blob = small_bzimage();
+	struct rig *rig cleanup_rig = small_elf(64 * MiB, cases[_i].notes);
 	size_t most = cases[_i].most - strlen(" panic=-1");
 
 	blob_put32(&bz, 0x238, 1000);

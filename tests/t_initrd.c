@@ -1,52 +1,7 @@
 /* t_initrd - initial file systems are joined, placed and refused as they should be */
-#include <asm/bootparam.h>
 #include <unistd.h>
 
-#include "boot_rig.h"
-#include "layout_x86.h"
-#include "pvh.h"
-#include "suite.h"
-
-#define ENTRY (16 * MiB + 0x20)
-
-static const struct seg segs[] = { { 0xffffffff81000000, 16 * MiB, 600, 8 * MiB } };
-
-static struct rig *elf_rig(uint64_t memory, unsigned notes)
-{
-	struct blob b cleanup_blob = make_elf(segs, 1, ENTRY, notes);
-	struct rig *rig = rig_new(memory);
-
-	rig_kernel(rig, &b);
-	return rig;
-}
-
-static struct blob bzimage(void)
-{
-	struct blob plain cleanup_blob = make_elf(segs, 1, ENTRY, NOTE_PVH);
-	struct blob packed cleanup_blob = make_packed(&plain, PACK_LZ4);
-
-	return make_bzimage(&packed);
-}
-
-static struct boot_params zero_page(struct rig *rig)
-{
-	struct boot_params bp;
-
-	ck_assert_msg(!rig_boot(rig), "%s", err_last());
-	ck_assert_int_eq(rig->entry.mode, ENTRY_LONG);
-	ck_assert_int_eq(gmem_read(&rig->mem, rig->entry.arg, &bp, sizeof(bp)), 0);
-	return bp;
-}
-
-static struct pvh_start_info start_info(struct rig *rig)
-{
-	struct pvh_start_info si;
-
-	ck_assert_msg(!rig_boot(rig), "%s", err_last());
-	ck_assert_int_eq(rig->entry.mode, ENTRY_PROT32);
-	ck_assert_int_eq(gmem_read(&rig->mem, rig->entry.arg, &si, sizeof(si)), 0);
-	return si;
-}
+#include "boot_cases.h"
 
 static struct blob letters(char c, size_t len)
 {
@@ -61,7 +16,7 @@ START_TEST(initrd_joined)
 {
 	struct blob a cleanup_blob = letters('a', 5), b cleanup_blob = letters('b', 8);
 	struct blob c cleanup_blob = letters('c', 3);
-	struct rig *rig cleanup_rig = elf_rig(64 * MiB, 0);
+	struct rig *rig cleanup_rig = small_elf(64 * MiB, 0);
 	struct boot_params bp;
 	char text[32] = "";
 
@@ -87,7 +42,7 @@ END_TEST
 
 START_TEST(initrd_parts)
 {
-	struct rig *rig cleanup_rig = elf_rig(64 * MiB, 0);
+	struct rig *rig cleanup_rig = small_elf(64 * MiB, 0);
 
 	rig->boot = boot_open(&rig->conf);
 	for (unsigned i = 0; i < CONF_INITRDS + 4; i++)
@@ -98,7 +53,7 @@ END_TEST
 
 START_TEST(initrd_missing)
 {
-	struct rig *rig cleanup_rig = elf_rig(64 * MiB, 0);
+	struct rig *rig cleanup_rig = small_elf(64 * MiB, 0);
 	struct blob empty cleanup_blob = { NULL, 0 };
 
 	rig_initrd(rig, &empty);
@@ -117,7 +72,7 @@ END_TEST
 /* the kernel ends at 24 MiB: of 64 MiB, 40 are left, to the byte */
 START_TEST(initrd_fits_beside)
 {
-	struct rig *rig cleanup_rig = elf_rig(64 * MiB, 0);
+	struct rig *rig cleanup_rig = small_elf(64 * MiB, 0);
 	struct blob b cleanup_blob = { NULL, 0 };
 	struct boot_params bp;
 
@@ -155,7 +110,7 @@ START_TEST(initrd_below_kernel)
 		{ 15 * MiB, 1 * MiB },
 		{ 15 * MiB + 1, 0 },
 	};
-	struct blob b cleanup_blob = bzimage(), rd cleanup_blob = letters('r', 1);
+	struct blob b cleanup_blob = small_bzimage(), rd cleanup_blob = letters('r', 1);
 
 	blob_put32(&b, 0x260, 8 * MiB);
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -179,7 +134,7 @@ END_TEST
 /* below where the kernel looks for it, above the end of all it uses */
 START_TEST(initrd_limit)
 {
-	struct blob bz cleanup_blob = bzimage(), rd cleanup_blob = letters('r', 3 * MiB);
+	struct blob bz cleanup_blob = small_bzimage(), rd cleanup_blob = letters('r', 3 * MiB);
 	struct rig *rig cleanup_rig = rig_new(64 * MiB);
 	struct boot_params bp;
 
@@ -202,7 +157,7 @@ END_TEST
 /* high memory is no place for it, and neither is what lies above 2 GiB */
 START_TEST(initrd_of_large_machine)
 {
-	struct rig *rig cleanup_rig = elf_rig(6 * GiB, NOTE_PVH);
+	struct rig *rig cleanup_rig = small_elf(6 * GiB, NOTE_PVH);
 	struct blob rd cleanup_blob = letters('r', 4097);
 	struct pvh_start_info si;
 	struct pvh_module mod;
@@ -216,7 +171,7 @@ END_TEST
 
 START_TEST(initrd_of_pvh)
 {
-	struct rig *rig cleanup_rig = elf_rig(64 * MiB, NOTE_PVH);
+	struct rig *rig cleanup_rig = small_elf(64 * MiB, NOTE_PVH);
 	struct blob rd cleanup_blob = blob_of("0123456789", 10);
 	struct pvh_start_info si;
 	struct pvh_module mod;

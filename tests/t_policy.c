@@ -133,6 +133,74 @@ START_TEST(minimal_has_no_limits)
 }
 END_TEST
 
+/* who is said to have named the networks, and whether there is one */
+static void net_is(const char *mode, const char *origin)
+{
+	const char *from = hutch_origin(h, "net");
+	char text[16] = "";
+
+	if (hutch_get(h, "net@0.mode", text, sizeof(text)))
+		strcpy(text, "-");
+	ck_assert_str_eq(text, mode);
+	ck_assert_str_eq(from ? from : "built-in", origin);
+}
+
+START_TEST(minimal_has_a_network)
+{
+	static const char *const fine[] = { "net: [user, tap=vm0]\n", "memory: 1G\n",
+					    "net: null\n" },
+				 *const not [] = { "net: []\n", "net: none\n", "net: tap=vm0\n" };
+
+	struct hutch_fact passt;
+
+	setenv("PATH", folder, 1);
+	put("passt", "");
+	ck_assert_int_eq(chmod("passt", 0700), 0);
+	ck_assert_int_eq(hutch_fact_named("passt", &passt), 0);
+	if (passt.state != HUTCH_OK) {
+		printf("skip minimal_has_a_network: %s\n", passt.text);
+		return;
+	}
+	taken("--level minimal");
+	net_is("user", "level minimal");
+	ck_assert_str_eq(complained, "");
+	stays = true;
+	taken("--level minimal");
+	net_is("user", "level minimal");
+	stays = false;
+	taken("");
+	net_is("-", "built-in");
+	/* who names one, or none, is heard */
+	taken("--level minimal --net none");
+	net_is("none", "--net");
+	put("box.yaml", "level: minimal\nnet: []\n");
+	taken("-C box.yaml");
+	net_is("-", "box.yaml:2");
+	put("null.yaml", "net: null\n");
+	taken("-C box.yaml -C null.yaml");
+	net_is("user", "level minimal");
+	/* and a policy */
+	for (unsigned i = 0; i < ARRAY_SIZE(fine); i++) {
+		put("p.yaml", fine[i]);
+		taken("--level minimal --policy p.yaml");
+		net_is("user", "level minimal");
+		put("q.yaml", not [i]);
+		taken("--level minimal --policy p.yaml --policy q.yaml");
+		net_is("-", "built-in");
+		ck_assert_str_eq(complained, "");
+	}
+	/* best effort */
+	ck_assert_int_eq(unlink("passt"), 0);
+	taken("--level minimal");
+	net_is("-", "built-in");
+	ck_assert_ptr_nonnull(strstr(complained, "passt: not installed; --net user is not"));
+	taken("--level minimal --net none");
+	ck_assert_str_eq(complained, "");
+	taken("--level minimal --policy q.yaml");
+	ck_assert_str_eq(complained, "");
+}
+END_TEST
+
 START_TEST(what_stays_has_no_clock)
 {
 	stays = true;
@@ -284,6 +352,30 @@ START_TEST(all_policies_hold)
 }
 END_TEST
 
+START_TEST(policies_in_toml)
+{
+	ck_assert_int_eq(mkdir("policy.d", 0700), 0);
+	put("policy.d/10.toml", "timeout = \"10s\"\n\n[[net]]\nmode = \"tap\"\ntap = \"vm0\"\n");
+	put("policy.d/20.yaml", "timeout: 20s\n");
+	put("p.toml", "memory = \"128M\"\n");
+	taken("--policy p.toml");
+	is("timeout", "10s", "policy.d/10.toml:1");
+	is("memory", "128M", "p.toml:1");
+	refused("--timeout 15s", "'10s' (policy.d/10.toml:1)");
+	refused("--net tap=vm1", "is not among what the policy allows (policy.d/10.toml:3)");
+	taken("--net tap=vm0");
+	put("policy.d/10.toml", "timeout = 10\n");
+	refused("", "policy.d/10.toml:1: timeout: '10' ");
+	put("policy.d/10.toml", "timeout = '10s'\nkernel = 'k'\n");
+	refused("", "policy.d/10.toml:2: kernel is nothing that a policy can hold down");
+	put("policy.d/10.toml", "timeout: 10s\n");
+	refused("", "policy.d/10.toml:1: = is missing");
+	ck_assert_int_eq(unlink("policy.d/10.toml"), 0);
+	ck_assert_int_eq(unlink("policy.d/20.yaml"), 0);
+	ck_assert_int_eq(rmdir("policy.d"), 0);
+}
+END_TEST
+
 START_TEST(bad_policies)
 {
 	refused("--policy none.yaml", "policy none.yaml: No such file");
@@ -368,11 +460,13 @@ int main(void)
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, levels_are_lowest);
 	tcase_add_test(t, minimal_has_no_limits);
+	tcase_add_test(t, minimal_has_a_network);
 	tcase_add_test(t, what_stays_has_no_clock);
 	tcase_add_test(t, tighter_one_holds);
 	tcase_add_test(t, looser_is_refused);
 	tcase_add_test(t, silence_on_violations_means_kill);
 	tcase_add_test(t, all_policies_hold);
+	tcase_add_test(t, policies_in_toml);
 	tcase_add_test(t, bad_policies);
 	tcase_add_test(t, init_writes_what_is_taken);
 	suite_add_tcase(s, t);

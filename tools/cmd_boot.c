@@ -295,7 +295,7 @@ static int run_boot(int argc, char **argv, const struct verb *verb)
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
 	s.exec_us = (double)cpu.tv_sec * 1e6 + (double)cpu.tv_nsec / 1e3;
-	s.h = machine_new();
+	s.h = hutch_new();
 	if (!s.h) {
 		complain("out of memory");
 		return EXIT_FAIL;
@@ -305,6 +305,8 @@ static int run_boot(int argc, char **argv, const struct verb *verb)
 		complain("boot: '%s' is not a flag; the kernel is given with --kernel", argv[0]);
 	if (n)
 		status = n == -2 ? 0 : EXIT_USAGE;
+	else if (machine_defaults(s.h, false))
+		status = EXIT_FAIL;
 	else
 		status = boot(&s, given);
 	hutch_free(s.h);
@@ -325,7 +327,11 @@ const struct verb verb_boot = {
 		"host or a\n"
 		"file is at fault, 2 for flags that make no sense, 3 when the guest's kernel "
 		"panics, 4 when\n"
-		"the guest dies of a triple fault, and 128+N when signal N ends the machine.",
+		"the guest dies of a triple fault, and 128+N when signal N ends the machine. A raw "
+		"machine\n"
+		"is what these flags and the files they name make it: no file is read by itself, "
+		"and none of\n"
+		"the environment's keys.",
 	.flags = flags,
 	.machine = true,
 	.run = run_boot,

@@ -42,6 +42,8 @@ void print_effective(struct hutch *h)
 	char value[4096];
 
 	for (unsigned i = 0; !hutch_key(i, &key); i++) {
+		if (key.file)
+			continue;
 		if (key.list)
 			list_rows(h, i, key.name);
 		else if (!hutch_get(h, key.name, value, sizeof(value)))
@@ -61,10 +63,14 @@ const struct verb verb_check = {
 		"cannot do. With --code the code is compiled in a guest of its own and not run: 0 "
 		"if it is\n"
 		"valid, 1 and what its interpreter says if not, 127 if the guest has no such "
-		"interpreter.",
+		"interpreter.\n"
+		"With --effective each key is printed with its value and who gave it: FILE:LINE, "
+		"HUTCH_KEY of\n"
+		"the environment, a flag, the level, or built-in.",
 	.flags = run_flags,
 	.machine = true,
 	.box = true,
+	.layers = true,
 	.command = true,
 	.run = run_or_check,
 };

@@ -45,7 +45,7 @@ static void bash(void)
 	     "\tlocal i verb= flags= names= root=\n"
 	     "\tfor ((i = 1; i < COMP_CWORD; i++)); do\n"
 	     "\t\tcase ${COMP_WORDS[i]} in\n"
-	     "\t\t--root | -C | --config)\n"
+	     "\t\t--root | -C | --config | --template)\n"
 	     "\t\t\t[[ ${COMP_WORDS[i]} == --root ]] && root=${COMP_WORDS[i+1]}\n"
 	     "\t\t\ti=$((i + 1)) ;;\n"
 	     "\t\t-*) ;;\n"

@@ -69,9 +69,9 @@ static void write_all(FILE *out)
 
 	fputs("# What hutch can be told, each key with its default. Take the # away before what "
 	      "you change, and\n"
-	      "# name this file with --config. A flag of the same name wins over it; "
-	      "`hutch check --effective`\n"
-	      "# tells what holds in the end, and why.\n",
+	      "# run hutch from its folder, or name this file with --config. A flag of the same "
+	      "name wins over it;\n"
+	      "# `hutch check --effective` tells what holds in the end, and why.\n",
 	      out);
 	for (unsigned i = 0; !hutch_key(i, &key); i++)
 		write_key(out, i, &key);
@@ -107,7 +107,9 @@ const struct verb verb_init = {
 	.name = "init",
 	.args = "[FLAGS] [FILE]",
 	.summary = "write a configuration file to begin with: every key, its default, what it does",
-	.text = "FILE is hutch.yaml unless one is named. All keys in it are remarks.",
+	.text = "FILE is hutch.yaml unless one is named, which `hutch run` reads from the folder "
+		"it is\n"
+		"started in. All keys in it are remarks.",
 	.flags = flags,
 	.run = run_init,
 };

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "tool.h"
+#include "machine.h"
 
 enum { FLAG_JSON, FLAG_BLOB, FLAGS };
 
@@ -48,13 +48,15 @@ static int show(void *tree, long size, bool blob)
 static int run_inspect(int argc, char **argv, const struct verb *verb)
 {
 	struct given given[FLAGS] = { 0 };
-	struct hutch *h = machine_new();
+	struct hutch *h = hutch_new();
 	void *tree = NULL;
 	long size;
 	int n = parse(argc, argv, verb, h, given), status = EXIT_FAIL;
 
 	if (n < 0)
 		status = n == -2 ? 0 : EXIT_USAGE;
+	else if (machine_defaults(h, false))
+		status = EXIT_FAIL;
 	else if (n > 1)
 		complain("inspect: one name is taken, '%s' is too many", argv[1]);
 	else if (n == 1 && (size = client_ask(argv[0], "inspect", &tree)) >= 0)

@@ -48,7 +48,8 @@ const struct flag run_flags[] = {
 	[FLAG_POLICY] = { .name = "policy",
 			  .arg = "FILE",
 			  .many = true,
-			  .help = "a ceiling: a YAML or JSON file of keys, as for --config, that "
+			  .help = "a ceiling: a YAML, JSON or TOML file of keys, as for --config, "
+				  "that "
 				  "nothing may go over; those in " POLICY_D " always hold" },
 	[FLAG_DRY_RUN] = { .name = "dry-run",
 			   .help = "check everything that can be checked without a machine" },
@@ -127,6 +128,7 @@ static int take_command(struct run *r)
 	if (!r->env)
 		return EXIT_USAGE;
 	r->c.what = command_request(g, r->argv, r->env);
+	r->c.runtime = g[FLAG_CODE].n ? r->argv[0] : NULL;
 	r->c.h = r->h;
 	r->c.own = true;
 	r->c.on_violation = run_violation;
@@ -204,24 +206,20 @@ int run_or_check(int argc, char **argv, const struct verb *verb)
 	};
 	int n, status;
 
-	r.h = machine_new();
+	r.h = hutch_new();
 	if (!r.h) {
 		complain("out of memory");
 		return EXIT_HUTCH;
 	}
 	result_begin(&r.result);
-	/* "": what suits the kernel, once that is known */
-	if (hutch_set(r.h, "append", "") || hutch_set(r.h, "console", "none")) {
-		complain("%s", hutch_error(r.h));
-		return EXIT_HUTCH;
-	}
 	n = parse(argc, argv, verb, r.h, given);
 	if (n > 0)
 		complain("%s: '%s' stands before --; the command goes behind it", verb->name,
 			 argv[0]);
-	if (n) {
+	status = n == -2 ? 0 : n ? EXIT_USAGE : machine_defaults(r.h, true) ? EXIT_HUTCH : -1;
+	if (status >= 0) {
 		hutch_free(r.h);
-		return n == -2 ? 0 : EXIT_USAGE;
+		return status;
 	}
 	r.argv = argv; /* what stood behind -- */
 	status = check(&r);
@@ -250,10 +248,13 @@ const struct verb verb_run = {
 		"--workdir or\n"
 		"--user), 127 when it is not there, 128+N when signal N ended it. The result tells "
 		"a command\n"
-		"that returns 124 to 127 itself from hutch that does.",
+		"that returns 124 to 127 itself from hutch that does. `hutch help configuration` "
+		"tells which\n"
+		"files and variables are read.",
 	.flags = run_flags,
 	.machine = true,
 	.box = true,
+	.layers = true,
 	.command = true,
 	.run = run_or_check,
 };

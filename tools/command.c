@@ -433,6 +433,28 @@ int command_status(const struct command *c)
 	}
 }
 
+const char *command_code(const struct command *c)
+{
+	switch (c->fate) {
+	case FATE_LIMIT:
+		return "E_LIMIT";
+	case FATE_MACHINE:
+		return "E_MACHINE";
+	case FATE_AGENT:
+		return "E_AGENT";
+	case FATE_WORK:
+		return c->limit ? "E_LIMIT" : "E_FILES";
+	case FATE_STDIO:
+		return "E_STDIO";
+	case FATE_REFUSED:
+		return c->exit.status == 127   ? (c->runtime ? "E_RUNTIME" : "E_NOT_FOUND")
+		       : c->exit.status == 126 ? "E_NOT_RUNNABLE"
+					       : "E_GUEST";
+	default:
+		return NULL;
+	}
+}
+
 static void explain_limit(const char *limit)
 {
 	if (strcmp(limit, "boot_timeout"))
@@ -449,7 +471,13 @@ void command_explain(const struct command *c)
 {
 	switch (c->fate) {
 	case FATE_REFUSED:
-		complain("%s", c->text);
+		if (c->runtime && c->exit.status == 127)
+			complain("error 127 E_RUNTIME: the guest has no '%s', which this code is "
+				 "to be run "
+				 "by; --rootfs takes a root that has it",
+				 c->runtime);
+		else
+			complain("%s", c->text);
 		break;
 	case FATE_MACHINE:
 	case FATE_AGENT:

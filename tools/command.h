@@ -46,6 +46,7 @@ struct command {
 	struct hutch *h;
 	bool own; /* the machine is this process's: it is watched too */
 	struct hutch_request what;
+	const char *runtime; /* the command is this interpreter, which nobody named; or NULL */
 	struct command_limits limits;
 	int signals;		       /* from command_signals() */
 	int ends;		       /* from command_ends() */
@@ -70,6 +71,8 @@ void command_run(struct command *c);
 /* what a shell would see: 0..255 */
 int command_status(const struct command *c);
 
+/* E_...; NULL where nothing went wrong */
+const char *command_code(const struct command *c);
 /* what the person needs to know of its end, on stderr: nothing of one that just ended */
 void command_explain(const struct command *c);
 

@@ -1,7 +1,7 @@
 /* help.c - --help and the manual page, from the tables that the parser uses */
 #include <string.h>
 
-#include "tool.h"
+#include "layers.h"
 
 #define COLUMN 30
 
@@ -105,7 +105,9 @@ void help_all(FILE *out)
 		fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
 	fputs("\nflags of all verbs, before or behind the verb:\n", out);
 	flag_options(out, global_flags, option);
-	fputs("\n'hutch help VERB' tells more of one.\n", out);
+	fputs("\n'hutch help VERB' tells more of one, 'hutch help configuration' which files and "
+	      "variables are read.\n",
+	      out);
 }
 
 /* roff: a dash is a minus sign, a dot at the start of a line is not a request */
@@ -183,6 +185,9 @@ static void man_page(FILE *out)
 		man_verb(verbs[i], out);
 	fputs(".SH FLAGS OF ALL VERBS\n", out);
 	flag_options(out, global_flags, man_option);
+	fputs(".SH CONFIGURATION\n.nf\n", out);
+	roff(out, layers_manual);
+	fputs(".fi\n", out);
 }
 
 /* "help image", "help image build" */
@@ -215,6 +220,10 @@ static int run_help(int argc, char **argv, const struct verb *verb)
 		if (!strcmp(argv[0], verbs[i]->name))
 			return help_named(verbs[i], n > 1 ? argv[1] : NULL);
 	}
+	if (n && !strcmp(argv[0], "configuration")) {
+		fputs(layers_manual, stdout);
+		return 0;
+	}
 	if (n) {
 		complain("there is no verb '%s'; 'hutch help' lists them", argv[0]);
 		return EXIT_USAGE;
@@ -230,8 +239,8 @@ static const struct flag help_flags[] = {
 
 const struct verb verb_help = {
 	.name = "help",
-	.args = "[VERB]",
-	.summary = "tell what hutch or one of its verbs does",
+	.args = "[VERB|configuration]",
+	.summary = "tell what hutch or one of its verbs does, or which files it reads",
 	.flags = help_flags,
 	.run = run_help,
 };

@@ -21,7 +21,7 @@ say() {
 layer_of() {
 	case $1 in
 	base.h | log.h) echo 0 ;;
-	gmem.h | field.h | state.h | conf.h | loop.h) echo 1 ;;
+	gmem.h | field.h | state.h | conf.h | conf_event.h | loop.h) echo 1 ;;
 	dev.h | bus.h | irq.h | stream.h) echo 2 ;;
 	kvm.h | vcpu.h | vm.h | vm_build.h | ctl.h | cpuid.h | msr.h | regs.h | irqchip.h | sandbox.h | sandbox_arch.h | seccomp.h) echo 4 ;;
 	hutch.h) echo 5 ;;
@@ -52,7 +52,7 @@ may_include() { # FILE HEADER
 	vmm/*) case $2 in proto.h | archive.h | tree.h) return 0 ;; esac ;;
 	esac
 	[ "$own" = - ] && own=$(case $1 in
-		vmm/tree_print.c) echo 1 ;; vmm/conf_file.c) echo 1 ;;
+		vmm/tree_print.c) echo 1 ;; vmm/conf_*.c) echo 1 ;;
 		vmm/vm_tree.c | vmm/vm_set.c | vmm/x86/*) echo 4 ;; *) echo - ;; esac)
 	[ "$own" = - ] && return 0
 	[ "$other" = - ] && return 1

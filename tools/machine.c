@@ -8,15 +8,26 @@
 
 #define FILES 4096
 
-struct hutch *machine_new(void)
+int machine_defaults(struct hutch *h, bool box)
 {
-	struct hutch *h = hutch_new();
+	static const struct {
+		const char *key, *value;
+		bool box;
+	} defaults[] = {
+		{ "jail", "basic", false },
+		{ "append", "", true }, /* what suits the kernel: machine_line() */
+		{ "console", "none", true },
+	};
 
-	if (h && hutch_set(h, "jail", "basic")) {
-		hutch_free(h);
-		h = NULL;
+	for (size_t i = 0; i < sizeof(defaults) / sizeof(*defaults); i++) {
+		if ((defaults[i].box && !box) || hutch_origin(h, defaults[i].key))
+			continue;
+		if (!hutch_set(h, defaults[i].key, defaults[i].value))
+			continue;
+		complain("%s", hutch_error(h));
+		return -1;
 	}
-	return h;
+	return 0;
 }
 
 int machine_guest(struct hutch *h, bool box)

@@ -5,6 +5,9 @@
 #include "registry.h"
 #include "tool.h"
 
+/* after parse(): what the command means where nobody named a key, or null took it back. The basic
+ * jail, and what suits a sandbox if @box.  -1 after a complaint */
+int machine_defaults(struct hutch *h, bool box);
 /* without --kernel: the default guest, with the agent's initramfs if @box; -1 after a complaint */
 int machine_guest(struct hutch *h, bool box);
 /* without --append: the kernel command line that suits; before machine_guest(). -1 after a

@@ -2,20 +2,29 @@
  * options.c - flags: the machine's keys from hutch_key(), a verb's own from its table, and those of
  * every verb
  *
- * The arguments are walked twice: configuration files are loaded first, so that
- * flags win over them wherever they stand.
+ * The arguments are walked twice: configuration files are looked for and loaded
+ * first, so that flags win over them wherever they stand.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "tool.h"
+#include "layers.h"
 
-#define KEYS_MAX 64
+#define KEYS_MAX 128
 
 struct globals globals;
 
-enum { GLOBAL_ROOT, GLOBAL_JSON, GLOBAL_QUIET, GLOBAL_VERBOSE, GLOBAL_CONFIG };
+enum {
+	GLOBAL_ROOT,
+	GLOBAL_JSON,
+	GLOBAL_QUIET,
+	GLOBAL_VERBOSE,
+	FILES_FIRST,
+	GLOBAL_CONFIG = FILES_FIRST,
+	GLOBAL_TEMPLATE,
+	GLOBAL_BARE
+};
 
 const struct flag global_flags[] = {
 	[GLOBAL_ROOT] = { .name = "root",
@@ -31,7 +40,19 @@ const struct flag global_flags[] = {
 			    .letter = 'C',
 			    .arg = "FILE",
 			    .many = true,
-			    .help = "merge a YAML or JSON file of the machine's keys" },
+			    .machine = true,
+			    .help = "merge a YAML, JSON or TOML file of the machine's keys over "
+				    "what other files say" },
+	[GLOBAL_TEMPLATE] = { .name = "template",
+			      .arg = "NAME|FILE",
+			      .many = true,
+			      .machine = true,
+			      .help = "begin from this file, which all others win over; NAME is "
+				      "one "
+				      "in ~/.config/hutch/templates or /etc/hutch/templates" },
+	[GLOBAL_BARE] = { .name = "no-config",
+			  .machine = true,
+			  .help = "without the files that are read by themselves" },
 	{ .name = NULL },
 };
 
@@ -51,7 +72,8 @@ struct parser {
 	const struct verb *verb;
 	struct hutch *h;
 	struct given *given;
-	bool files; /* the first walk, which only loads files */
+	bool files; /* the first walk, which only looks for files */
+	struct layers layers;
 	struct seen *seen;
 	unsigned seen_n;
 	bool cleared[KEYS_MAX]; /* lists the command line has begun to replace */
@@ -98,7 +120,7 @@ static int find_global(const struct parser *p, const char *flag, size_t len)
 {
 	int i = find_flag(global_flags, flag, len);
 
-	return i == GLOBAL_CONFIG && !p->verb->machine ? -1 : i;
+	return i >= 0 && global_flags[i].machine && !p->verb->machine ? -1 : i;
 }
 
 char key_letter(const char *key)
@@ -170,7 +192,7 @@ static int unknown(const struct parser *p, const char *flag, size_t len)
 	for (unsigned i = 0; p->verb->flags && n < KEYS_MAX && p->verb->flags[i].name; i++)
 		names[n++] = p->verb->flags[i].name;
 	for (unsigned i = 0; n < KEYS_MAX && global_flags[i].name; i++)
-		if (i != GLOBAL_CONFIG || p->verb->machine)
+		if (!global_flags[i].machine || p->verb->machine)
 			names[n++] = global_flags[i].name;
 	snprintf(word, sizeof(word), "%.*s", (int)(len < 60 ? len : 60), flag);
 	near = hutch_nearest(word, names);
@@ -225,30 +247,32 @@ static void set_global(int i, const char *text)
 	}
 }
 
-static int load(struct parser *p, const char *path)
+static int note_file(struct layers *l, int i, const char *text)
 {
-	if (!hutch_load(p->h, path))
-		return 0;
-	complain("%s", hutch_error(p->h));
-	return -1;
+	if (i == GLOBAL_TEMPLATE)
+		return layers_template(l, text);
+	if (i == GLOBAL_CONFIG)
+		return layers_config(l, text);
+	l->bare = true;
+	return 0;
 }
 
 /* @text NULL: a flag without a value */
 static int give(struct parser *p, const struct target *t, const char *text)
 {
-	bool file = t->kind == TARGET_GLOBAL && t->i == GLOBAL_CONFIG;
+	bool file = t->kind == TARGET_GLOBAL && t->i >= FILES_FIRST;
 	const char *name;
 
 	if (p->files != file)
 		return 0;
-	if (file)
-		return load(p, text);
 	if (t->kind == TARGET_KEY)
 		return set_key(p, t, text ? text : t->arg ? "" : "yes");
 	if (text && !t->arg) {
 		complain("%s takes no value, '%s' is too much", t->shown, text);
 		return -1;
 	}
+	if (file)
+		return note_file(&p->layers, t->i, text);
 	text = text ? text : "";
 	if (t->kind == TARGET_GLOBAL) {
 		set_global(t->i, text);
@@ -366,23 +390,33 @@ static int collect(struct parser *p)
 	return 0;
 }
 
-int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, struct given *given)
+static int walk_twice(struct parser *p, int argc, char **argv)
 {
-	struct parser p = { .verb = verb, .h = h, .given = given, .files = verb->machine };
 	int n = 0;
 
+	p->files = p->verb->machine;
+	if (p->files)
+		n = walk(p, argc, argv);
+	if (!n && p->files)
+		n = layers_load(&p->layers, p->verb, p->h);
+	p->files = false;
+	return n ? n : walk(p, argc, argv);
+}
+
+int parse(int argc, char **argv, const struct verb *verb, struct hutch *h, struct given *given)
+{
+	struct parser p = { .verb = verb, .h = h, .given = given };
+	int n = -1;
+
 	p.seen = calloc((size_t)argc + 1, sizeof(*p.seen));
-	if (!p.seen) {
+	p.layers.file = calloc((size_t)argc + 1, sizeof(*p.layers.file));
+	if (p.seen && p.layers.file)
+		n = walk_twice(&p, argc, argv);
+	else
 		complain("out of memory");
-		return -1;
-	}
-	if (p.files)
-		n = walk(&p, argc, argv);
-	p.files = false;
-	if (!n)
-		n = walk(&p, argc, argv);
 	if (n >= 0 && collect(&p))
 		n = -1;
+	layers_free(&p.layers);
 	free(p.seen);
 	return n;
 }

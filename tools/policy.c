@@ -27,14 +27,18 @@ static const char *const levels[] = { "minimal", "standard", "strict", "maximum"
 static const char *const answers[] = { "log", "pause", "kill", NULL };
 static const char *const cards[] = { "none", "user", "tap", NULL };
 
-/* of every level but minimal; strict and maximum will want more */
+/* minimal gives a network and limits nothing, the others do; strict and maximum will want more */
 static const struct {
 	const char *key, *value;
 	bool stays; /* also of what stays */
+	bool minimal;
 } level_defaults[] = {
-	{ "memory", "512M", true },	     { "timeout", "10m", false },
-	{ "stdout_max", "2000000B", false }, { "stderr_max", "2000000B", false },
-	{ "copy_max", "1G", true },
+	{ "net", "user", true, true },
+	{ "memory", "512M", true, false },
+	{ "timeout", "10m", false, false },
+	{ "stdout_max", "2000000B", false, false },
+	{ "stderr_max", "2000000B", false, false },
+	{ "copy_max", "1G", true, false },
 };
 
 /* what a policy can hold down */
@@ -156,7 +160,7 @@ static int read_policy(struct reading *r, const char *path)
 
 static int is_policy(const struct dirent *d)
 {
-	static const char *const ends[] = { ".yaml", ".yml", ".json" };
+	static const char *const ends[] = { ".yaml", ".yml", ".json", ".toml" };
 	size_t len = strlen(d->d_name);
 
 	for (unsigned i = 0; i < sizeof(ends) / sizeof(*ends); i++)
@@ -266,25 +270,6 @@ static int hold_down(const struct reading *r, const struct ceiling *c)
 	return 0;
 }
 
-static int start_level(struct hutch *h, bool stays)
-{
-	char level[16] = "", from[32];
-
-	hutch_get(h, "level", level, sizeof(level));
-	if (!rank(levels, level))
-		return 0;
-	snprintf(from, sizeof(from), "level %s", level);
-	for (unsigned i = 0; i < sizeof(level_defaults) / sizeof(*level_defaults); i++) {
-		if (hutch_origin(h, level_defaults[i].key) || (stays && !level_defaults[i].stays))
-			continue;
-		hutch_from(h, from);
-		if (hutch_set(h, level_defaults[i].key, level_defaults[i].value))
-			return refuse(hutch_error(h));
-	}
-	hutch_from(h, NULL);
-	return 0;
-}
-
 /* the mode and the interface of a card: false if there is no such card */
 static bool card(struct hutch *h, unsigned i, char mode[16], char tap[32])
 {
@@ -330,6 +315,44 @@ static int check_cards(const struct reading *r)
 	return 0;
 }
 
+/* a network is no promise of any level: where there cannot be one there is none, and it is told */
+static bool may_have_net(const struct reading *r)
+{
+	struct hutch_fact passt;
+
+	for (unsigned i = 0; i < r->n; i++)
+		if (hutch_origin(r->policy[i], "net") && !allows(r->policy[i], "user", ""))
+			return false;
+	if (!hutch_fact_named("passt", &passt) && passt.state == HUTCH_OK)
+		return true;
+	complain("warning: level minimal has a network by default, but not on this host: passt: "
+		 "%s; --net none does without it",
+		 passt.text);
+	return false;
+}
+
+static int start_level(const struct reading *r)
+{
+	char level[16] = "", from[32];
+
+	hutch_get(r->h, "level", level, sizeof(level));
+	snprintf(from, sizeof(from), "level %s", level);
+	for (unsigned i = 0; i < sizeof(level_defaults) / sizeof(*level_defaults); i++) {
+		const char *key = level_defaults[i].key;
+
+		if (level_defaults[i].minimal == (rank(levels, level) > 0) ||
+		    hutch_origin(r->h, key) || (r->stays && !level_defaults[i].stays))
+			continue;
+		if (!strcmp(key, "net") && !may_have_net(r))
+			continue;
+		hutch_from(r->h, from);
+		if (hutch_set(r->h, key, level_defaults[i].value))
+			return refuse(hutch_error(r->h));
+	}
+	hutch_from(r->h, NULL);
+	return 0;
+}
+
 static int apply(const struct reading *r)
 {
 	int status = check_named(r, LEVEL);
@@ -341,7 +364,7 @@ static int apply(const struct reading *r)
 	if (!status)
 		status = check_cards(r);
 	if (!status)
-		status = start_level(r->h, r->stays);
+		status = start_level(r);
 	for (unsigned i = 0; !status && i < CEILINGS; i++)
 		status = hold_down(r, &ceilings[i]);
 	return status;

@@ -1,7 +1,8 @@
 /*
  * policy.h - what a level begins with, and what a policy forbids (layer 6)
  *
- * A policy is a file of the configuration's own keys, and a ceiling: whatever
+ * A policy is a file of the configuration's own keys (YAML, JSON, or TOML if its name ends in
+ * .toml), and a ceiling: whatever
  * asks for more is refused, and what nobody asked for is held to it.  What
  * applies are the files in POLICY_D ($HUTCH_POLICY_D, for tests), in the order of
  * their names, and then each --policy.

@@ -157,29 +157,6 @@ void result_reason(const struct result *r, const struct command *c, char *buf, s
 		snprintf(buf, size, "the command ended with %d", r->status);
 }
 
-/* E_..., and what to do; NULL where nothing went wrong */
-static const char *error_code(const struct command *c)
-{
-	switch (c->fate) {
-	case FATE_LIMIT:
-		return "E_LIMIT";
-	case FATE_MACHINE:
-		return "E_MACHINE";
-	case FATE_AGENT:
-		return "E_AGENT";
-	case FATE_WORK:
-		return c->limit ? "E_LIMIT" : "E_FILES";
-	case FATE_STDIO:
-		return "E_STDIO";
-	case FATE_REFUSED:
-		return c->exit.status == 127   ? "E_NOT_FOUND"
-		       : c->exit.status == 126 ? "E_NOT_RUNNABLE"
-					       : "E_GUEST";
-	default:
-		return NULL;
-	}
-}
-
 static uint64_t ms_between(uint64_t a, uint64_t b)
 {
 	return a && b > a ? (b - a) / 1000000 : 0;
@@ -203,7 +180,7 @@ static void member_bool(FILE *out, const char *key, bool v)
 
 static void write_error(FILE *out, const struct result *r, const struct command *c)
 {
-	const char *code = error_code(c);
+	const char *code = command_code(c);
 	char reason[256];
 
 	if (!code) {

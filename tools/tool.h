@@ -14,6 +14,7 @@ struct flag {
 	const char *name, *arg, *help; /* arg NULL: a switch; "[...]": may be left out */
 	char letter;		       /* 'e' for "-e" as well, 0 for none */
 	bool many;		       /* may be repeated, and each value counts */
+	bool machine; /* of every verb: only of those that take the machine's keys */
 };
 
 /* what was given of one flag; all zero: nothing */
@@ -37,6 +38,7 @@ struct verb {
 	const struct flag *flags; /* ends with name NULL; may be NULL */
 	bool machine;		  /* takes the machine's keys too */
 	bool box;		  /* and those of a sandbox */
+	bool layers;		  /* also from the default files and the environment (layers.h) */
 	bool command;		  /* what stands behind "--" is a command */
 	/* verbs of this one, named "image ls"; then run is run_sub() */
 	const struct verb *const *sub;
@@ -45,7 +47,7 @@ struct verb {
 
 static inline bool verb_takes(const struct verb *verb, const struct hutch_key *key)
 {
-	return verb->machine && (!key->box || verb->box);
+	return verb->machine && !key->file && (!key->box || verb->box);
 }
 
 extern const struct verb *const verbs[]; /* NULL-terminated */
@@ -54,16 +56,13 @@ extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_he
 	verb_logs, verb_run, verb_exec, verb_shell, verb_cp, verb_image, verb_events, verb_stats,
 	verb_completion, verb_check, verb_init;
 
-/* a machine as the command makes it: in the basic jail, unless a file or a flag says else */
-struct hutch *machine_new(void);
-
 /* one line on stderr: "hutch: ..." */
 void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
  * parse() - the flags of @verb, wherever they stand among the arguments before "--"
  *
- * Machine keys go to @h (files given with -C first, so that flags win), flags
+ * Machine keys go to @h (files and the environment first, so that flags win), flags
  * of every verb to globals, and the verb's own to @given, in the order of its
  * table, which the caller has zeroed.  "-it", "-w DIR", "-wDIR", "--workdir=DIR"
  * are all understood.  Other arguments are moved to the front of @argv; right

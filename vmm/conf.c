@@ -108,6 +108,9 @@ static const struct field balloon_fields[] = {
 };
 
 const struct field conf_fields[] = {
+	F_STR(struct conf, extends, .arg = "FILE", .file = true,
+	      .help = "another file, from which this one begins; its path is as seen from this "
+		      "file's folder, and it may extend one itself"),
 	F_STR(struct conf, kernel, .arg = "FILE",
 	      .help = "Linux kernel: bzImage, or ELF with a PVH or 64-bit entry"),
 	F_LIST(struct conf, initrd, initrds, path_fields, .arg = "FILE",
@@ -164,9 +167,8 @@ const struct field conf_fields[] = {
 		.help = "most processes in the guest; 0 is as many as it takes"),
 	F_ENUM(struct conf, level, level_names, .arg = "LEVEL", .dflt = "standard", .box = true,
 	       .help = "how much stands between the guest and this host: minimal, standard, "
-		       "strict, maximum; all but minimal begin with limits (`hutch check "
-		       "--effective` "
-		       "tells which)"),
+		       "strict, maximum; minimal begins with --net user, the others with limits "
+		       "(`hutch check --effective` tells which)"),
 	F_TIME(struct conf, timeout, .arg = "TIME", .box = true,
 	       .help = "longest run of the command, as in 30s or 10m; 0 is no limit"),
 	F_TIME(struct conf, cpu_time, .arg = "TIME", .box = true,

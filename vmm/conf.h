@@ -75,6 +75,7 @@ struct conf_balloon {
 };
 
 struct conf {
+	char extends[CONF_PATH]; /* of a file, and empty once that is loaded */
 	char name[64];
 	uint32_t cpus;
 	uint64_t memory;
@@ -154,15 +155,40 @@ struct conf_origins {
 };
 
 /*
- * conf_load() - merge a YAML (or JSON) file over @conf
+ * conf_load() - merge a YAML (or JSON) file over @conf, or a TOML one if its name ends in .toml
  *
  * Scalars and lists replace, "key+" appends to a list, null takes the default
  * back.  @origins, unless NULL, is told where each key stood.  -EINVAL with file:line for anchors,
  * aliases, tags, duplicate and unknown keys; -EFBIG over 1 MiB; or the -errno of reading it.
+ * What the file `extends` is merged first: -ELOOP with file:line if that comes back to a file, or
+ * is more than 8 deep.
  */
 int conf_load(struct conf *conf, const char *path, struct conf_origins *origins) must_check;
 
-/* the same over bytes in memory; @name stands in the messages */
+enum conf_source_flags {
+	CONF_SOURCE_OPTIONAL = 1, /* one that is not there is no error */
+	CONF_SOURCE_OWN = 2,	  /* only if it is the caller's or root's, and not anybody's to
+				     write; passed over with a warning if it is optional too */
+	CONF_SOURCE_TEMPLATE = 4, /* below all files that are none */
+};
+
+struct conf_source {
+	const char *path;
+	unsigned flags;
+};
+
+/*
+ * conf_load_all() - the same of @n files, each over those before it
+ *
+ * Templates come first, those that files extend and then those among @from,
+ * each once; so any file can change what any template says.  An optional file
+ * that is among @from again is merged once, at the later place.
+ */
+int conf_load_all(struct conf *conf, const struct conf_source *from, unsigned n,
+		  struct conf_origins *origins) must_check;
+
+/* conf_load() over bytes in memory, of which `extends` is read and not followed; @name stands in
+ * the messages */
 int conf_load_text(struct conf *conf, const char *name, const void *text, size_t len,
 		   struct conf_origins *origins) must_check;
 

@@ -1,269 +1,323 @@
 /*
- * conf_file.c - YAML, and so JSON, into the configuration
+ * conf_file.c - files of keys into the configuration, and the templates they extend
  *
- * The events of libyaml are walked along the field tables.  Each scalar gets
- * its type from the table, never from how it looks.  What makes YAML risky is
- * refused: anchors, aliases, tags, duplicate keys, more than one document.
- * Depth is bounded by the tables, size by FILE_MAX.
+ * 1. All files are read first, once each, and looked through for `extends`;
+ *    what is looked at is what is merged.
+ * 2. All templates are merged before all files: a template is what every file may
+ *    change.  A template that several name is merged once, where it came first.
+ * 3. A file is known by its device and inode, whatever it is called.
  *
- * #syscalls:before openat read
+ * #syscalls:before openat read newfstatat geteuid
  */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <yaml.h>
 
-#include "conf.h"
+#include "conf_event.h"
+#include "log.h"
 
-#define FILE_MAX MiB
+#define DEPTH 8 /* templates over one another */
 
-struct reader {
-	yaml_parser_t yaml;
-	const char *name;
-	struct conf_origins *origins; /* or NULL */
+struct file {
+	char name[CONF_PATH];
+	unsigned flags; /* enum conf_source_flags */
+	dev_t dev;
+	ino_t ino;
+	char *text;
+	size_t len;
+	char extends[CONF_PATH];
+	char where[CONF_ORIGIN]; /* it says so */
 };
 
-static int fail(struct reader *in, const yaml_event_t *at, const char *why)
+struct pile {
+	struct file **file;
+	unsigned n;
+};
+
+static void free_file(struct file *f)
 {
-	return err(-EINVAL, "%s:%zu: %s", in->name, at->start_mark.line + 1, why);
+	if (f)
+		free(f->text);
+	free(f);
 }
 
-static int next(struct reader *in, yaml_event_t *e)
+static void free_pile(struct pile *p)
 {
-	bool anchor = false, tag = false;
-
-	if (!yaml_parser_parse(&in->yaml, e))
-		return err(-EINVAL, "%s:%zu: %s", in->name, in->yaml.problem_mark.line + 1,
-			   in->yaml.problem ? in->yaml.problem : "not YAML");
-	switch (e->type) {
-	case YAML_SCALAR_EVENT:
-		anchor = e->data.scalar.anchor;
-		tag = e->data.scalar.tag;
-		if (strlen((char *)e->data.scalar.value) != e->data.scalar.length)
-			return fail(in, e, "a NUL byte stands in a value");
-		break;
-	case YAML_SEQUENCE_START_EVENT:
-		anchor = e->data.sequence_start.anchor;
-		tag = e->data.sequence_start.tag;
-		break;
-	case YAML_MAPPING_START_EVENT:
-		anchor = e->data.mapping_start.anchor;
-		tag = e->data.mapping_start.tag;
-		break;
-	case YAML_ALIAS_EVENT:
-		anchor = true;
-		break;
-	default:
-		break;
-	}
-	if (anchor)
-		return fail(in, e, "anchors and aliases are not taken; write the value out");
-	return tag ? fail(in, e, "tags are not taken; leave '!...' out") : 0;
+	for (unsigned i = 0; i < p->n; i++)
+		free_file(p->file[i]);
+	free(p->file);
 }
 
-static bool is_null(const yaml_event_t *e)
+static bool same(const struct file *a, const struct file *b)
 {
-	const char *v = (const char *)e->data.scalar.value;
-
-	return e->type == YAML_SCALAR_EVENT && e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE &&
-	       (!*v || !strcmp(v, "~") || !strcmp(v, "null"));
+	return a->dev == b->dev && a->ino == b->ino;
 }
 
-static int read_mapping(struct reader *in, const struct field *table, void *obj);
+/* --- one file --- */
 
-/* "FILE:LINE: KEY", as the messages of field_parse() begin */
-static void say_where(struct reader *in, const struct field *f, const yaml_event_t *e, char *buf,
-		      size_t len)
+static bool is_toml(const char *name)
 {
-	snprintf(buf, len, "%.400s:%zu: %s", in->name, e->start_mark.line + 1, f->name);
-}
+	size_t len = strlen(name);
 
-static int read_list(struct reader *in, const struct field *f, void *obj)
-{
-	uint32_t *used = field_used(f, obj);
-	char what[512];
-	int r = 0;
-
-	for (bool end = false; !r && !end;) {
-		yaml_event_t e;
-
-		memset(&e, 0, sizeof(e));
-		r = next(in, &e);
-		say_where(in, f, &e, what, sizeof(what));
-		if (r || e.type == YAML_SEQUENCE_END_EVENT) {
-			end = true;
-		} else if (e.type == YAML_SCALAR_EVENT) {
-			r = field_parse(f, what, (char *)e.data.scalar.value, obj);
-		} else if (e.type != YAML_MAPPING_START_EVENT) {
-			r = fail(in, &e, "a list item is neither a value nor a mapping");
-		} else if (*used == f->count) {
-			r = err(-E2BIG, "%s: more than %u are given; the machine takes %u", what,
-				f->count, f->count);
-		} else {
-			field_defaults(f->sub, field_at(f, obj, *used), f->size);
-			r = read_mapping(in, f->sub, field_at(f, obj, *used));
-			++*used;
-		}
-		yaml_event_delete(&e);
-	}
-	return r;
-}
-
-static int read_value(struct reader *in, const struct field *f, const yaml_event_t *e, bool append,
-		      void *obj)
-{
-	char what[512];
-
-	say_where(in, f, e, what, sizeof(what));
-	if (f->kind == FIELD_LIST && !append)
-		*field_used(f, obj) = 0;
-	else if (f->kind != FIELD_LIST && append)
-		return err(-EINVAL, "%s: is not a list; write it without +", what);
-	if (is_null(e)) {
-		if (f->kind == FIELD_LIST)
-			return 0;
-		if (f->dflt)
-			return field_parse(f, what, f->dflt, obj);
-		memset(field_at(f, obj, 0), 0, f->size);
-		return 0;
-	}
-	if (e->type == YAML_SCALAR_EVENT)
-		return field_parse(f, what, (char *)e->data.scalar.value, obj);
-	if (e->type == YAML_SEQUENCE_START_EVENT && f->kind == FIELD_LIST)
-		return read_list(in, f, obj);
-	if (e->type == YAML_MAPPING_START_EVENT && f->kind == FIELD_STRUCT)
-		return read_mapping(in, f->sub, field_at(f, obj, 0));
-	return err(-EINVAL, "%s: takes %s", what, f->kind == FIELD_LIST ? "a list" : "one value");
-}
-
-/* the key in @e: its field, whether it appends, and that it came once */
-static int read_key(struct reader *in, const struct field *table, const yaml_event_t *e,
-		    const struct field **ret, bool *ret_append)
-{
-	char key[64], what[512];
-	size_t n;
-
-	if (e->type != YAML_SCALAR_EVENT)
-		return fail(in, e, "a key must be a plain name");
-	if (str_copy(key, sizeof(key), (char *)e->data.scalar.value) || !key[0])
-		return fail(in, e, "a key must be a short name");
-	n = strlen(key);
-	*ret_append = key[n - 1] == '+';
-	if (*ret_append)
-		key[n - 1] = '\0';
-	*ret = field_find(table, key);
-	if (*ret)
-		return 0;
-	snprintf(what, sizeof(what), "%.400s:%zu", in->name, e->start_mark.line + 1);
-	return field_unknown(table, what, key);
-}
-
-/* a key that is null is as if nobody had named it */
-static void note_origin(struct reader *in, const struct field *table, const struct field *f,
-			const yaml_event_t *e)
-{
-	char *at;
-
-	if (!in->origins || table != conf_fields)
-		return;
-	at = in->origins->at[f - table];
-	*at = '\0';
-	if (!is_null(e))
-		snprintf(at, CONF_ORIGIN, "%.240s:%zu", in->name, e->start_mark.line + 1);
-}
-
-static int read_mapping(struct reader *in, const struct field *table, void *obj)
-{
-	bool seen[CONF_KEYS] = { false };
-	int r = 0;
-
-	for (bool end = false; !r && !end;) {
-		const struct field *f = NULL;
-		yaml_event_t key, value;
-		bool append = false;
-
-		memset(&key, 0, sizeof(key));
-		memset(&value, 0, sizeof(value));
-		r = next(in, &key);
-		if (!r && key.type == YAML_MAPPING_END_EVENT)
-			end = true;
-		else if (!r)
-			r = read_key(in, table, &key, &f, &append);
-		if (!r && !end) {
-			BUG_ON(f - table >= CONF_KEYS);
-			if (seen[f - table])
-				r = fail(in, &key, "the key is given twice");
-			seen[f - table] = true;
-		}
-		if (!r && !end)
-			r = next(in, &value);
-		if (!r && !end)
-			r = read_value(in, f, &value, append, obj);
-		if (!r && !end)
-			note_origin(in, table, f, &value);
-		yaml_event_delete(&value);
-		yaml_event_delete(&key);
-	}
-	return r;
-}
-
-/* STREAM-START DOCUMENT-START mapping DOCUMENT-END STREAM-END; an empty file is no error */
-static int read_stream(struct reader *in, struct conf *conf)
-{
-	int r = 0;
-
-	for (int seen = 0; !r; seen++) {
-		yaml_event_t e;
-		yaml_event_type_t type;
-
-		memset(&e, 0, sizeof(e));
-		r = next(in, &e);
-		type = e.type;
-		if (!r && type == YAML_MAPPING_START_EVENT)
-			r = read_mapping(in, conf_fields, conf);
-		else if (!r && (type == YAML_SEQUENCE_START_EVENT ||
-				(type == YAML_SCALAR_EVENT && !is_null(&e))))
-			r = fail(in, &e, "keys are expected, as in 'memory: 512M'");
-		else if (!r && type == YAML_DOCUMENT_START_EVENT && seen > 1)
-			r = fail(in, &e, "a second document is not taken");
-		yaml_event_delete(&e);
-		if (type == YAML_STREAM_END_EVENT)
-			break;
-	}
-	return r;
+	return len > 5 && !strcmp(name + len - 5, ".toml");
 }
 
 int conf_load_text(struct conf *conf, const char *name, const void *text, size_t len,
 		   struct conf_origins *origins)
 {
-	struct reader in = { .name = name, .origins = origins };
+	if (len > CONF_FILE_MAX)
+		return err(-EFBIG, "%s: is larger than 1 MiB; a configuration is a page", name);
+	return (is_toml(name) ? conf_load_toml : conf_load_yaml)(conf, name, text, len, origins);
+}
+
+static int foreign(const struct file *f, const struct stat *st)
+{
+	const char *fix = f->flags & CONF_SOURCE_OPTIONAL
+				  ? "name it with --config to take it all the same"
+				  : "what names it is only taken if nobody else can change it";
+
+	if (!(f->flags & CONF_SOURCE_OWN))
+		return 0;
+	if (st->st_uid && st->st_uid != geteuid())
+		return err(-EPERM, "%s: belongs to another user (uid %u); %s", f->name, st->st_uid,
+			   fix);
+	if (S_ISREG(st->st_mode) && st->st_mode & S_IWOTH)
+		return err(-EPERM, "%s: anybody may write it; chmod o-w helps; %s", f->name, fix);
+	return 0;
+}
+
+static int read_text(struct file *f, int fd)
+{
+	ssize_t n = 1;
+
+	f->text = malloc(CONF_FILE_MAX + 1);
+	if (!f->text)
+		return err(-ENOMEM, "config file %s: out of memory", f->name);
+	while (f->len <= CONF_FILE_MAX && n > 0) {
+		n = read(fd, f->text + f->len, CONF_FILE_MAX + 1 - f->len);
+		f->len += n > 0 ? (size_t)n : 0;
+	}
+	return n < 0 ? err(-errno, "config file %s: %s", f->name, strerror(errno)) : 0;
+}
+
+static int open_text(struct file *f)
+{
+	bool own = f->flags & CONF_SOURCE_OWN;
+	cleanup_fd int fd = -1;
+	struct stat st;
+	int r = 0;
+
+	/* a link of somebody else's leads where he likes, and a pipe of his never ends */
+	if (own && !lstat(f->name, &st))
+		r = foreign(f, &st);
+	if (!r) {
+		fd = open(f->name, O_RDONLY | O_CLOEXEC | (own ? O_NONBLOCK : 0));
+		if (fd < 0 || fstat(fd, &st))
+			return err(-errno, "config file %s: %s", f->name, strerror(errno));
+		r = foreign(f, &st);
+	}
+	if (r)
+		return r;
+	f->dev = st.st_dev;
+	f->ino = st.st_ino;
+	return read_text(f, fd);
+}
+
+/* what @f extends, into the file itself */
+static int find_extends(struct file *f)
+{
+	cleanup_free struct conf *conf = malloc(sizeof(*conf));
+	cleanup_free struct conf_origins *origins = calloc(1, sizeof(*origins));
 	int r;
 
-	if (len > FILE_MAX)
-		return err(-EFBIG, "%s: is larger than 1 MiB; a configuration is a page", name);
-	if (!yaml_parser_initialize(&in.yaml))
-		return err(-ENOMEM, "%s: out of memory", name);
-	yaml_parser_set_input_string(&in.yaml, text, len);
-	r = read_stream(&in, conf);
-	yaml_parser_delete(&in.yaml);
+	if (!conf || !origins)
+		return err(-ENOMEM, "config file %s: out of memory", f->name);
+	conf_defaults(conf);
+	r = conf_load_text(conf, f->name, f->text, f->len, origins);
+	if (r || !conf->extends[0])
+		return r;
+	memcpy(f->extends, conf->extends, sizeof(f->extends));
+	memcpy(f->where, origins->at[field_find(conf_fields, "extends") - conf_fields],
+	       sizeof(f->where));
+	return 0;
+}
+
+static int open_file(const char *name, unsigned flags, struct file **ret)
+{
+	struct file *f = calloc(1, sizeof(*f));
+	int r;
+
+	if (!f)
+		return err(-ENOMEM, "config file %s: out of memory", name);
+	f->flags = flags;
+	r = str_copy(f->name, sizeof(f->name), name);
+	if (r)
+		r = err(r, "config file %.64s...: its name is too long", name);
+	if (!r)
+		r = open_text(f);
+	if (!r)
+		r = find_extends(f);
+	if (r)
+		free_file(f);
+	else
+		*ret = f;
+	return r;
+}
+
+/* --- many --- */
+
+static int push(struct pile *p, struct file *f)
+{
+	struct file **more = realloc(p->file, (p->n + 1) * sizeof(*more));
+
+	if (!more)
+		return err(-ENOMEM, "config file %s: out of memory", f->name);
+	p->file = more;
+	p->file[p->n++] = f;
+	return 0;
+}
+
+static bool holds(const struct pile *p, const struct file *f)
+{
+	for (unsigned i = 0; i < p->n; i++)
+		if (same(p->file[i], f))
+			return true;
+	return false;
+}
+
+/* a file that is there by default and is named as well is merged where it is named */
+static void leave_out(struct pile *p, const struct file *f)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < p->n; i++) {
+		if (p->file[i]->flags & CONF_SOURCE_OPTIONAL && same(p->file[i], f))
+			free_file(p->file[i]);
+		else
+			p->file[n++] = p->file[i];
+	}
+	p->n = n;
+}
+
+/* the template of @f: its path is as seen from @f's folder */
+static int open_template(const struct file *f, struct file **ret)
+{
+	const char *slash = strrchr(f->name, '/');
+	int folder = *f->extends == '/' || !slash ? 0 : (int)(slash - f->name) + 1;
+	char name[2 * CONF_PATH], why[512];
+	int r;
+
+	if (folder == 2 && !strncmp(f->name, "./", 2))
+		folder = 0;
+	snprintf(name, sizeof(name), "%.*s%s", folder, f->name, f->extends);
+	r = open_file(name, f->flags & CONF_SOURCE_OWN, ret);
+	if (!r)
+		return 0;
+	snprintf(why, sizeof(why), "%s", err_last());
+	return err(r, "%s: extends: %s", f->where, why);
+}
+
+/* what @f extends, and what that does, the last one first, behind the templates there are */
+static int push_templates(struct pile *templates, struct file *f)
+{
+	const struct file *chain[DEPTH + 1] = { f };
+	struct pile found = { .n = 0 };
+	unsigned n = 0;
+	int r = 0;
+
+	while (!r && chain[n]->extends[0]) {
+		struct file *t = NULL;
+
+		if (n == DEPTH) {
+			r = err(-ELOOP, "%s: extends: more than %d templates extend one another",
+				chain[n]->where, DEPTH);
+			break;
+		}
+		r = open_template(chain[n], &t);
+		if (r)
+			break;
+		for (unsigned i = 0; !r && i <= n; i++)
+			if (same(chain[i], t))
+				r = err(-ELOOP, "%s: extends: %s extends itself in the end",
+					chain[n]->where, t->name);
+		if (!r && holds(templates, t)) {
+			free_file(t);
+			break;
+		}
+		if (!r)
+			r = push(&found, t);
+		if (r) {
+			free_file(t);
+			break;
+		}
+		chain[++n] = t;
+	}
+	while (!r && found.n) {
+		r = push(templates, found.file[found.n - 1]);
+		found.n -= !r;
+	}
+	free_pile(&found);
+	return r;
+}
+
+static int take(struct pile *templates, struct pile *files, const struct conf_source *from)
+{
+	struct pile *to = from->flags & CONF_SOURCE_TEMPLATE ? templates : files;
+	struct file *f = NULL;
+	int r = open_file(from->path, from->flags, &f);
+
+	if (from->flags & CONF_SOURCE_OPTIONAL && (r == -ENOENT || r == -ENOTDIR))
+		return 0;
+	if (from->flags & CONF_SOURCE_OPTIONAL && r == -EPERM) {
+		log_warn("%s; it is passed over", err_last());
+		return 0;
+	}
+	if (r)
+		return r;
+	r = push_templates(templates, f);
+	if (!r && to == files)
+		leave_out(files, f);
+	if (!r && !(to == templates && holds(templates, f))) {
+		r = push(to, f);
+		if (!r)
+			return 0;
+	}
+	free_file(f);
+	return r;
+}
+
+static int merge(const struct pile *p, struct conf *conf, struct conf_origins *origins)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < p->n; i++)
+		r = conf_load_text(conf, p->file[i]->name, p->file[i]->text, p->file[i]->len,
+				   origins);
+	return r;
+}
+
+int conf_load_all(struct conf *conf, const struct conf_source *from, unsigned n,
+		  struct conf_origins *origins)
+{
+	struct pile templates = { .n = 0 }, files = { .n = 0 };
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < n; i++)
+		r = take(&templates, &files, &from[i]);
+	if (!r)
+		r = merge(&templates, conf, origins);
+	if (!r)
+		r = merge(&files, conf, origins);
+	/* it was followed, and is no part of what the machine is */
+	conf->extends[0] = '\0';
+	if (origins)
+		origins->at[field_find(conf_fields, "extends") - conf_fields][0] = '\0';
+	free_pile(&templates);
+	free_pile(&files);
 	return r;
 }
 
 int conf_load(struct conf *conf, const char *path, struct conf_origins *origins)
 {
-	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC);
-	cleanup_free char *text = NULL;
-	size_t len = 0;
-	ssize_t n;
-
-	if (fd < 0)
-		return err(-errno, "config file %s: %s", path, strerror(errno));
-	text = malloc(FILE_MAX + 1);
-	if (!text)
-		return err(-ENOMEM, "config file %s: out of memory", path);
-	while (len <= FILE_MAX && (n = read(fd, text + len, FILE_MAX + 1 - len)) > 0)
-		len += (size_t)n;
-	if (len <= FILE_MAX && n < 0)
-		return err(-errno, "config file %s: %s", path, strerror(errno));
-	return conf_load_text(conf, path, text, len, origins);
+	return conf_load_all(conf, &(struct conf_source){ .path = path }, 1, origins);
 }

@@ -39,6 +39,7 @@ struct field {
 	const char *arg, *help;	  /* for people; a field without help is not shown to them */
 	bool live;		  /* the configuration: may be changed while the machine runs */
 	bool box;		  /* the configuration: of a sandbox, not of the machine alone */
+	bool file;		  /* the configuration: for files alone */
 };
 
 #define FIELD_NUM(k, s, f, l, h, ...)                                         \

@@ -5,6 +5,7 @@
  * #syscalls:before write close geteuid exit_group
  */
 #include <fcntl.h>
+#include <net/route.h>
 #include <stdarg.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -104,6 +105,23 @@ static void fact_tun(struct hutch_fact *f)
 	f->fix = "modprobe tun";
 }
 
+/* what passt gives a guest is this host's own network: without a default route it gives up */
+static bool has_way_out(void)
+{
+	FILE *routes = fopen("/proc/net/route", "re");
+	unsigned to, flags, mask;
+	bool found = false;
+	char line[256];
+
+	if (!routes)
+		return false;
+	while (!found && fgets(line, sizeof(line), routes))
+		found = sscanf(line, "%*s %x %*s %x %*s %*s %*s %x", &to, &flags, &mask) == 3 &&
+			!to && !mask && flags & RTF_UP;
+	fclose(routes);
+	return found;
+}
+
 static void fact_passt(struct hutch_fact *f)
 {
 	const char *path = getenv("PATH");
@@ -115,6 +133,13 @@ static void fact_passt(struct hutch_fact *f)
 		if (access(file, X_OK))
 			continue;
 		say(f, HUTCH_OK, "%.200s", file);
+		if (!has_way_out()) {
+			say(f, HUTCH_MISSING,
+			    "%.120s is installed, but this host has no default route; --net user "
+			    "is not to be had",
+			    file);
+			f->fix = "ip route add default via GATEWAY";
+		}
 		return;
 	}
 	say(f, HUTCH_MISSING, "not installed; --net user is not to be had");
@@ -218,6 +243,14 @@ static const struct {
 	{ "cgroups", fact_cgroups },  { "namespaces", fact_namespaces },
 	{ "jail", fact_jail },	      { "firmware", fact_firmware },
 };
+
+int hutch_fact_named(const char *name, struct hutch_fact *ret)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(facts); i++)
+		if (!strcmp(name, facts[i].name))
+			return hutch_fact(i, ret);
+	return -ENOENT;
+}
 
 int hutch_fact(unsigned i, struct hutch_fact *ret)
 {

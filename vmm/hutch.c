@@ -14,6 +14,9 @@
 #include "state.h"
 #include "vm_build.h"
 
+_Static_assert(HUTCH_FILE_OPTIONAL == CONF_SOURCE_OPTIONAL && HUTCH_FILE_OWN == CONF_SOURCE_OWN &&
+		       HUTCH_FILE_TEMPLATE == CONF_SOURCE_TEMPLATE,
+	       "the flags of struct hutch_file and struct conf_source are the same");
 _Static_assert((int)HUTCH_POWEROFF == VM_POWEROFF && (int)HUTCH_STOPPED == VM_STOPPED,
 	       "enum hutch_end and enum vm_end are the same");
 
@@ -85,11 +88,28 @@ int hutch_load(struct hutch *h, const char *path)
 	return hutch_fail(h, r ? r : conf_load(&h->conf, path, &h->origins));
 }
 
+int hutch_load_files(struct hutch *h, const struct hutch_file *file, unsigned n)
+{
+	cleanup_free struct conf_source *from = calloc(n + 1, sizeof(*from));
+	int r = n ? may_load(h, file[0].path) : 0;
+
+	if (!r && !from)
+		r = err(-ENOMEM, "config files: out of memory");
+	for (unsigned i = 0; !r && i < n; i++)
+		from[i] = (struct conf_source){ .path = file[i].path, .flags = file[i].flags };
+	return hutch_fail(h, r ? r : conf_load_all(&h->conf, from, n, &h->origins));
+}
+
 int hutch_load_text(struct hutch *h, const char *name, const void *text, size_t len)
 {
 	int r = may_load(h, name);
 
-	return hutch_fail(h, r ? r : conf_load_text(&h->conf, name, text, len, &h->origins));
+	if (!r)
+		r = conf_load_text(&h->conf, name, text, len, &h->origins);
+	if (!r && h->conf.extends[0])
+		r = err(-EINVAL, "%s: extends is nothing that can be followed from here",
+			hutch_origin(h, "extends"));
+	return hutch_fail(h, r);
 }
 
 void hutch_from(struct hutch *h, const char *what)
@@ -141,6 +161,7 @@ static void tell_key(const struct field *f, struct hutch_key *ret)
 		.many = f->count > 1,
 		.live = f->live,
 		.box = f->box,
+		.file = f->file,
 	};
 }
 
@@ -439,9 +460,12 @@ static void note_origin(struct hutch *h, const char *key)
 int hutch_set(struct hutch *h, const char *key, const char *value)
 {
 	cleanup_free char *request = NULL;
+	const struct field *f = field_find(conf_fields, key);
 	struct conf_ref ref;
 	int r;
 
+	if (f && f->file)
+		return hutch_fail(h, err(-EINVAL, "%s: is a key for files alone", key));
 	if (!h->vm) {
 		r = strchr(key, '@') ? conf_change(&h->conf, key, value, &ref)
 				     : conf_set(&h->conf, "", key, value);

@@ -51,9 +51,22 @@ int hutch_set(struct hutch *h, const char *key, const char *value);
 int hutch_get(struct hutch *h, const char *key, char *buf, size_t size);
 /* the same of a number, a size (bytes) or a time (ms): -EINVAL */
 int hutch_get_number(struct hutch *h, const char *key, uint64_t *ret);
-/* merge a YAML or JSON file */
+/* merge a YAML or JSON file, or a TOML one if its name ends in .toml; and before it what it extends
+ */
 int hutch_load(struct hutch *h, const char *path);
-/* the same of bytes in memory; @name stands in messages */
+/* the same of several: first all templates, those that files extend and then those in @file, so
+ * that each file can change what any of them says; then the files, each over those before it */
+struct hutch_file {
+	const char *path;
+	unsigned flags;
+};
+#define HUTCH_FILE_OPTIONAL 1u /* one that is not there is no error */
+/* only if it belongs to the caller or root and not everybody may write it; an optional one is
+ * passed over with a warning if not */
+#define HUTCH_FILE_OWN	    2u
+#define HUTCH_FILE_TEMPLATE 4u /* below all files that are none */
+int hutch_load_files(struct hutch *h, const struct hutch_file *file, unsigned n);
+/* one file's bytes, from memory; it cannot extend another. @name stands in messages */
 int hutch_load_text(struct hutch *h, const char *name, const void *text, size_t len);
 /* what hutch_set() sets from here on is said to come from @what ("--memory"); NULL: from nobody */
 void hutch_from(struct hutch *h, const char *what);
@@ -72,6 +85,7 @@ struct hutch_key {
 	bool list, many; /* a list; one that takes more than one */
 	bool live;	 /* can be changed while the machine runs */
 	bool box;	 /* of a sandbox; of no use to a machine without an agent */
+	bool file;	 /* of a file: hutch_set() does not take it */
 };
 int hutch_key(unsigned i, struct hutch_key *ret);
 /* the keys within key @i, where it has some ("format" of "disk"), in order */
@@ -212,5 +226,7 @@ struct hutch_fact {
 	const char *fix; /* how to get it, NULL if there is nothing to do */
 };
 int hutch_fact(unsigned i, struct hutch_fact *ret);
+/* the one of that name: -ENOENT if there is none */
+int hutch_fact_named(const char *name, struct hutch_fact *ret);
 
 #endif

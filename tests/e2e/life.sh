@@ -135,17 +135,20 @@ same_name() {
 	check "nothing is left of the one" is_empty
 }
 
-# killed at any moment of its life: one look later nothing is left
+# killed at any moment of its life, as a machine and as a sandbox: one look later nothing is left
 killed() {
 	left=0
-	for i in $(seq 40); do
-		start ends h --name killed
+	for i in $(seq 200); do
+		if [ $((i % 2)) = 0 ]; then start ends h --name killed; else
+			"$hutch" run --kernel "$flat/ends.elf" --append h --memory 32M --name killed -- true </dev/null >/dev/null 2>"$tmp/err" &
+			pid=$!
+		fi
 		sleep "0.0$((i % 6))$((i * 7 % 10))"
 		kill -9 $pid
 		wait $pid 2>/dev/null
 		[ -z "$("$hutch" ps -q 2>&1)" ] && is_empty || left=$((left + 1))
 	done
-	check "kill -9 at 40 moments leaves nothing after one look" test $left = 0
+	check "kill -9 at 200 moments leaves nothing after one look" test $left = 0
 	sleeper swept
 	kill -9 $pid
 	wait $pid 2>/dev/null
@@ -426,5 +429,5 @@ completions() {
 }
 
 for part in ${*:-records same_name killed sweepers waits pauses stop kept logs stats wrong completions}; do $part; done
-left() { ps -e -o args= | grep -F "$hutch boot --kernel" | grep -v grep | grep -q .; }
+left() { ps -e -o args= | grep -E "$hutch (boot|run) --kernel" | grep -v grep | grep -q .; }
 check "no process is left" eval '! left'

@@ -1,43 +1,9 @@
 #!/bin/sh
-# tests/e2e/run.sh [GROUP...]: hutch run and what goes with it, on the default guest. See lib.sh.inc.
+# tests/e2e/run.sh [GROUP...]: hutch run and what goes with it, on the default guest. See lib.sh.inc and run.sh.inc.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
+. tests/e2e/run.sh.inc
 limit=400
-HUTCH_ROOT=$tmp/root
-export HUTCH_ROOT
-# an emulated guest takes its time to boot
-patience="--boot-timeout 200s --heartbeat 30s"
-
-# check NAME WANT-STATUS [ARGUMENTS OF hutch...]: output in $tmp/out, errors in $tmp/err; true if the status is right
-check() {
-	name=$1 want=$2
-	shift 2
-	timeout 250 $hutch "$@" >"$tmp/out" 2>"$tmp/err"
-	status=$?
-	[ $status = "$want" ] && return 0
-	bad "$name" "exit status $status, not $want"
-	return 1
-}
-
-# is NAME TEXT: the output is just that
-is() {
-	if [ "$(cat "$tmp/out")" = "$2" ]; then echo "ok $1"; else bad "$1" "the output is not '$2'"; fi
-}
-
-# holds NAME FILE TEXT...: a file has all these texts
-holds() {
-	name=$1 file=$2
-	shift 2
-	for text; do
-		grep -qF -- "$text" "$file" || { bad "$name" "$file has no '$text'"; return 1; }
-	done
-	echo "ok $name"
-}
-
-nothing_left() { # NAME
-	left=$(ls "$HUTCH_ROOT" 2>/dev/null)
-	if [ -z "$left" ]; then echo "ok $1"; else bad "$1" "left behind: $left"; fi
-}
 
 # one-shot runs, and what they tell
 once() {
@@ -115,7 +81,8 @@ work() {
 new" ]; then echo "ok mount: copied back"; else bad "mount: copied back" "$(ls "$tmp/w")"; fi
 	echo 'echo "$1 and $2"; exit 9' >"$tmp/code.sh"
 	check "code" 9 run $patience --mount "$tmp/w:/ro" --code "$tmp/code.sh" -- a "b c" && is "code" "a and b c"
-	check "code: no interpreter" 127 run $patience --runtime python --code "$tmp/code.sh" -- && echo "ok code: no interpreter"
+	check "code: no interpreter" 127 run $patience --runtime python --code "$tmp/code.sh" --result "$tmp/result" -- &&
+		holds "code: no interpreter" "$tmp/err" "E_RUNTIME: the guest has no 'python3'" && holds "code: no interpreter, result" "$tmp/result" E_RUNTIME
 	check "code: unknown runtime" 125 run --runtime pyton --code "$tmp/code.sh" -- &&
 		holds "code: unknown runtime" "$tmp/err" E_RUNTIME python
 	nothing_left "work: nothing is left"
@@ -162,6 +129,78 @@ much() {
 	nothing_left "much: nothing is left"
 }
 
+# every exit status and every signal, through all of it
+codes() {
+	check "codes: run -d" 0 run $patience -d --name box -- sleep 1h || return
+	wrong=
+	for n in $(seq 0 255); do
+		timeout 60 $hutch exec box -- sh -c "exit $n" </dev/null >"$tmp/out" 2>"$tmp/err"
+		status=$?
+		[ $status = "$n" ] && [ ! -s "$tmp/err" ] || wrong="$wrong $n:$status"
+	done
+	if [ -z "$wrong" ]; then echo "ok exit statuses 0 to 255"; else bad "exit statuses" "$wrong"; fi
+	wrong=
+	# Not those that end no process. The guest's shell ignores 3 itself, so something else is hit.
+	for n in $(seq 1 31); do
+		case $n in 17 | 18 | 19 | 20 | 21 | 22 | 23 | 28) continue ;; esac
+		timeout 60 $hutch exec box -- sh -c "(sleep 0.1; kill -$n \$\$) >/dev/null 2>&1 & exec sleep 9" </dev/null >"$tmp/out" 2>"$tmp/err"
+		status=$?
+		[ $status = $((128 + n)) ] || wrong="$wrong $n:$status"
+	done
+	if [ -z "$wrong" ]; then echo "ok signals 1 to 31 that end a process"; else bad "signals" "$wrong"; fi
+	check "codes: stop" 0 stop --time 20s box && check "codes: rm" 0 rm box
+	nothing_left "codes: nothing is left"
+}
+
+screen_shows() { # PATTERN: within a minute
+	for _ in $(seq 300); do
+		tmux -L e2e capture-pane -p -t 0 >"$tmp/out" 2>/dev/null
+		grep -qE "$1" "$tmp/out" && return
+		sleep 0.2
+	done
+	return 1
+}
+
+type_line() {
+	tmux -L e2e send-keys -t 0 -l "$1"
+	tmux -L e2e send-keys -t 0 Enter
+}
+
+# a person at a terminal: its size, colours, Ctrl-C, and what is left of it when the machine is killed
+tty() {
+	command -v tmux >/dev/null || { echo "skip tty: tmux is not installed"; return; }
+	: >"$tmp/err"
+	export TMUX_TMPDIR="$tmp" SHELL=/bin/sh LANG=C.UTF-8
+	tmux -L e2e -f /dev/null new-session -d -x 90 -y 25 "PS1='host ' sh" || { echo "not ok tty: tmux"; return; }
+	screen_shows '^host' && type_line "stty -g >$tmp/before; $hutch run $patience --timeout 5m --name box -it -- sh"
+	screen_shows '# *$' || bad "tty" "no prompt of the guest's shell"
+	type_line 'stty size; tty; printf "[31mred[0m
+"'
+	if screen_shows '^25 90' && screen_shows '^/dev/pts'; then echo "ok tty: a terminal of our size"; else bad "tty: size" "not 25 90"; fi
+	tmux -L e2e capture-pane -e -p -t 0 >"$tmp/out"
+	if grep -q "$(printf '')\[31mred" "$tmp/out"; then echo "ok tty: colours"; else bad "tty: colours" "none"; fi
+	tmux -L e2e resize-window -t 0 -x 100 -y 30
+	sleep 1
+	type_line 'stty size'
+	if screen_shows '^30 100'; then echo "ok tty: another size"; else bad "tty: another size" "not 30 100"; fi
+	type_line 'echo sle""eping; sleep 1000'
+	screen_shows '^sleeping'
+	tmux -L e2e send-keys -t 0 C-c
+	type_line 'echo inter""rupted'
+	if screen_shows '^interrupted'; then echo "ok tty: Ctrl-C"; else bad "tty: Ctrl-C" "it sleeps on"; fi
+	type_line 'exit 5'
+	screen_shows '^host' && type_line 'echo status $?'
+	if screen_shows '^status 5'; then echo "ok tty: exit status"; else bad "tty: exit status" "not 5"; fi
+	type_line "clear; $hutch run $patience --timeout 5m --name box -it -- sh"
+	screen_shows '# *$' || bad "tty" "no second prompt"
+	kill -9 "$($hutch ps --json | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' | head -n 1)"
+	screen_shows '^host|Killed' && type_line "clear; stty -g | cmp - $tmp/before && echo re''stored"
+	if screen_shows '^restored'; then echo "ok tty: restored after a kill -9"; else bad "tty: restored after a kill -9" "it is not"; fi
+	tmux -L e2e kill-server
+	check "tty: gc" 0 gc
+	nothing_left "tty: nothing is left"
+}
+
 # ceilings, what happens at a limit, and what can be told without running
 policy() {
 	HUTCH_POLICY_D=$tmp/policy.d
@@ -177,6 +216,17 @@ policy() {
 	check "check --effective" 0 check --effective -c 2 --policy "$tmp/p.yaml" && sed -i 's/  */ /g' "$tmp/out" &&
 		holds "check --effective" "$tmp/out" "memory 256M $HUTCH_POLICY_D/a.yaml:1" "cpus 2 -c" \
 		"idle_timeout 2s $tmp/p.yaml:1" "timeout 10m level standard" "pids 0 built-in"
+	mkdir "$tmp/etc"
+	printf 'pids = 64\ncpus = 3\n' >"$tmp/etc/base.toml"
+	printf 'extends: base.toml\ncpus: 2\n' >"$tmp/etc/hutch.yaml"
+	(
+		export HUTCH_CONFIG_D="$tmp/etc" HUTCH_IDLE_TIMEOUT=9s HUTCH_TIMEOTU=1s
+		check "check: layers" 0 check --effective && sed -i 's/  */ /g' "$tmp/out" &&
+			holds "check: layers" "$tmp/out" "pids 64 $tmp/etc/base.toml:1" "cpus 2 $tmp/etc/hutch.yaml:2" \
+			"idle_timeout 9s HUTCH_IDLE_TIMEOUT" && holds "check: a typo" "$tmp/err" "did you mean HUTCH_TIMEOUT?"
+		check "check --no-config" 0 check --effective --no-config && sed -i 's/  */ /g' "$tmp/out" &&
+			holds "check --no-config" "$tmp/out" "cpus 1 built-in"
+	)
 	check "policy: log" 0 run $patience --policy "$tmp/p.yaml" --on-violation log --keep --name log \
 		--result "$tmp/result" -- sh -c 'sleep 4; free -m | awk "/Mem/ { print \$2 < 256 }"' &&
 		is "policy: log, and it goes on under the ceiling" 1
@@ -204,4 +254,4 @@ policy() {
 	nothing_left "policy: nothing is left"
 }
 
-run_groups "once stays work root much policy" "$@"
+run_groups "once stays codes tty work root much policy" "$@"
