@@ -44,6 +44,7 @@ struct run {
 	struct work *work;
 	struct porter *porter; /* NULL: files are carried as anybody can */
 	int pid_fd;	       /* of --pid-file */
+	bool untold;	       /* --result did not get it */
 	struct policy policy;
 	struct result result;
 };

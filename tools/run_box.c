@@ -384,6 +384,16 @@ static void tell_complete(const struct run *r)
 	box_event(&r->box, "execution.complete", members);
 }
 
+/* the last that is written */
+static void tell_last(void *arg)
+{
+	struct run *r = arg;
+
+	if (r->given[FLAG_PID_FILE].n)
+		remove_pid(r, r->given[FLAG_PID_FILE].text);
+	r->untold = result_tell(&r->result) != 0;
+}
+
 /* what the caller gets: a result that could not be told is no success */
 static int finish(struct run *r, int status)
 {
@@ -399,10 +409,15 @@ static int finish(struct run *r, int status)
 	hutch_free(r->h);
 	if (r->has_box)
 		box_end(&r->box);
-	if (r->given[FLAG_PID_FILE].n)
-		remove_pid(r, r->given[FLAG_PID_FILE].text);
+	/* files that came back may have taken the place of what is kept open */
+	if (r->porter) {
+		porter_begin(r->porter, tell_last, r);
+		porter_wait(r->porter);
+	} else {
+		tell_last(r);
+	}
 	porter_free(r->porter);
-	if (result_tell(&r->result) && !status)
+	if (r->untold && !status)
 		status = EXIT_HUTCH;
 	if (r->given[FLAG_TIMING].n)
 		result_timing(&r->result, stderr);
