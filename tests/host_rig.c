@@ -11,6 +11,7 @@
 #include "complain.h"
 #include "guest.h"
 #include "host_rig.h"
+#include "kvm_rig.h" /* where the flat guests are */
 #include "proto.h"
 #include "result.h"
 
@@ -42,16 +43,12 @@ static void serve(enum agent how, int fd)
 	proto_free(&b);
 }
 
-void host_start(struct host_rig *x, enum agent how, const char *const *argv)
+static void start_agent(struct host_rig *x, enum agent how)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	*x = (struct host_rig){ .dir = "/tmp/hutch-command.XXXXXX",
-				.killer = -1,
-				.patience = 20 * NS };
-	require(s >= 0 && mkdtemp(x->dir));
-	snprintf(x->path, sizeof(x->path), "%s/vsock", x->dir);
+	require(s >= 0);
 	strcpy(a.sun_path, x->path);
 	require(!bind(s, (struct sockaddr *)&a, sizeof(a)) && !listen(s, 1));
 	x->agent = fork();
@@ -63,9 +60,10 @@ void host_start(struct host_rig *x, enum agent how, const char *const *argv)
 			pause();
 	}
 	close(s);
-	x->c.h = hutch_new();
-	require(x->c.h && !hutch_set(x->c.h, "vsock", "") &&
-		!hutch_set(x->c.h, "vsock@0.path", x->path));
+}
+
+static void start_command(struct host_rig *x, const char *const *argv)
+{
 	x->c.forward = true;
 	x->c.what = (struct hutch_request){
 		.what = HUTCH_ASK_EXEC, .argv = argv, .in = -1, .out = -1, .err = -1
@@ -74,6 +72,40 @@ void host_start(struct host_rig *x, enum agent how, const char *const *argv)
 	x->c.ends = command_ends();
 	complained[0] = '\0';
 	x->begin = now_ns();
+}
+
+static void make_place(struct host_rig *x)
+{
+	*x = (struct host_rig){ .dir = "/tmp/hutch-command.XXXXXX",
+				.killer = -1,
+				.patience = 20 * NS };
+	require(mkdtemp(x->dir));
+	snprintf(x->path, sizeof(x->path), "%s/vsock", x->dir);
+	x->c.h = hutch_new();
+	require(x->c.h && !hutch_set(x->c.h, "vsock", "") &&
+		!hutch_set(x->c.h, "vsock@0.path", x->path));
+}
+
+void host_start(struct host_rig *x, enum agent how, const char *const *argv)
+{
+	make_place(x);
+	start_agent(x, how);
+	start_command(x, argv);
+}
+
+void host_start_spinning(struct host_rig *x, const char *const *argv)
+{
+	char kernel[4096];
+
+	make_place(x);
+	flat_path("count", kernel, sizeof(kernel));
+	require(!hutch_set(x->c.h, "kernel", kernel) && !hutch_set(x->c.h, "memory", "4M") &&
+		!hutch_set(x->c.h, "console", "none"));
+	ck_assert_msg(!hutch_start(x->c.h), "%s", hutch_error(x->c.h));
+	require(!unlink(x->path));
+	start_agent(x, AGENT_REAL);
+	x->c.own = true;
+	start_command(x, argv);
 }
 
 void host_stop(struct host_rig *x)

@@ -27,6 +27,8 @@ struct host_rig {
 #define ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
 void host_start(struct host_rig *x, enum agent how, const char *const *argv);
+/* a machine of our own too, whose one CPU spins; its agent is the one of this machine */
+void host_start_spinning(struct host_rig *x, const char *const *argv);
 void host_stop(struct host_rig *x);
 /* does the result's object have that member? */
 bool host_tells(struct host_rig *x, int status, const char *member);

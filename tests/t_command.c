@@ -1,7 +1,6 @@
 /* t_command - run and exec on this side: signals, limits, descriptors, files; the agent is a
  * process of this machine, or one that plays dead */
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/eventfd.h>
@@ -15,6 +14,7 @@
 #include "env.h"
 #include "guest.h"
 #include "host_rig.h"
+#include "kvm_rig.h" /* where the flat guests are */
 #include "result.h"
 #include "suite.h"
 #include "transfer.h"
@@ -153,16 +153,160 @@ START_TEST(limit_before_the_start)
 	struct host_rig x;
 
 	host_start(&x, AGENT_DEAD, ARGV("true"));
-	x.c.limits.wall = 300;
+	x.c.limits.most[RULE_TIMEOUT] = 300;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), EXIT_LIMIT);
 	host_stop(&x);
 	/* one that is far away is none: in ms it is more than an int holds, and 0 in its low half
 	 */
 	host_start(&x, AGENT_REAL, ARGV("sleep", "0.5"));
-	x.c.limits.wall = (1ULL << 32) + 1;
+	x.c.limits.most[RULE_TIMEOUT] = (1ULL << 32) + 1;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), 0);
+	host_stop(&x);
+}
+END_TEST
+
+static uint64_t cpu_percent(struct hutch *h)
+{
+	uint64_t v = 0;
+
+	ck_assert_int_eq(hutch_get_number(h, "cpu_percent", &v), 0);
+	return v;
+}
+
+static void violated(const struct host_rig *x, unsigned i, const char *key,
+		     enum command_answer answer)
+{
+	ck_assert_uint_gt(x->c.violations, i);
+	ck_assert_str_eq(x->c.violation[i].limit, key);
+	ck_assert_int_eq(x->c.violation[i].answer, answer);
+}
+
+/* it counts from the command's start on, whatever its guest spent before */
+START_TEST(fuel_is_spent)
+{
+	struct host_rig x;
+	uint64_t before;
+
+	host_start_spinning(&x, ARGV("sleep", "10"));
+	while ((before = hutch_cpu_ns(x.c.h)) < NS / 10)
+		usleep(1000);
+	x.c.limits.most[RULE_FUEL] = 250;
+	command_run(&x.c);
+	ck_assert_int_eq(x.c.fate, FATE_LIMIT);
+	ck_assert_int_eq(command_status(&x.c), EXIT_LIMIT);
+	ck_assert_str_eq(x.c.limit, "fuel");
+	violated(&x, 0, "fuel", ANSWER_KILL);
+	ck_assert_uint_ge(x.c.fuel, 250);
+	/* at the limit it is told to end, and has 150 ms for that at most */
+	ck_assert_uint_le(x.c.fuel, 250 + 50 + 150);
+	ck_assert_uint_ge((hutch_cpu_ns(x.c.h) - before) / 1000000, 250);
+	host_stop(&x);
+}
+END_TEST
+
+static uint64_t spent_at; /* when the limit was answered */
+
+static void on_violation(void *arg, const struct violation *v)
+{
+	(void)v;
+	spent_at = hutch_cpu_ns(arg);
+}
+
+/* no more than 50 ms of the guest's time after it; where the host is busy, we may be late ourselves
+ */
+START_TEST(fuel_is_seen_in_time)
+{
+	uint64_t most = 0, over = UINT64_MAX;
+
+	for (unsigned try = 0; try < 5 && over > 50; try++) {
+		struct host_rig x;
+
+		host_start_spinning(&x, ARGV("sleep", "0.7"));
+		most = hutch_cpu_ns(x.c.h) / 1000000 + 100;
+		x.c.limits.most[RULE_CPU_TIME] = most;
+		x.c.limits.answer[RULE_CPU_TIME] = ANSWER_LOG;
+		x.c.on_violation = on_violation;
+		x.c.arg = x.c.h;
+		spent_at = 0;
+		command_run(&x.c);
+		ck_assert_int_eq(command_status(&x.c), 0);
+		ck_assert_uint_eq(x.c.violations, 1);
+		ck_assert_uint_ge(spent_at / 1000000, most);
+		over = spent_at / 1000000 - most;
+		host_stop(&x);
+	}
+	ck_assert_uint_le(over, 50);
+}
+END_TEST
+
+/* one limit is answered by slowing it down, another by a line, and a third by its end */
+START_TEST(each_limit_has_its_answer)
+{
+	struct host_rig x;
+	uint64_t cpu;
+
+	host_start_spinning(&x, ARGV("sleep", "10"));
+	x.c.limits.most[RULE_TIMEOUT] = 100;
+	x.c.limits.answer[RULE_TIMEOUT] = ANSWER_LOG;
+	x.c.limits.most[RULE_IDLE_TIMEOUT] = 300;
+	x.c.limits.answer[RULE_IDLE_TIMEOUT] = ANSWER_THROTTLE;
+	x.c.limits.most[RULE_FUEL] = 400;
+	x.c.limits.answer[RULE_FUEL] = ANSWER_KILL;
+	command_run(&x.c);
+	ck_assert_int_eq(command_status(&x.c), EXIT_LIMIT);
+	ck_assert_str_eq(x.c.limit, "fuel");
+	ck_assert_uint_eq(x.c.violations, 3);
+	violated(&x, 0, "timeout", ANSWER_LOG);
+	violated(&x, 1, "idle_timeout", ANSWER_THROTTLE);
+	violated(&x, 2, "fuel", ANSWER_KILL);
+	ck_assert_uint_eq(cpu_percent(x.c.h), 10);
+	/* 300 ms at full speed or less; what was left of 400 at a tenth of it */
+	ck_assert_uint_gt((now_ns() - x.begin) / 1000000, 700);
+	cpu = hutch_cpu_ns(x.c.h);
+	usleep(500000);
+	ck_assert_uint_lt(hutch_cpu_ns(x.c.h) - cpu, NS / 8);
+	host_stop(&x);
+}
+END_TEST
+
+START_TEST(throttled_again)
+{
+	static const struct {
+		const char *before;
+		uint64_t after;
+	} percent[] = { { "0", 10 }, { "100", 10 }, { "55", 5 }, { "7", 1 }, { "1", 1 } };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(percent); i++) {
+		struct host_rig x;
+
+		host_start_spinning(&x, ARGV("sleep", "0.3"));
+		require(!hutch_set(x.c.h, "cpu_percent", percent[i].before));
+		x.c.limits.most[RULE_TIMEOUT] = 50;
+		x.c.limits.answer[RULE_TIMEOUT] = ANSWER_THROTTLE;
+		command_run(&x.c);
+		ck_assert_int_eq(command_status(&x.c), 0);
+		violated(&x, 0, "timeout", ANSWER_THROTTLE);
+		ck_assert_uint_eq(cpu_percent(x.c.h), percent[i].after);
+		host_stop(&x);
+	}
+}
+END_TEST
+
+/* of a machine that does not count its instructions nobody knows how many are left */
+START_TEST(fuel_that_is_not_counted)
+{
+	struct host_rig x;
+
+	host_start_spinning(&x, ARGV("sleep", "10"));
+	x.c.limits.most[RULE_FUEL] = 1ULL << 60;
+	x.c.limits.instructions = true;
+	command_run(&x.c);
+	ck_assert_int_eq(command_status(&x.c), EXIT_LIMIT);
+	ck_assert_str_eq(x.c.limit, "fuel");
+	ck_assert_uint_eq(x.c.fuel, 1ULL << 60);
+	ck_assert_ptr_nonnull(strstr(complained, "counts as spent"));
 	host_stop(&x);
 }
 END_TEST
@@ -217,19 +361,6 @@ static int get_etc(struct host_rig *x, const char *to, int wake)
 	return transfer_get(&t, "/etc", to);
 }
 
-/* how many entries a folder has */
-static unsigned entries(const char *path)
-{
-	struct dirent **e;
-	int n = scandir(path, &e, NULL, NULL);
-
-	require(n >= 2);
-	for (int i = 0; i < n; i++)
-		free(e[i]);
-	free(e);
-	return (unsigned)n - 2;
-}
-
 /* one that comes while files do ends it as it would have ended the command; a terminal's new size
  * is none */
 START_TEST(signals_while_files_come)
@@ -250,7 +381,7 @@ START_TEST(signals_while_files_come)
 		ck_assert(host_tells(&x, 128 + ends[i],
 				     "\"status\":\"signaled\",\"origin\":\"hutch\""));
 		ck_assert(host_tells(&x, 128 + ends[i], "\"error\":null"));
-		ck_assert_uint_eq(entries(x.dir), 1);
+		ck_assert_uint_eq(entries(x.dir), 3);
 		host_stop(&x);
 	}
 	host_start(&x, AGENT_STUCK, NULL);
@@ -277,7 +408,7 @@ START_TEST(files_that_never_end)
 	ck_assert_int_eq(transfer_get(&t, "/etc", to), -1);
 	ck_assert_ptr_nonnull(
 		strstr(complained, "error 125 E_LIMIT: --mount a: files took longer"));
-	ck_assert_uint_eq(entries(x.dir), 1);
+	ck_assert_uint_eq(entries(x.dir), 3);
 	host_stop(&x);
 }
 END_TEST
@@ -305,7 +436,7 @@ START_TEST(files_without_end)
 	ck_assert_int_eq(transfer_get(&t, from, to), -EFBIG);
 	ck_assert_ptr_nonnull(strstr(complained, "error 125 E_LIMIT: --mount to: copy_max of 2M "));
 	ck_assert_ptr_nonnull(strstr(complained, "--copy-max"));
-	ck_assert_uint_eq(entries(to), 1);
+	ck_assert_uint_eq(entries(to), 3);
 	snprintf(path, sizeof(path), "%s/big", to);
 	holds(path, "old");
 	x.c.fate = FATE_WORK;
@@ -417,6 +548,52 @@ START_TEST(where_the_result_goes)
 }
 END_TEST
 
+/* what the guest has moved and spent: known also of a machine that has ended */
+START_TEST(what_the_result_counts)
+{
+	static const char *const members[] = {
+		"\"io\":{\"read_bytes\":4608,\"written_bytes\":512,\"reads\":2,\"writes\":1}",
+		"\"net\":{\"rx_bytes\":0,\"tx_bytes\":0,\"rx_packets\":0,\"tx_packets\":0}",
+		"\"fuel_consumed\":17,\"fuel_budget\":500,\"fuel_unit\":\"ms\"",
+		"\"status\":\"limit\"",
+		"\"violations\":[{\"limit\":\"fuel\",\"value\":\"500ms\",\"action\":\"throttle\"",
+	};
+	struct command c = { .fate = FATE_LIMIT, .limit = "fuel", .fuel = 17, .violations = 1 };
+	char dir[] = "/tmp/hutch-command.XXXXXX", disk[64], kernel[4096];
+	static const struct box box = { .name = "box" };
+	static uint32_t words[128 * 64]; /* as tests/kvm/blk.S wants it: it copies a sector */
+	struct hutch_result end;
+	struct result r;
+	int fd;
+
+	require(mkdtemp(dir));
+	snprintf(disk, sizeof(disk), "%s/disk", dir);
+	for (uint32_t i = 0; i < ARRAY_SIZE(words); i++)
+		words[i] = i;
+	fd = open(disk, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	require(fd >= 0 && write(fd, words, sizeof(words)) == sizeof(words));
+	close(fd);
+	c.violation[0] = (struct violation){ "fuel", ANSWER_THROTTLE, 1, 0 };
+	c.h = hutch_new();
+	flat_path("blk", kernel, sizeof(kernel));
+	require(!hutch_set(c.h, "kernel", kernel) && !hutch_set(c.h, "append", "m") &&
+		!hutch_set(c.h, "memory", "64M") && !hutch_set(c.h, "console", "none") &&
+		!hutch_set(c.h, "fuel", "500ms") && !hutch_set(c.h, "disk", disk));
+	ck_assert_msg(!hutch_start(c.h), "%s", hutch_error(c.h));
+	ck_assert_int_eq(hutch_wait(c.h, 10000, &end), 0);
+	result_begin(&r);
+	r.box = &box;
+	result_finish(&r, &c);
+	for (unsigned i = 0; i < ARRAY_SIZE(members); i++)
+		ck_assert_msg(strstr(r.text, members[i]) != NULL, "no %s in %s", members[i],
+			      r.text);
+	free(r.text);
+	hutch_free(c.h);
+	unlink(disk);
+	rmdir(dir);
+}
+END_TEST
+
 START_TEST(environment_files)
 {
 	char dir[] = "/tmp/hutch-command.XXXXXX", file[64];
@@ -448,7 +625,7 @@ START_TEST(environment_files)
 }
 END_TEST
 
-int main(void)
+int main(int argc, char **argv)
 {
 	Suite *s = suite_create("command");
 	TCase *t = tcase_create("command");
@@ -466,6 +643,16 @@ int main(void)
 	tcase_add_test(t, signals_while_files_come);
 	tcase_add_test(t, files_that_never_end);
 	tcase_add_test(t, files_without_end);
+	(void)argc;
+	flat_setup(argv[0]);
+	if (flat_possible()) {
+		tcase_add_test(t, fuel_is_spent);
+		tcase_add_test(t, fuel_is_seen_in_time);
+		tcase_add_test(t, each_limit_has_its_answer);
+		tcase_add_test(t, throttled_again);
+		tcase_add_test(t, fuel_that_is_not_counted);
+		tcase_add_test(t, what_the_result_counts);
+	}
 	tcase_add_test(t, signals_end_us);
 	tcase_add_test(t, busy_agent);
 	tcase_add_test(t, files_of_a_dead_agent);

@@ -317,6 +317,54 @@ START_TEST(flags)
 }
 END_TEST
 
+START_TEST(fuel)
+{
+	static const struct {
+		const char *text;
+		int r;
+		uint64_t v;
+		bool instructions;
+	} fuels[] = {
+		{ "", 0, 0, false },
+		{ "0", 0, 0, false },
+		{ "500ms", 0, 500, false },
+		{ "2m", 0, 120000, false },
+		{ "1i", 0, 1, true },
+		{ "1000000000i", 0, 1000000000, true },
+		{ "18446744073709551615i", 0, UINT64_MAX, true },
+		{ "18446744073709551616i", -ERANGE, 0, true },
+		{ "99999999999999999999999999999i", -ERANGE, 0, true },
+		{ "500", -EINVAL, 0, false },
+		{ "i", -EINVAL, 0, false },
+		{ "-1i", -EINVAL, 0, false },
+		{ "0x10i", -EINVAL, 0, false },
+		{ "5 i", -EINVAL, 0, false },
+		{ "5is", -EINVAL, 0, false },
+		{ "99999999999999999999d", -ERANGE, 0, false },
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(fuels); i++) {
+		uint64_t v = 7;
+		bool instructions = !fuels[i].instructions;
+		int r = conf_fuel(fuels[i].text, &v, &instructions);
+
+		ck_assert_msg(r == fuels[i].r, "%s: %d", fuels[i].text, r);
+		if (r)
+			ck_assert_msg(!strncmp(err_last(), "fuel: '", 7), "%s", err_last());
+		else
+			ck_assert_msg(v == fuels[i].v && instructions == fuels[i].instructions,
+				      "%s", fuels[i].text);
+	}
+	ck_assert_int_eq(load("kernel: k\nfuel: 500\n"), 0);
+	ck_assert_int_eq(conf_check(&conf), -EINVAL);
+	ck_assert_int_eq(load("fuel: 1s\ncpu_percent: 101\n"), 0);
+	ck_assert_int_eq(conf_check(&conf), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err_last(), "give at most 100"));
+	ck_assert_int_eq(load("cpus: 2\n"), 0);
+	ck_assert_int_eq(conf_check(&conf), 0);
+}
+END_TEST
+
 START_TEST(what_makes_no_machine)
 {
 	ck_assert_int_eq(conf_check(&conf), -EINVAL);
@@ -435,6 +483,7 @@ int main(void)
 	tcase_add_test(t, too_much);
 	tcase_add_test(t, files);
 	tcase_add_test(t, flags);
+	tcase_add_test(t, fuel);
 	tcase_add_test(t, what_makes_no_machine);
 	tcase_add_test(t, every_key_round_trips);
 	tcase_add_test(t, every_key_is_explained);

@@ -234,6 +234,37 @@ START_TEST(test_tree_while_it_works)
 }
 END_TEST
 
+/* counters are to be had at any time after the start, and no vCPU waits for them */
+START_TEST(test_counters)
+{
+	struct hutch *h = handle("count", NULL);
+	const fdt32_t *percent;
+	void *tree = NULL;
+	int size, node, len;
+
+	ck_assert_int_eq(hutch_counters(h, &tree), -EINVAL);
+	ck_assert_int_eq(hutch_start(h), 0);
+	ck_assert_int_eq(hutch_set(h, "cpu-percent", "30"), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		size = hutch_counters(h, &tree);
+		ck_assert_int_gt(size, 0);
+		ck_assert_int_eq(fdt_check_full(tree, (size_t)size), 0);
+		node = fdt_path_offset(tree, "/counters/vcpus");
+		percent = fdt_getprop(tree, node, "cpu_percent", &len);
+		ck_assert_ptr_nonnull(percent);
+		ck_assert_uint_eq(fdt32_ld(percent), 30);
+		ck_assert_int_ge(fdt_path_offset(tree, "/counters/rng"), 0);
+		ck_assert_int_lt(fdt_path_offset(tree, "/state"), 0);
+		free(tree);
+		if (!i)
+			ck_assert_int_eq(hutch_pause(h), 0);
+		else if (i == 1)
+			ck_assert_int_eq(hutch_stop(h), 0);
+	}
+	hutch_free(h);
+}
+END_TEST
+
 START_TEST(test_tree_prints)
 {
 	struct hutch *h = handle("hello", NULL);
@@ -425,6 +456,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, test_start_after_failure);
 	tcase_add_test(tc, test_pause_freezes);
 	tcase_add_test(tc, test_tree_while_it_works);
+	tcase_add_test(tc, test_counters);
 	tcase_add_test(tc, test_tree_prints);
 	tcase_add_test(tc, test_stop_from_a_thread);
 	tcase_add_test(tc, test_stop_while_it_resets);

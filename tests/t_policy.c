@@ -269,6 +269,22 @@ START_TEST(looser_is_refused)
 		{ "level: strict", "--level standard", "--level maximum", "--level strict" },
 		{ "on_violation: pause", "--on-violation log", "--on-violation kill",
 		  "--on-violation pause" },
+		{ "on_violation: pause", "--on-violation throttle", "", "--on-fuel pause" },
+		{ "on_violation: throttle", "--on-violation log", "--on-violation pause",
+		  "--on-violation throttle" },
+		{ "on_violation: throttle", "--on-timeout log", "--on-timeout pause",
+		  "--on-timeout same" },
+		{ "{ on_violation: log, on_idle_timeout: throttle }", "--on-idle-timeout log",
+		  "--on-idle-timeout kill", "--on-violation log --on-idle-timeout throttle" },
+		{ "cpu_percent: 50", "--cpu-percent 51", "--cpu-percent 49", "--cpu-percent 50" },
+		{ "cpu_percent: 50", "--cpu-percent 0", "", "--cpu-percent 50 --cpus 2" },
+		{ "cpu_percent: 150", "--cpus 2 --cpu-percent 0", "--cpus 2 --cpu-percent 1",
+		  "--cpus 1 --cpu-percent 0" },
+		{ "fuel: 500ms", "--fuel 501ms", "--fuel 499ms", "--fuel 500ms" },
+		{ "fuel: 500ms", "--fuel 0", "", "" },
+		{ "fuel: 1s", "--fuel 500i", "--fuel 500ms", "--fuel 1000ms" },
+		{ "fuel: 1000i", "--fuel 1001i", "--fuel 999i", "--fuel 1000i" },
+		{ "fuel: 1000i", "--fuel 1ms", "", "" },
 		{ "net: user", "--net tap=vm0", "--net none", "--net user" },
 		{ "net: [none]", "--net user", "--net none", "" },
 		{ "net: []", "--net user", "", "--net none" },
@@ -307,6 +323,57 @@ START_TEST(silence_on_violations_means_kill)
 	taken("--policy log.yaml --on-violation log");
 	refused("--policy log.yaml --policy p.yaml --on-violation log", "(p.yaml)");
 	taken("--on-violation log");
+}
+END_TEST
+
+START_TEST(answers_of_one_limit)
+{
+	put("p.yaml", "on_violation: log\non_fuel: kill\non_timeout: throttle\n");
+	taken("--policy p.yaml --on-violation log");
+	is("on_violation", "log", "--on-violation");
+	is("on_fuel", "kill", "p.yaml:2");
+	is("on_timeout", "throttle", "p.yaml:3");
+	is("on_cpu_time", "same", "built-in");
+	/* all of them are stricter by themselves */
+	taken("--policy p.yaml");
+	is("on_fuel", "same", "built-in");
+	is("on_violation", "kill", "built-in");
+	put("q.yaml", "on_cpu_time: log\n");
+	taken("--policy q.yaml --on-cpu-time log");
+	refused("--policy q.yaml --on-violation log", "the policy's 'kill' (q.yaml)");
+	refused("--policy q.yaml --on-timeout pause", "the policy's 'kill' (q.yaml)");
+	/* what is named, not what it stands for, is as strict as what it stands for */
+	refused("--policy p.yaml --on-violation log --on-fuel same", "on_fuel: 'log' (--on-fuel)");
+	taken("--policy p.yaml --on-violation kill --on-fuel same");
+}
+END_TEST
+
+START_TEST(processors_and_fuel_are_held_down)
+{
+	put("p.yaml", "cpu_percent: 150\nfuel: 2s\n");
+	taken("--policy p.yaml --cpus 4");
+	is("cpu_percent", "150", "p.yaml:1");
+	is("fuel", "2s", "p.yaml:2");
+	is("cpu_percent_max", "150", "p.yaml:1"); /* nor later, by hutch set */
+	taken("--policy p.yaml --cpus 4 --cpu-percent-max 120 --cpu-percent 100");
+	is("cpu_percent_max", "120", "--cpu-percent-max");
+	taken("--policy p.yaml --cpus 4 --cpu-percent-max 0");
+	is("cpu_percent_max", "150", "p.yaml:1");
+	/* one CPU cannot use as much: there is nothing to hold, and nothing to refuse */
+	taken("--policy p.yaml");
+	is("cpu_percent", "0", "built-in");
+	taken("");
+	is("cpu_percent_max", "0", "built-in");
+	put("q.yaml", "fuel: 1s\n");
+	taken("--policy p.yaml --policy q.yaml");
+	is("fuel", "1s", "q.yaml:1");
+	put("q.yaml", "fuel: 1000i\n");
+	refused("--policy p.yaml --policy q.yaml", "is of another unit than the policy's '1000i'");
+	refused("--policy p.yaml --fuel 10i", "fuel: '10i' (--fuel) is of another unit");
+	put("q.yaml", "fuel: much\n");
+	refused("--policy q.yaml", "fuel: 'much'");
+	/* what is no fuel is not the policy's to judge: usage, told by who takes it */
+	taken("--policy p.yaml --fuel much");
 }
 END_TEST
 
@@ -465,6 +532,8 @@ int main(void)
 	tcase_add_test(t, tighter_one_holds);
 	tcase_add_test(t, looser_is_refused);
 	tcase_add_test(t, silence_on_violations_means_kill);
+	tcase_add_test(t, answers_of_one_limit);
+	tcase_add_test(t, processors_and_fuel_are_held_down);
 	tcase_add_test(t, all_policies_hold);
 	tcase_add_test(t, policies_in_toml);
 	tcase_add_test(t, bad_policies);

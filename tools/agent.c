@@ -7,12 +7,20 @@
 #define ANSWER 1000 /* ms in which an agent that is well has answered */
 #define MISSED 4    /* and as many looks: if this process stood still, its guest did too */
 
+uint64_t agent_ms(struct hutch *h, uint64_t ms)
+{
+	uint64_t percent = 0;
+
+	hutch_get_number(h, "cpu_percent", &percent);
+	return percent && percent < 100 ? ms * 100 / percent : ms;
+}
+
 bool agent_is_silent(struct hutch *h, struct hutch_job *job, unsigned *missed)
 {
 	uint64_t most = 0;
 
-	if (hutch_get_number(h, "heartbeat", &most) || !most || hutch_is_paused(h) ||
-	    hutch_job_silence(job) < most)
+	hutch_get_number(h, "heartbeat", &most);
+	if (!most || hutch_is_paused(h) || hutch_job_silence(job) < agent_ms(h, most))
 		*missed = 0;
 	else
 		++*missed;

@@ -51,7 +51,7 @@ static int take_timeout(struct hutch *h, const struct given *given, struct comma
 	if (!given->n)
 		return 0;
 	if (!hutch_set(h, "timeout", given->text) &&
-	    !hutch_get_number(h, "timeout", &c->limits.wall))
+	    !hutch_get_number(h, "timeout", &c->limits.most[RULE_TIMEOUT]))
 		return 0;
 	complain("%s", hutch_error(h));
 	return EXIT_USAGE;

@@ -61,19 +61,37 @@ const struct flag run_flags[] = {
 
 /* --- what is asked for --- */
 
-static int take_answer(struct run *r)
+static int take_answers(struct run *r)
 {
-	enum command_answer *to = &r->c.limits.answer;
-	char word[16];
+	char key[32], word[16];
 
-	if (hutch_get(r->h, "on_violation", word, sizeof(word))) {
-		complain("%s", hutch_error(r->h));
-		return EXIT_HUTCH;
+	for (unsigned i = 0; i < RULES; i++) {
+		enum command_answer *to = &r->c.limits.answer[i];
+
+		snprintf(key, sizeof(key), "on_%s", command_rules[i]);
+		if (command_answer_word(r->h, key, word, sizeof(word))) {
+			complain("%s", hutch_error(r->h));
+			return EXIT_HUTCH;
+		}
+		*to = ANSWER_KILL;
+		while (*to < ANSWER_LOG && strcmp(word, command_answers[*to]))
+			++*to;
 	}
-	*to = ANSWER_KILL;
-	while (*to < ANSWER_LOG && strcmp(word, command_answers[*to]))
-		++*to;
 	return 0;
+}
+
+static int take_fuel(struct run *r)
+{
+	struct command_limits *l = &r->c.limits;
+
+	if (hutch_fuel(r->h, &l->most[RULE_FUEL], &l->instructions)) {
+		complain("%s", hutch_error(r->h));
+		return EXIT_USAGE;
+	}
+	if (!l->most[RULE_FUEL] || !l->instructions || !hutch_can_count(r->h))
+		return 0;
+	complain("error %d E_FUEL: %s", EXIT_HUTCH, hutch_error(r->h));
+	return EXIT_HUTCH;
 }
 
 static int take_limits(struct run *r)
@@ -84,13 +102,14 @@ static int take_limits(struct run *r)
 		uint64_t *to;
 	} limits[] = {
 		{ "boot-timeout", &l->boot },
-		{ "timeout", &l->wall },
-		{ "cpu-time", &l->cpu },
-		{ "idle-timeout", &l->idle },
+		{ "timeout", &l->most[RULE_TIMEOUT] },
+		{ "cpu-time", &l->most[RULE_CPU_TIME] },
+		{ "idle-timeout", &l->most[RULE_IDLE_TIMEOUT] },
 		{ "kill-after", &l->kill_after },
 		{ "stdout-max", &r->c.what.out_max },
 		{ "stderr-max", &r->c.what.err_max },
 	};
+	int status;
 
 	for (unsigned i = 0; i < sizeof(limits) / sizeof(*limits); i++) {
 		if (!hutch_get_number(r->h, limits[i].key, limits[i].to))
@@ -98,7 +117,8 @@ static int take_limits(struct run *r)
 		complain("%s", hutch_error(r->h));
 		return EXIT_USAGE;
 	}
-	return take_answer(r);
+	status = take_fuel(r);
+	return status ? status : take_answers(r);
 }
 
 static int take_command(struct run *r)

@@ -1,18 +1,17 @@
 /* cmd_stats.c - hutch stats: what sandboxes use */
 /* #syscalls:before clock_nanosleep */
 #include <errno.h>
-#include <libfdt.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "counters.h"
 #include "proc.h"
 #include "registry.h"
 #include "tool.h"
 #include "units.h"
 
 #define ANSWER	     2000 /* ms in which a machine tells its counters */
-#define COUNTERS     256
 #define INTERVAL_MIN 100
 
 enum { FLAG_INTERVAL, FLAG_JSON, FLAG_PROM, FLAGS };
@@ -27,18 +26,12 @@ static const struct flag flags[] = {
 	{ .name = NULL },
 };
 
-struct counter {
-	char device[32], name[32];
-	uint64_t value;
-};
-
 /* what one sandbox uses now */
 struct usage {
 	struct box box;
 	struct proc proc;
 	uint64_t at_ms;
-	unsigned counters;
-	struct counter counter[COUNTERS];
+	struct counters counters;
 };
 
 struct report {
@@ -53,53 +46,6 @@ struct report {
 	} * last; /* of the time before */
 	unsigned lasts;
 };
-
-static void add_counter(struct usage *u, const char *device, const char *name, const void *v,
-			int len)
-{
-	struct counter *c = &u->counter[u->counters];
-
-	if ((len != 4 && len != 8) || u->counters == COUNTERS)
-		return;
-	snprintf(c->device, sizeof(c->device), "%s", device);
-	snprintf(c->name, sizeof(c->name), "%s", name);
-	c->value = len == 4 ? fdt32_ld(v) : fdt64_ld(v);
-	u->counters++;
-}
-
-/* the node "counters" of a machine's tree: a node a device, a property a counter */
-static void read_counters(struct usage *u, const void *tree, long size)
-{
-	int parent, node, property, len;
-	const char *name;
-	const void *v;
-
-	if (fdt_check_full(tree, (size_t)size))
-		return;
-	parent = fdt_subnode_offset(tree, 0, "counters");
-	if (parent < 0)
-		return;
-	fdt_for_each_subnode(node, tree, parent)
-	{
-		fdt_for_each_property_offset(property, tree, node)
-		{
-			v = fdt_getprop_by_offset(tree, property, &name, &len);
-			if (v)
-				add_counter(u, fdt_get_name(tree, node, NULL), name, v, len);
-		}
-	}
-}
-
-static uint64_t sum(const struct usage *u, const char *device, const char *name)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < u->counters; i++)
-		if (!strncmp(u->counter[i].device, device, strlen(device)) &&
-		    !strcmp(u->counter[i].name, name))
-			v += u->counter[i].value;
-	return v;
-}
 
 static int measure(struct box *box, void *arg)
 {
@@ -123,9 +69,8 @@ static int measure(struct box *box, void *arg)
 	*u = (struct usage){ .box = *box, .at_ms = realtime_ms() };
 	if (proc_read(box->pid, &u->proc))
 		return 0; /* it has just ended */
-	size = client_ask_box(box, "inspect", ANSWER, true, &tree);
-	if (size > 0)
-		read_counters(u, tree, size);
+	size = client_ask_box(box, "counters", ANSWER, true, &tree);
+	counters_read(&u->counters, tree, size);
 	free(tree);
 	r->used++;
 	return 0;
@@ -141,6 +86,12 @@ static int cpu_percent(const struct report *r, const struct usage *u)
 			return (int)((u->proc.cpu_ms - l->cpu_ms) * 100 / (u->at_ms - l->at_ms));
 	}
 	return -1;
+}
+
+/* what the virtual CPUs get of one, 0: as much as they like */
+static unsigned long cpu_limit(const struct usage *u)
+{
+	return counters_sum(&u->counters, "vcpus", "cpu_percent");
 }
 
 static int remember(struct report *r)
@@ -173,24 +124,28 @@ static const char *amount(uint64_t v, char buf[24])
 
 static void print_line(const struct report *r, const struct usage *u)
 {
-	char cpu[24], percent[16] = "-", mem[24], rd[24], wr[24], rx[24], tx[24];
+	char cpu[24], percent[16] = "-", most[24] = "-", mem[24], rd[24], wr[24], rx[24], tx[24];
 	int p = cpu_percent(r, u);
 
 	snprintf(cpu, sizeof(cpu), "%lums", (unsigned long)u->proc.cpu_ms);
 	if (p >= 0)
 		snprintf(percent, sizeof(percent), "%d%%", p);
-	printf("%-16s %-10s %-10s %5s %6s %7u %9s %9s %9s %9s\n", u->box.name,
-	       box_status_names[u->box.status], cpu, percent, amount(u->proc.rss, mem),
-	       u->proc.threads, amount(sum(u, "blk", "bytes_read"), rd),
-	       amount(sum(u, "blk", "bytes_written"), wr), amount(sum(u, "net", "rx_bytes"), rx),
-	       amount(sum(u, "net", "tx_bytes"), tx));
+	if (cpu_limit(u))
+		snprintf(most, sizeof(most), "%lu%%", cpu_limit(u));
+	printf("%-16s %-10s %-10s %5s %5s %6s %7u %9s %9s %9s %9s\n", u->box.name,
+	       box_status_names[u->box.status], cpu, percent, most, amount(u->proc.rss, mem),
+	       u->proc.threads, amount(counters_sum(&u->counters, "blk", "bytes_read"), rd),
+	       amount(counters_sum(&u->counters, "blk", "bytes_written"), wr),
+	       amount(counters_sum(&u->counters, "net", "rx_bytes"), rx),
+	       amount(counters_sum(&u->counters, "net", "tx_bytes"), tx));
 }
 
 static void print_table(const struct report *r)
 {
 	if (!globals.quiet)
-		printf("%-16s %-10s %-10s %5s %6s %7s %9s %9s %9s %9s\n", "NAME", "STATUS", "CPU",
-		       "CPU%", "MEM", "THREADS", "DISK-READ", "DISK-WRIT", "NET-RX", "NET-TX");
+		printf("%-16s %-10s %-10s %5s %5s %6s %7s %9s %9s %9s %9s\n", "NAME", "STATUS",
+		       "CPU", "CPU%", "MOST", "MEM", "THREADS", "DISK-READ", "DISK-WRIT", "NET-RX",
+		       "NET-TX");
 	for (unsigned i = 0; i < r->used; i++)
 		print_line(r, &r->usage[i]);
 }
@@ -203,15 +158,16 @@ static void print_json(const struct report *r)
 		int p = cpu_percent(r, u);
 
 		printf("{\"time_ms\":%lu,\"name\":\"%s\",\"id\":\"%s\",\"status\":\"%s\","
-		       "\"cpu_ms\":%lu,\"memory_bytes\":%lu,\"threads\":%u",
+		       "\"cpu_ms\":%lu,\"cpu_limit_percent\":%lu,\"memory_bytes\":%lu,"
+		       "\"threads\":%u",
 		       (unsigned long)u->at_ms, u->box.name, u->box.id,
-		       box_status_names[u->box.status], (unsigned long)u->proc.cpu_ms,
+		       box_status_names[u->box.status], (unsigned long)u->proc.cpu_ms, cpu_limit(u),
 		       (unsigned long)u->proc.rss, u->proc.threads);
 		if (p >= 0)
 			printf(",\"cpu_percent\":%d", p);
 		fputs(",\"devices\":{", stdout);
-		for (unsigned k = 0; k < u->counters; k++) {
-			const struct counter *c = &u->counter[k];
+		for (unsigned k = 0; k < u->counters.n; k++) {
+			const struct counter *c = &u->counters.all[k];
 
 			if (strcmp(device, c->device))
 				printf("%s\"%s\":{", *device ? "}," : "", c->device);
@@ -240,6 +196,11 @@ static void print_prom(const struct report *r)
 		printf("hutch_cpu_seconds_total{name=\"%s\",id=\"%s\"} %lu.%03u\n", u->box.name,
 		       u->box.id, (unsigned long)(u->proc.cpu_ms / 1000),
 		       (unsigned)(u->proc.cpu_ms % 1000));
+	prom_head("hutch_cpu_limit_percent", "gauge",
+		  "Most of a processor that the virtual CPUs get; 0 is no limit.");
+	for (u = r->usage; u < end; u++)
+		printf("hutch_cpu_limit_percent{name=\"%s\",id=\"%s\"} %lu\n", u->box.name,
+		       u->box.id, cpu_limit(u));
 	prom_head("hutch_memory_bytes", "gauge", "Resident memory of the sandbox's process.");
 	for (u = r->usage; u < end; u++)
 		printf("hutch_memory_bytes{name=\"%s\",id=\"%s\"} %lu\n", u->box.name, u->box.id,
@@ -259,11 +220,11 @@ static void print_prom(const struct report *r)
 		       (unsigned)(u->box.created_ms % 1000));
 	prom_head("hutch_device_total", "counter", "A counter of one of the sandbox's devices.");
 	for (u = r->usage; u < end; u++)
-		for (unsigned k = 0; k < u->counters; k++)
+		for (unsigned k = 0; k < u->counters.n; k++)
 			printf("hutch_device_total{name=\"%s\",id=\"%s\",device=\"%s\","
 			       "counter=\"%s\"} %lu\n",
-			       u->box.name, u->box.id, u->counter[k].device, u->counter[k].name,
-			       (unsigned long)u->counter[k].value);
+			       u->box.name, u->box.id, u->counters.all[k].device,
+			       u->counters.all[k].name, (unsigned long)u->counters.all[k].value);
 }
 
 /* those that are named, and live still */
@@ -362,12 +323,12 @@ const struct verb verb_stats = {
 	.summary = "print what sandboxes use, all that run unless some are named",
 	.text = "CPU        processor time of the sandbox's process so far, guest and host side\n"
 		"CPU%       share of one processor since the line before, with --interval\n"
+		"MOST       of one processor that its virtual CPUs get (--cpu-percent)\n"
 		"MEM        memory that the process holds now, the guest's included\n"
 		"THREADS    of the process: one a virtual CPU, the loop, and workers of disks\n"
 		"DISK-READ, DISK-WRIT   bytes that the guest has read from and written to its "
 		"disks\n"
-		"NET-RX, NET-TX         bytes that the guest has received and sent\n"
-		"The machine stands still for a moment while its devices are asked.",
+		"NET-RX, NET-TX         bytes that the guest has received and sent",
 	.flags = flags,
 	.run = run_stats,
 };

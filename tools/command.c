@@ -13,19 +13,28 @@
 #include "units.h"
 
 #define KILL_GRACE 150	   /* ms that a killed command has to tell how it ended */
+#define KILL_MOST  2000	   /* and no more, however slow its machine is */
 #define TWICE	   2000	   /* ms within which a second SIGINT ends all */
 #define LONG_WAIT  3600000 /* ms until a limit that is far away is looked at again */
 #define AFTERMATH  200	   /* ms to read what was said before the machine's end */
 
-const char *const command_answers[ANSWERS] = { "kill", "pause", "log", "cut" };
+#define CPU_MS	   1000000ULL  /* ns that a CPU spends in a ms, */
+#define FAST_MS	   20000000ULL /* and instructions of the fastest there is: 4 of 5 GHz */
+#define OVERRUN	   20	       /* ms that all CPUs may go over what they may spend */
+#define SLOW	   10	       /* percent of a processor: a throttled machine that had no limit */
+
+const char *const command_rules[RULES] = { "timeout", "cpu_time", "idle_timeout", "fuel" };
+const char *const command_answers[ANSWERS] = { "kill", "pause", "throttle", "log", "cut" };
 
 struct state {
 	struct command *c;
 	struct hutch_job *job;
 	int signals, wake;
 	uint64_t begin, interrupted, moved_at, moved, kill_at, give_up_at;
+	uint64_t fuel_begin; /* what was spent when the command began */
 	unsigned missed;
 	bool silent; /* the agent does not answer */
+	bool fuel_lost;
 	bool over;
 };
 
@@ -98,7 +107,7 @@ static struct violation *add_violation(struct command *c, const char *name,
 {
 	struct violation *v = &c->violation[c->violations++];
 
-	*v = (struct violation){ name, answer, realtime_ms() };
+	*v = (struct violation){ name, answer, realtime_ms(), 0 };
 	return v;
 }
 
@@ -127,11 +136,12 @@ static void tell(struct state *s, const struct violation *v)
 static void kill_command(struct state *s, const char *name)
 {
 	uint64_t grace = s->c->limits.kill_after, now = now_ms();
+	uint64_t last = agent_ms(s->c->h, KILL_GRACE);
 
 	s->c->limit = name;
 	hutch_job_signal(s->job, grace ? SIGTERM : SIGKILL);
 	s->kill_at = grace ? now + grace : 0;
-	s->give_up_at = now + grace + KILL_GRACE;
+	s->give_up_at = now + grace + (last < KILL_MOST ? last : KILL_MOST);
 }
 
 /* known only in the end */
@@ -152,20 +162,39 @@ static void tell_cuts(struct state *s)
 	}
 }
 
-static void limit(struct state *s, uint64_t *value, const char *name)
+int command_answer_word(struct hutch *h, const char *key, char *buf, size_t size)
+{
+	int r = hutch_get(h, key, buf, size);
+
+	return r || strcmp(buf, "same") ? r : hutch_get(h, "on_violation", buf, size);
+}
+
+/* the machine goes on slowly: the next time a tenth of that */
+static int throttle(struct hutch *h, uint64_t percent)
+{
+	char text[24];
+
+	percent = !percent ? SLOW : percent < 10 ? 1 : percent / 10;
+	snprintf(text, sizeof(text), "%lu", (unsigned long)percent);
+	return hutch_set(h, "cpu_percent", text);
+}
+
+static void limit(struct state *s, enum command_rule rule)
 {
 	struct command *c = s->c;
 	struct violation *v;
 
 	if (c->limit)
 		return;
-	v = violate(s, value, name);
-	v->answer = c->limits.answer;
-	/* a machine that cannot be paused would go on */
-	if (v->answer == ANSWER_PAUSE && !hutch_is_paused(c->h) && hutch_pause(c->h))
+	v = violate(s, &c->limits.most[rule], command_rules[rule]);
+	v->answer = c->limits.answer[rule];
+	hutch_get_number(c->h, "cpu_percent", &v->percent);
+	/* a machine that cannot be paused, or throttled, would go on */
+	if ((v->answer == ANSWER_PAUSE && !hutch_is_paused(c->h) && hutch_pause(c->h)) ||
+	    (v->answer == ANSWER_THROTTLE && throttle(c->h, v->percent)))
 		v->answer = ANSWER_KILL;
 	if (v->answer == ANSWER_KILL)
-		kill_command(s, name);
+		kill_command(s, command_rules[rule]);
 	tell(s, v);
 }
 
@@ -243,11 +272,65 @@ static void sooner(int *wait, int ms)
 		*wait = ms;
 }
 
+/*
+ * Of what the machine's CPUs spend: when could it be all at the earliest, each of them spending
+ * @rate a ms?  Near the end that is soon and often, but no more often than is needed.
+ */
+static void look_at_spent(struct state *s, enum command_rule rule, uint64_t most, uint64_t spent,
+			  uint64_t rate, int *wait)
+{
+	uint64_t cpus = 1, ms, least;
+
+	if (spent >= most) {
+		sooner(wait, 0);
+		limit(s, rule);
+		return;
+	}
+	hutch_get_number(s->c->h, "cpus", &cpus);
+	ms = (most - spent) / rate / cpus;
+	least = OVERRUN > cpus ? OVERRUN / cpus : 1;
+	sooner(wait, ms < least ? (int)least : ms < LONG_WAIT ? (int)ms : LONG_WAIT);
+}
+
+/* what was spent since the command began; a count that is lost is as good as all of it */
+static void count_fuel(struct state *s)
+{
+	struct command *c = s->c;
+	uint64_t count = 0;
+
+	if (!c->own || !c->started_ns || s->fuel_lost)
+		return;
+	if (!c->limits.instructions) {
+		c->fuel = hutch_cpu_ns(c->h) / CPU_MS - s->fuel_begin;
+	} else if (!hutch_instructions(c->h, &count)) {
+		c->fuel = count - s->fuel_begin;
+	} else {
+		complain("%s; the command's fuel counts as spent", hutch_error(c->h));
+		c->fuel = c->limits.most[RULE_FUEL];
+		s->fuel_lost = true;
+	}
+}
+
+/* of the CPUs' time since the machine's start, and of what the command may spend */
+static void look_at_cpus(struct state *s, int *wait)
+{
+	const struct command *c = s->c;
+	uint64_t cpu = c->limits.most[RULE_CPU_TIME], fuel = c->limits.most[RULE_FUEL];
+
+	if (cpu && c->own)
+		look_at_spent(s, RULE_CPU_TIME, cpu, hutch_cpu_ns(c->h) / CPU_MS, 1, wait);
+	if (!fuel || !c->own || !c->started_ns)
+		return;
+	count_fuel(s);
+	look_at_spent(s, RULE_FUEL, fuel, c->fuel, c->limits.instructions ? FAST_MS : 1, wait);
+}
+
 /* each limit that is reached acts; ms until the next may be */
 static int look_at_limits(struct state *s, uint64_t now)
 {
 	struct command_limits *l = &s->c->limits;
-	uint64_t started = s->c->started_ns / 1000000, moved = hutch_job_moved(s->job), cpu;
+	uint64_t started = s->c->started_ns / 1000000, moved = hutch_job_moved(s->job);
+	uint64_t wall = l->most[RULE_TIMEOUT], idle = l->most[RULE_IDLE_TIMEOUT];
 	int wait = -1, ms;
 
 	/* it stands still for the sake of one limit: the others wait with it */
@@ -269,22 +352,17 @@ static int look_at_limits(struct state *s, uint64_t now)
 	}
 	/* a sandbox of another process has begun already: there the start of a command counts too
 	 */
-	if (l->wall && (started || !s->c->own)) {
-		sooner(&wait, ms = remains(started ? started : s->begin, l->wall, now));
+	if (wall && (started || !s->c->own)) {
+		sooner(&wait, ms = remains(started ? started : s->begin, wall, now));
 		if (!ms)
-			limit(s, &l->wall, "timeout");
+			limit(s, RULE_TIMEOUT);
 	}
-	if (l->idle && started) {
-		sooner(&wait, ms = remains(s->moved_at, l->idle, now));
+	if (idle && started) {
+		sooner(&wait, ms = remains(s->moved_at, idle, now));
 		if (!ms)
-			limit(s, &l->idle, "idle_timeout");
+			limit(s, RULE_IDLE_TIMEOUT);
 	}
-	if (l->cpu && s->c->own) {
-		cpu = hutch_cpu_ns(s->c->h) / 1000000;
-		sooner(&wait, cpu >= l->cpu ? 0 : (int)(l->cpu - cpu < 100 ? 20 : 100));
-		if (cpu >= l->cpu)
-			limit(s, &l->cpu, "cpu_time");
-	}
+	look_at_cpus(s, &wait);
 	return wait;
 }
 
@@ -331,6 +409,10 @@ static void on_end(struct state *s, int r)
 static void on_started(struct state *s)
 {
 	s->c->started_ns = s->c->exit.started_ns;
+	s->fuel_begin = hutch_cpu_ns(s->c->h) / CPU_MS;
+	/* if that is lost already, the next look says so */
+	if (s->c->limits.instructions && hutch_instructions(s->c->h, &s->fuel_begin))
+		s->fuel_begin = 0;
 	if (s->c->on_started)
 		s->c->on_started(s->c->arg);
 }
@@ -411,6 +493,7 @@ void command_run(struct command *c)
 	while (!s.over)
 		step(&s);
 	c->ended_ns = now_ns();
+	count_fuel(&s);
 	tell_cuts(&s);
 	look_at_descriptors(c);
 	hutch_job_free(s.job);

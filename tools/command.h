@@ -9,25 +9,29 @@
 
 #include "tool.h"
 
-/*
- * What is done when a limit is reached.  The first three are for those of time,
- * but that of the boot, which always ends all; of too much output the rest is cut.
- */
-enum command_answer { ANSWER_KILL, ANSWER_PAUSE, ANSWER_LOG, ANSWER_CUT, ANSWERS };
+/* limits that are answered as one likes; that of the boot always ends all */
+enum command_rule { RULE_TIMEOUT, RULE_CPU_TIME, RULE_IDLE_TIMEOUT, RULE_FUEL, RULES };
+extern const char *const command_rules[RULES]; /* their keys */
+
+/* what is done when a limit is reached; of too much output the rest is cut */
+enum command_answer { ANSWER_KILL, ANSWER_PAUSE, ANSWER_THROTTLE, ANSWER_LOG, ANSWER_CUT, ANSWERS };
 extern const char *const command_answers[ANSWERS];
 
 struct violation {
 	const char *limit; /* its key */
 	enum command_answer answer;
-	uint64_t at_ms; /* of CLOCK_REALTIME */
+	uint64_t at_ms;	  /* of CLOCK_REALTIME */
+	uint64_t percent; /* cpu_percent until then */
 };
 
-#define LIMITS 7 /* each is told once */
+#define LIMITS (RULES + 4) /* each is told once; the others: the boot, stdout, stderr, files */
 
-/* ms, 0: none */
+/* 0: none */
 struct command_limits {
-	uint64_t boot, wall, cpu, idle, kill_after;
-	enum command_answer answer;
+	uint64_t boot, kill_after; /* ms */
+	uint64_t most[RULES];	   /* ms; RULE_FUEL: in its own unit */
+	enum command_answer answer[RULES];
+	bool instructions; /* are the unit of fuel, and not ms */
 };
 
 enum command_fate {
@@ -63,6 +67,7 @@ struct command {
 	struct violation violation[LIMITS];
 	unsigned violations;
 	uint64_t started_ns, ended_ns;
+	uint64_t fuel; /* what it spent, in the unit of its limit */
 	char text[1024];
 };
 
@@ -71,8 +76,13 @@ void command_run(struct command *c);
 /* what a shell would see: 0..255 */
 int command_status(const struct command *c);
 
+/* the word of "on_timeout" or another rule's key, which may be that of "on_violation": 0 or -errno
+ */
+int command_answer_word(struct hutch *h, const char *key, char *buf, size_t size);
+
 /* E_...; NULL where nothing went wrong */
 const char *command_code(const struct command *c);
+
 /* what the person needs to know of its end, on stderr: nothing of one that just ended */
 void command_explain(const struct command *c);
 

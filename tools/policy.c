@@ -18,13 +18,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "command.h"
 #include "policy.h"
 
 #define FILES	 32
 #define FILE_MAX (1 << 20)
 
 static const char *const levels[] = { "minimal", "standard", "strict", "maximum", NULL };
-static const char *const answers[] = { "log", "pause", "kill", NULL };
+static const char *const answers[] = { "log", "throttle", "pause", "kill", NULL };
 static const char *const cards[] = { "none", "user", "tap", NULL };
 
 /* minimal gives a network and limits nothing, the others do; strict and maximum will want more */
@@ -41,6 +42,10 @@ static const struct {
 	{ "copy_max", "1G", true, false },
 };
 
+#define FUEL	    "fuel" /* in one unit or another */
+#define PERCENT	    "cpu_percent"
+#define PERCENT_MAX "cpu_percent_max"
+
 /* what a policy can hold down */
 static const struct ceiling {
 	const char *key;
@@ -50,12 +55,18 @@ static const struct ceiling {
 } ceilings[] = {
 	{ .key = "level", .order = levels },
 	{ .key = "on_violation", .order = answers, .always = true },
+	{ .key = "on_timeout", .order = answers, .always = true },
+	{ .key = "on_cpu_time", .order = answers, .always = true },
+	{ .key = "on_idle_timeout", .order = answers, .always = true },
+	{ .key = "on_fuel", .order = answers, .always = true },
 	{ .key = "memory" },
 	{ .key = "cpus" },
+	{ .key = PERCENT },
 	{ .key = "pids" },
 	{ .key = "layer" },
 	{ .key = "timeout" },
 	{ .key = "cpu_time" },
+	{ .key = FUEL },
 	{ .key = "idle_timeout" },
 	{ .key = "boot_timeout" },
 	{ .key = "stdout_max" },
@@ -120,9 +131,8 @@ static int check_keys(struct hutch *policy)
 			continue;
 		complain("error %d E_POLICY: %s: %s is nothing that a policy can hold "
 			 "down; it "
-			 "takes level, net, memory, cpus, pids, layer, the times, "
-			 "stdout_max, "
-			 "stderr_max, copy_max and on_violation",
+			 "takes level, net, memory, cpus, cpu_percent, pids, layer, the times, "
+			 "fuel, stdout_max, stderr_max, copy_max, on_violation and on_LIMIT",
 			 EXIT_HUTCH, where, key.name);
 		return EXIT_HUTCH;
 	}
@@ -132,6 +142,8 @@ static int check_keys(struct hutch *policy)
 static int read_policy(struct reading *r, const char *path)
 {
 	struct hutch *policy;
+	bool instructions;
+	uint64_t fuel;
 	size_t len;
 	char *text;
 	int status;
@@ -152,6 +164,8 @@ static int read_policy(struct reading *r, const char *path)
 		status = refuse(hutch_error(policy));
 	if (!status)
 		status = check_keys(policy);
+	if (!status && hutch_fuel(policy, &fuel, &instructions))
+		status = refuse(hutch_error(policy));
 	if (!status)
 		sha256_add(&r->sum, text, len);
 	free(text);
@@ -209,6 +223,13 @@ static unsigned rank(const char *const *order, const char *word)
 	return i;
 }
 
+/* a value as it holds: where one limit's answer is that of all, that */
+static int value_of(struct hutch *h, const struct ceiling *c, char *buf, size_t size)
+{
+	return c->order == answers ? command_answer_word(h, c->key, buf, size)
+				   : hutch_get(h, c->key, buf, size);
+}
+
 /* how strict a key is: more is stricter, and no limit the least */
 static uint64_t strictness(struct hutch *h, const struct ceiling *c)
 {
@@ -216,37 +237,90 @@ static uint64_t strictness(struct hutch *h, const struct ceiling *c)
 	uint64_t v = 0;
 
 	if (c->order) {
-		hutch_get(h, c->key, word, sizeof(word));
+		value_of(h, c, word, sizeof(word));
 		return rank(c->order, word);
 	}
 	hutch_get_number(h, c->key, &v);
 	return v ? UINT64_MAX - v : 0;
 }
 
-static bool holds(struct hutch *policy, const struct ceiling *c)
+/* fuel of one unit says nothing of the other's */
+static bool same_fuel(struct hutch *h, struct hutch *policy)
 {
-	return c->always || hutch_origin(policy, c->key);
+	uint64_t asked, most;
+	bool a, b;
+
+	/* what is no fuel is seen to elsewhere */
+	return hutch_fuel(h, &asked, &a) || hutch_fuel(policy, &most, &b) || !asked || !most ||
+	       a == b;
+}
+
+static bool more_fuel(struct hutch *h, struct hutch *policy)
+{
+	uint64_t asked, most;
+	bool a, b;
+
+	return !hutch_fuel(h, &asked, &a) && !hutch_fuel(policy, &most, &b) &&
+	       asked - 1 > most - 1; /* 0 is more than any */
+}
+
+/* of processors that the machine does not have it needs no limit */
+static bool more_cpu(struct hutch *h, struct hutch *policy)
+{
+	uint64_t asked = 0, most = 0, cpus = 0;
+
+	hutch_get_number(h, PERCENT, &asked);
+	hutch_get_number(policy, PERCENT, &most);
+	hutch_get_number(h, "cpus", &cpus);
+	return (asked ? asked : 100 * cpus) - 1 > most - 1;
+}
+
+/* does @h ask for more than @policy gives? */
+static bool is_over(struct hutch *h, struct hutch *policy, const struct ceiling *c)
+{
+	if (!c->always && !hutch_origin(policy, c->key))
+		return false;
+	if (!strcmp(c->key, FUEL))
+		return !same_fuel(h, policy) || more_fuel(h, policy);
+	if (!strcmp(c->key, PERCENT))
+		return more_cpu(h, policy);
+	return strictness(h, c) < strictness(policy, c);
+}
+
+/* what says so: @by asked for it, @at is the policy */
+static int refuse_over(struct hutch *h, struct hutch *policy, const struct ceiling *c,
+		       const char *by, const char *at)
+{
+	bool units = !strcmp(c->key, FUEL) && !same_fuel(h, policy);
+	char wanted[64] = "", most[64] = "";
+
+	value_of(h, c, wanted, sizeof(wanted));
+	value_of(policy, c, most, sizeof(most));
+	complain("error %d E_POLICY: %s: '%s' (%s) %s the policy's '%s' (%s); ask for that, or for "
+		 "something stricter",
+		 EXIT_HUTCH, c->key, wanted, by, units ? "is of another unit than" : "goes over",
+		 most, at);
+	return EXIT_HUTCH;
+}
+
+/* the place in a policy that says so, or the whole of it */
+static const char *place(const struct reading *r, unsigned i, const struct ceiling *c)
+{
+	const char *where = hutch_origin(r->policy[i], c->key);
+
+	if (!where && c->order == answers)
+		where = hutch_origin(r->policy[i], "on_violation");
+	return where ? where : r->name[i];
 }
 
 /* rule 2 */
 static int check_named(const struct reading *r, const struct ceiling *c)
 {
-	const char *by = hutch_origin(r->h, c->key), *where;
-	char wanted[64] = "", most[64] = "";
+	const char *by = hutch_origin(r->h, c->key);
 
-	for (unsigned i = 0; by && i < r->n; i++) {
-		struct hutch *policy = r->policy[i];
-
-		if (!holds(policy, c) || strictness(r->h, c) >= strictness(policy, c))
-			continue;
-		where = hutch_origin(policy, c->key);
-		hutch_get(r->h, c->key, wanted, sizeof(wanted));
-		hutch_get(policy, c->key, most, sizeof(most));
-		complain("error %d E_POLICY: %s: '%s' (%s) goes over the policy's '%s' (%s); ask "
-			 "for that, or for something stricter",
-			 EXIT_HUTCH, c->key, wanted, by, most, where ? where : r->name[i]);
-		return EXIT_HUTCH;
-	}
+	for (unsigned i = 0; by && i < r->n; i++)
+		if (is_over(r->h, r->policy[i], c))
+			return refuse_over(r->h, r->policy[i], c, by, place(r, i, c));
 	return 0;
 }
 
@@ -257,13 +331,34 @@ static int hold_down(const struct reading *r, const struct ceiling *c)
 
 	for (unsigned i = 0; i < r->n; i++) {
 		struct hutch *policy = r->policy[i];
-		const char *where = hutch_origin(policy, c->key);
+		const char *where = place(r, i, c), *by = hutch_origin(r->h, c->key);
 
-		if (!holds(policy, c) || strictness(r->h, c) >= strictness(policy, c))
+		if (!is_over(r->h, policy, c))
 			continue;
-		hutch_from(r->h, where ? where : r->name[i]);
-		if (hutch_get(policy, c->key, value, sizeof(value)) ||
-		    hutch_set(r->h, c->key, value))
+		if (!strcmp(c->key, FUEL) && !same_fuel(r->h, policy)) /* two policies' */
+			return refuse_over(r->h, policy, c, by ? by : "", where);
+		hutch_from(r->h, where);
+		if (value_of(policy, c, value, sizeof(value)) || hutch_set(r->h, c->key, value))
+			return refuse(hutch_error(r->h));
+	}
+	hutch_from(r->h, NULL);
+	return 0;
+}
+
+/* what can be changed while the machine runs is held down there too */
+static int hold_later(const struct reading *r)
+{
+	uint64_t most = 0, least = 0;
+	char value[24];
+
+	hutch_get_number(r->h, PERCENT_MAX, &least);
+	for (unsigned i = 0; i < r->n; i++) {
+		if (hutch_get_number(r->policy[i], PERCENT, &most) || most - 1 >= least - 1)
+			continue;
+		least = most;
+		snprintf(value, sizeof(value), "%lu", (unsigned long)least);
+		hutch_from(r->h, hutch_origin(r->policy[i], PERCENT));
+		if (hutch_set(r->h, PERCENT_MAX, value))
 			return refuse(hutch_error(r->h));
 	}
 	hutch_from(r->h, NULL);
@@ -367,7 +462,7 @@ static int apply(const struct reading *r)
 		status = start_level(r);
 	for (unsigned i = 0; !status && i < CEILINGS; i++)
 		status = hold_down(r, &ceilings[i]);
-	return status;
+	return status ? status : hold_later(r);
 }
 
 int policy_apply(struct policy *p, struct hutch *h, const struct given *files, bool stays)

@@ -7,11 +7,14 @@
  * applies are the files in POLICY_D ($HUTCH_POLICY_D, for tests), in the order of
  * their names, and then each --policy.
  *
- *	memory cpus pids layer timeout cpu_time idle_timeout boot_timeout
- *	stdout_max stderr_max copy_max
+ *	memory cpus cpu_percent pids layer timeout cpu_time idle_timeout
+ *	boot_timeout stdout_max stderr_max copy_max
  *				at most this; where 0 means no limit, 0 is too much
+ *	fuel			the same, and in the policy's unit
  *	level on_violation	at least as strict; a policy that is silent on
  *				on_violation has its limits kill
+ *	on_timeout on_cpu_time on_idle_timeout on_fuel
+ *				the same for one limit; silence means on_violation's
  *	net			the cards that are allowed: none, user, tap, tap=NAME
  */
 #ifndef HUTCH_POLICY_H

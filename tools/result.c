@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "counters.h"
 #include "json.h"
 #include "result.h"
 #include "units.h"
@@ -133,7 +134,8 @@ static const char *status_word(const struct command *c)
 		       : c->exit.how == HUTCH_SIGNALED		    ? "signaled"
 								    : "exited";
 	case FATE_LIMIT:
-		return !strcmp(c->limit, "cpu_time") ? "limit" : "timeout";
+		return strcmp(c->limit, "cpu_time") && strcmp(c->limit, "fuel") ? "timeout"
+										: "limit";
 	case FATE_SIGNAL:
 		return "signaled";
 	default:
@@ -243,6 +245,51 @@ static void write_violations(FILE *out, const struct command *c)
 	fputc(']', out);
 }
 
+static void write_sums(FILE *out, const struct counters *c, const char *member, const char *device,
+		       const char *const names[4][2])
+{
+	fprintf(out, ",\"%s\":{", member);
+	for (unsigned i = 0; i < 4; i++)
+		fprintf(out, "%s\"%s\":%lu", i ? "," : "", names[i][0],
+			(unsigned long)counters_sum(c, device, names[i][1]));
+	fputc('}', out);
+}
+
+/* of all disks and cards, from the machine's start */
+static void write_traffic(FILE *out, const struct command *command)
+{
+	static const char *const io[4][2] = { { "read_bytes", "bytes_read" },
+					      { "written_bytes", "bytes_written" },
+					      { "reads", "reads" },
+					      { "writes", "writes" } };
+	static const char *const net[4][2] = { { "rx_bytes", "rx_bytes" },
+					       { "tx_bytes", "tx_bytes" },
+					       { "rx_packets", "rx_packets" },
+					       { "tx_packets", "tx_packets" } };
+	struct counters c;
+	void *tree = NULL;
+	int size = hutch_counters(command->h, &tree);
+
+	counters_read(&c, tree, size);
+	write_sums(out, &c, "io", "blk", io);
+	write_sums(out, &c, "net", "net", net);
+	free(tree);
+}
+
+/* the budget that is null is none */
+static void write_fuel(FILE *out, const struct command *c)
+{
+	uint64_t budget = 0;
+	bool instructions;
+
+	member_number(out, "fuel_consumed", c->fuel);
+	if (hutch_fuel(c->h, &budget, &instructions) || !budget)
+		fputs(",\"fuel_budget\":null", out);
+	else
+		member_number(out, "fuel_budget", budget);
+	member_text(out, "fuel_unit", c->limits.instructions ? "instructions" : "ms");
+}
+
 static void write_policy(FILE *out, const struct policy *p)
 {
 	fputs(",\"policy\":{\"level\":", out);
@@ -286,7 +333,9 @@ static void write_object(FILE *out, const struct result *r, const struct command
 	member_number(out, "exec_ms", ms_between(c->started_ns, r->ended_ns));
 	member_number(out, "cpu_ms", hutch_cpu_ns(c->h) / 1000000);
 	member_number(out, "command_cpu_ms", (e->user_us + e->system_us) / 1000);
+	write_fuel(out, c);
 	member_number(out, "memory_peak_bytes", e->memory_peak ? e->memory_peak : e->rss_max);
+	write_traffic(out, c);
 	write_changes(out, r);
 	write_violations(out, c);
 	if (r->policy)

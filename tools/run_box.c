@@ -31,9 +31,10 @@ void run_violation(void *arg, const struct violation *v)
 {
 	const struct run *r = arg;
 	const char *name = r->box.name, *answer = command_answers[v->answer];
-	char value[64] = "", members[256];
+	char value[64] = "", percent[16] = "", members[256];
 
 	hutch_get(r->h, v->limit, value, sizeof(value));
+	hutch_get(r->h, "cpu_percent", percent, sizeof(percent));
 	snprintf(members, sizeof(members),
 		 ",\"level\":\"warning\",\"limit\":\"%s\",\"value\":\"%s\",\"action\":\"%s\"",
 		 v->limit, value, answer);
@@ -43,6 +44,10 @@ void run_violation(void *arg, const struct violation *v)
 		complain("%s of %s was reached, and sandbox '%s' is paused; 'hutch resume %s' lets "
 			 "it go on, 'hutch kill %s' ends it",
 			 v->limit, value, name, name, name);
+	if (v->answer == ANSWER_THROTTLE)
+		complain("%s of %s was reached, and sandbox '%s' is throttled to %s%% of a "
+			 "processor; 'hutch set %s cpu-percent=%lu' lets it go on as before",
+			 v->limit, value, name, percent, name, (unsigned long)v->percent);
 	/* the first limits are the level's, which nobody may know of; transfer.c tells of its own
 	 */
 	if (v->answer == ANSWER_CUT && strcmp(v->limit, "copy_max"))

@@ -102,6 +102,8 @@ int agent_poweroff(const char *name, unsigned ms);
 
 /* to the agent of a sandbox that another process is: NULL after a complaint */
 struct hutch *sandbox_handle(const char *name);
+/* what takes an agent @ms takes that of a throttled machine so long */
+uint64_t agent_ms(struct hutch *h, uint64_t ms);
 /* one look at an agent, every AGENT_LOOK ms: true once it has not answered for `heartbeat` and some
  * looks */
 #define AGENT_LOOK 250

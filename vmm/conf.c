@@ -10,7 +10,8 @@ static const char *const engine_names[] = { "auto", "uring", "threads", NULL };
 static const char *const cache_names[] = { "writeback", "writethrough", "direct", "unsafe", NULL };
 static const char *const net_names[] = { "tap", "user", "none", NULL };
 static const char *const level_names[] = { "minimal", "standard", "strict", "maximum", NULL };
-static const char *const violation_names[] = { "kill", "pause", "log", NULL };
+static const char *const violation_names[] = { "kill", "pause", "throttle", "log", NULL };
+static const char *const answer_names[] = { "same", "kill", "pause", "throttle", "log", NULL };
 static const char *const console_names[] = { "serial", "virtio", NULL };
 static const char *const jail_names[] = { "none", "basic", NULL };
 
@@ -23,6 +24,7 @@ _Static_assert(ARRAY_SIZE(cache_names) == CACHE_UNSAFE + 2, "a name for each way
 _Static_assert(ARRAY_SIZE(net_names) == NET_NONE + 2, "a name for each network");
 _Static_assert(ARRAY_SIZE(level_names) == LEVEL_MAXIMUM + 2, "a name for each level");
 _Static_assert(ARRAY_SIZE(violation_names) == VIOLATION_LOG + 2, "a name for each answer");
+_Static_assert(ARRAY_SIZE(answer_names) == VIOLATION_LOG + 3, "and one for what all have");
 _Static_assert(ARRAY_SIZE(console_names) == CONSOLE_VIRTIO + 2, "a name for each console");
 _Static_assert(ARRAY_SIZE(jail_names) == JAIL_BASIC + 2, "a name for each jail");
 
@@ -121,6 +123,12 @@ const struct field conf_fields[] = {
 	F_SIZE(struct conf, memory, 2 * MiB, 16ULL << 40, .arg = "SIZE", .dflt = "512M",
 	       .help = "guest memory, as in 512M or 4G"),
 	F_RANGE(struct conf, cpus, 1, CONF_CPUS, .arg = "N", .dflt = "1", .help = "virtual CPUs"),
+	F_RANGE(struct conf, cpu_percent, 0, 100 * CONF_CPUS, .arg = "N", .live = true,
+		.help = "most that the virtual CPUs get together, in percent of one processor, "
+			"over "
+			"100 ms: 50 is half of one, 150 one and a half; 0 is no limit"),
+	F_RANGE(struct conf, cpu_percent_max, 0, 100 * CONF_CPUS, .arg = "N",
+		.help = "most that cpu-percent may become while the machine runs; 0 is anything"),
 	F_LIST(struct conf, disk, disks, disk_fields,
 	       .arg = "PATH[,ro][,format=raw|cow][,overlay=PATH][,KEY=VALUE...]",
 	       .help = "virtio-blk disk over a raw image or block device"),
@@ -173,6 +181,10 @@ const struct field conf_fields[] = {
 	       .help = "longest run of the command, as in 30s or 10m; 0 is no limit"),
 	F_TIME(struct conf, cpu_time, .arg = "TIME", .box = true,
 	       .help = "most processor time of the guest, over all its CPUs"),
+	F_STR(struct conf, fuel, .arg = "TIME|COUNTi", .box = true,
+	      .help = "most that the guest may do from the command's start on: processor time of "
+		      "its CPUs, as in 500ms, or instructions of theirs, as in 1000000000i, where "
+		      "the host can count them (`hutch doctor`)"),
 	F_TIME(struct conf, idle_timeout, .arg = "TIME", .box = true,
 	       .help = "longest time in which the command says and reads nothing"),
 	F_TIME(struct conf, boot_timeout, .arg = "TIME", .dflt = "30s", .box = true,
@@ -192,8 +204,17 @@ const struct field conf_fields[] = {
 		       "counts 4K, and 0 is no limit"),
 	F_ENUM(struct conf, on_violation, violation_names, .arg = "WHAT", .dflt = "kill",
 	       .box = true,
-	       .help = "when a limit of time is reached: kill the command, pause the machine until "
-		       "`hutch resume`, or log it and let the command go on"),
+	       .help = "when a limit of time or fuel is reached: kill the command; pause the "
+		       "machine until `hutch resume`; throttle it to a cpu-percent of 10, or to a "
+		       "tenth of what that was; or log it and let the command go on"),
+	F_ENUM(struct conf, on_timeout, answer_names, .arg = "WHAT", .dflt = "same", .box = true,
+	       .help = "the same for timeout alone; same is what --on-violation says"),
+	F_ENUM(struct conf, on_cpu_time, answer_names, .arg = "WHAT", .dflt = "same", .box = true,
+	       .help = "for cpu-time alone"),
+	F_ENUM(struct conf, on_idle_timeout, answer_names, .arg = "WHAT", .dflt = "same",
+	       .box = true, .help = "for idle-timeout alone"),
+	F_ENUM(struct conf, on_fuel, answer_names, .arg = "WHAT", .dflt = "same", .box = true,
+	       .help = "for fuel alone"),
 	F_END,
 };
 
@@ -271,6 +292,39 @@ int conf_console_size(const char *text, uint16_t *ret_cols, uint16_t *ret_rows)
 	return 0;
 }
 
+int conf_fuel(const char *text, uint64_t *ret, bool *ret_instructions)
+{
+	size_t n = strspn(text, "0123456789");
+	char digits[32];
+	int r;
+
+	*ret_instructions = n && !strcmp(text + n, "i");
+	if (!*text || !strcmp(text, "0")) {
+		*ret = 0;
+		return 0;
+	}
+	if (!*ret_instructions) {
+		r = span_parse(text, ret);
+		return r == -EINVAL ? err(r,
+					  "fuel: '%.32s' is none; write a time, as in 500ms, or a "
+					  "number of instructions, as in 1000000000i",
+					  text)
+		       : r	    ? err(r, "fuel: %s", err_last())
+				    : 0;
+	}
+	snprintf(digits, sizeof(digits), "%.*s", (int)MIN(n, sizeof(digits) - 1), text);
+	r = number_parse(digits, ret);
+	return r ? err(r, "fuel: '%.32s' is more than can be counted", text) : 0;
+}
+
+static int check_fuel(const struct conf *conf)
+{
+	uint64_t v;
+	bool instructions;
+
+	return conf_fuel(conf->fuel, &v, &instructions);
+}
+
 static int check_console(const struct conf *conf)
 {
 	uint16_t cols, rows;
@@ -280,6 +334,25 @@ static int check_console(const struct conf *conf)
 		r = err(-EINVAL, "console_size: a serial port has no size; add "
 				 "--console-device virtio");
 	return r;
+}
+
+static int check_cpu_percent(const struct conf *conf)
+{
+	uint32_t all = 100 * conf->cpus, most = conf->cpu_percent_max;
+	uint32_t percent = conf->cpu_percent ? conf->cpu_percent : all;
+
+	if (percent > all)
+		return err(-EINVAL,
+			   "cpu_percent: %u is more than %u CPUs can use; give at most %u, or 0 "
+			   "for no limit",
+			   percent, conf->cpus, all);
+	if (most && percent > most)
+		return err(-EINVAL,
+			   "cpu_percent: %u%s is more than cpu_percent_max, or a policy, allows; "
+			   "give at most %u",
+			   conf->cpu_percent, conf->cpu_percent ? "" : ", which is no limit,",
+			   most);
+	return 0;
 }
 
 static int check_balloon(const struct conf *conf)
@@ -423,7 +496,8 @@ static int check_vsock(const struct conf *conf)
 int conf_check(const struct conf *conf)
 {
 	static int (*const checks[])(const struct conf *conf) = {
-		check_disks, check_nets, check_vsock, check_balloon, check_console,
+		check_disks,   check_nets,	  check_vsock, check_balloon,
+		check_console, check_cpu_percent, check_fuel,
 	};
 	int r = 0;
 

@@ -26,7 +26,8 @@ enum conf_cache { CACHE_WRITEBACK, CACHE_WRITETHROUGH, CACHE_DIRECT, CACHE_UNSAF
 enum conf_net_mode { NET_TAP, NET_USER, NET_NONE };
 enum conf_level { LEVEL_MINIMAL, LEVEL_STANDARD, LEVEL_STRICT, LEVEL_MAXIMUM };
 /* the strictest first */
-enum conf_violation { VIOLATION_KILL, VIOLATION_PAUSE, VIOLATION_LOG };
+enum conf_violation { VIOLATION_KILL, VIOLATION_PAUSE, VIOLATION_THROTTLE, VIOLATION_LOG };
+/* of one limit alone: 0 is whatever on_violation says, else enum conf_violation + 1 */
 enum conf_console { CONSOLE_SERIAL, CONSOLE_VIRTIO };
 enum conf_jail { JAIL_NONE, JAIL_BASIC };
 
@@ -78,6 +79,8 @@ struct conf {
 	char extends[CONF_PATH]; /* of a file, and empty once that is loaded */
 	char name[64];
 	uint32_t cpus;
+	uint32_t cpu_percent;	  /* of one processor, for all vCPUs; 0: no limit */
+	uint32_t cpu_percent_max; /* no more than this, also later; 0: anything */
 	uint64_t memory;
 	char kernel[CONF_PATH];
 	uint32_t initrds;
@@ -111,8 +114,10 @@ struct conf {
 	/* milliseconds, 0: no limit */
 	uint64_t timeout, cpu_time, idle_timeout, boot_timeout, kill_after, heartbeat;
 	uint64_t stdout_max, stderr_max, copy_max;
-	uint32_t on_violation; /* enum conf_violation */
-	uint32_t jail;	       /* enum conf_jail */
+	uint32_t on_violation;					    /* enum conf_violation */
+	uint32_t on_timeout, on_cpu_time, on_idle_timeout, on_fuel; /* the same, from 1; 0: it */
+	char fuel[32];
+	uint32_t jail; /* enum conf_jail */
 };
 
 extern const struct field conf_fields[];
@@ -205,6 +210,13 @@ int conf_console_size(const char *text, uint16_t *ret_cols, uint16_t *ret_rows) 
  * -EINVAL with a message that begins with @what.
  */
 int conf_mac(const char *what, const char *text, uint8_t ret[6]) must_check;
+
+/*
+ * conf_fuel() - "500ms" is a time of the CPUs, "1000000i" instructions; "" and "0" are 0
+ *
+ * -EINVAL, -ERANGE with a message.
+ */
+int conf_fuel(const char *text, uint64_t *ret, bool *ret_instructions) must_check;
 
 /* conf_check() - what can be refused without touching the host: -EINVAL */
 int conf_check(const struct conf *conf) must_check;

@@ -47,6 +47,12 @@ static int verb_inspect(struct vm *vm, char *args, void **ret)
 	return vm_tree(vm, ret);
 }
 
+static int verb_counters(struct vm *vm, char *args, void **ret)
+{
+	(void)args;
+	return vm_tree_counters(vm, ret);
+}
+
 static int verb_pause(struct vm *vm, char *args, void **ret)
 {
 	(void)args;
@@ -94,9 +100,13 @@ static const struct {
 	int (*run)(struct vm *vm, char *args, void **ret);
 	bool args;
 } verbs[] = {
-	{ "inspect", verb_inspect, false }, { "pause", verb_pause, false },
-	{ "resume", verb_resume, false },   { "stop", verb_stop, false },
-	{ "set", verb_set, true },	    { "powerbutton", verb_powerbutton, false },
+	{ "inspect", verb_inspect, false },
+	{ "pause", verb_pause, false },
+	{ "resume", verb_resume, false },
+	{ "stop", verb_stop, false },
+	{ "set", verb_set, true },
+	{ "powerbutton", verb_powerbutton, false },
+	{ "counters", verb_counters, false },
 };
 
 int ctl_run(struct vm *vm, char *request, void **ret)

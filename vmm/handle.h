@@ -30,6 +30,7 @@ struct hutch {
 	struct hutch_thread main;  /* the machine */
 	struct hutch_thread aside; /* tells on_pause */
 	int event_fd;
+	int instructions; /* counts the guest's; -1: nobody asked */
 	void (*on_pause)(void *arg, bool paused);
 	void *on_pause_arg;
 	/* agent_host.c */

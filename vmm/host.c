@@ -15,6 +15,7 @@
 
 #include "hutch.h"
 #include "kvm.h"
+#include "perf.h"
 #include "sandbox.h"
 
 #define CGROUP2_MAGIC 0x63677270L
@@ -218,6 +219,20 @@ static void fact_jail(struct hutch_fact *f)
 	f->fix = "a kernel with CONFIG_SECCOMP_FILTER, or a container that allows seccomp(2)";
 }
 
+static void fact_pmu(struct hutch_fact *f)
+{
+	cleanup_fd int fd = -1;
+	int r = perf_open(PERF_GUEST_INSTRUCTIONS, &fd);
+
+	if (!r) {
+		say(f, HUTCH_OK, "a guest's instructions can be counted: --fuel takes them");
+		return;
+	}
+	say(f, HUTCH_MISSING, "%s", err_last());
+	if (r == -EACCES)
+		f->fix = "sysctl kernel.perf_event_paranoid=1";
+}
+
 static void fact_firmware(struct hutch_fact *f)
 {
 	static const char *const file[] = { "/usr/share/OVMF/OVMF_CODE_4M.fd",
@@ -237,11 +252,12 @@ static const struct {
 	const char *name;
 	void (*find)(struct hutch_fact *f);
 } facts[] = {
-	{ "kvm", fact_kvm },	      { "virtualization", fact_virtualization },
-	{ "userfaultfd", fact_uffd }, { "io_uring", fact_io_uring },
-	{ "tun", fact_tun },	      { "passt", fact_passt },
-	{ "cgroups", fact_cgroups },  { "namespaces", fact_namespaces },
-	{ "jail", fact_jail },	      { "firmware", fact_firmware },
+	{ "kvm", fact_kvm },	       { "virtualization", fact_virtualization },
+	{ "userfaultfd", fact_uffd },  { "io_uring", fact_io_uring },
+	{ "tun", fact_tun },	       { "passt", fact_passt },
+	{ "cgroups", fact_cgroups },   { "namespaces", fact_namespaces },
+	{ "jail", fact_jail },	       { "pmu", fact_pmu },
+	{ "firmware", fact_firmware },
 };
 
 int hutch_fact_named(const char *name, struct hutch_fact *ret)

@@ -10,6 +10,7 @@
 
 #include "ctl.h"
 #include "handle.h"
+#include "perf.h"
 #include "sandbox.h"
 #include "state.h"
 #include "vm_build.h"
@@ -33,7 +34,7 @@ struct hutch *hutch_new(void)
 
 	if (!h)
 		return NULL;
-	h->event_fd = h->agent = -1;
+	h->event_fd = h->agent = h->instructions = -1;
 	conf_defaults(&h->conf);
 	return h;
 }
@@ -192,11 +193,37 @@ const char *hutch_nearest(const char *word, const char *const *names)
 
 uint64_t hutch_cpu_ns(struct hutch *h)
 {
-	uint64_t sum = 0;
+	return h->vm ? vm_cpu_ns(h->vm) : 0;
+}
 
-	for (unsigned i = 0; h->vm && i < h->vm->cpus; i++)
-		sum += vcpu_cpu_ns(&h->vm->vcpu[i]);
-	return sum;
+int hutch_fuel(struct hutch *h, uint64_t *ret, bool *ret_instructions)
+{
+	return hutch_fail(h, conf_fuel(h->conf.fuel, ret, ret_instructions));
+}
+
+static int count_instructions(struct hutch *h)
+{
+	bool instructions;
+	uint64_t fuel;
+	int r = conf_fuel(h->conf.fuel, &fuel, &instructions);
+
+	return r || !fuel || !instructions ? r
+					   : perf_open(PERF_GUEST_INSTRUCTIONS, &h->instructions);
+}
+
+int hutch_can_count(struct hutch *h)
+{
+	cleanup_fd int fd = -1;
+
+	return hutch_fail(h, perf_open(PERF_GUEST_INSTRUCTIONS, &fd));
+}
+
+int hutch_instructions(struct hutch *h, uint64_t *ret)
+{
+	if (h->instructions < 0)
+		return hutch_fail(h, err(-EINVAL, "the guest's instructions are not counted; give "
+						  "the machine fuel in instructions"));
+	return hutch_fail(h, perf_read(h->instructions, ret));
 }
 
 bool hutch_is_paused(const struct hutch *h)
@@ -304,11 +331,12 @@ static void end_machine(struct hutch *h)
 	loop_free(h->main.loop);
 	loop_free(h->aside.loop);
 	cleanup_close(&h->event_fd);
+	cleanup_close(&h->instructions);
 	agent_host_close(h);
 	h->ctl = NULL;
 	h->vm = NULL;
 	h->main.loop = h->aside.loop = NULL;
-	h->event_fd = -1;
+	h->event_fd = h->instructions = -1;
 }
 
 /* on the thread aside: the loop's may not do what the caller's function may wish to */
@@ -369,6 +397,8 @@ static int start_machine(struct hutch *h)
 			return -EIO;
 	}
 	r = h->on_pause ? prepare_pauses(h) : 0;
+	if (!r)
+		r = count_instructions(h); /* of the threads that this one starts from here on */
 	if (r)
 		return r;
 	/* all that is to be opened is open, and no guest has run yet */
@@ -504,6 +534,11 @@ int hutch_tree(struct hutch *h, void **ret)
 	if (h->main.running)
 		return on_loop(h, "inspect", ret);
 	return hutch_fail(h, vm_tree_described(&h->conf, ret));
+}
+
+int hutch_counters(struct hutch *h, void **ret)
+{
+	return on_loop(h, "counters", ret);
 }
 
 int hutch_tree_print(const void *tree, size_t size, FILE *out, bool json)

@@ -131,6 +131,8 @@ void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *a
  * and once started its state.  Returns its size and *@ret to free(), or -errno.
  */
 int hutch_tree(struct hutch *h, void **ret);
+/* the node /counters of it alone; no vCPU stops for that: -EINVAL before hutch_start() */
+int hutch_counters(struct hutch *h, void **ret);
 /* print such a tree, from wherever it came: -EINVAL if it is none */
 int hutch_tree_print(const void *tree, size_t size, FILE *out, bool json);
 
@@ -205,6 +207,13 @@ void hutch_job_free(struct hutch_job *job); /* ends the command if it runs */
 
 /* processor time of the machine's CPUs, in ns */
 uint64_t hutch_cpu_ns(struct hutch *h);
+/* the key "fuel": ms of that time, or instructions of the guest; 0: no limit.  Who asks for it
+ * sees to it.  -EINVAL, -ERANGE */
+int hutch_fuel(struct hutch *h, uint64_t *ret, bool *ret_instructions);
+/* can this host count a guest's instructions? -EACCES, -ENOTSUP: hutch_start() could not, either */
+int hutch_can_count(struct hutch *h);
+/* those of a machine whose fuel they are: -EIO when the counter was lost, -EINVAL without */
+int hutch_instructions(struct hutch *h, uint64_t *ret);
 bool hutch_is_paused(const struct hutch *h);
 
 /* how long each phase of hutch_start() took: -ENOENT past the last */

@@ -45,7 +45,7 @@ void vcpu_kick(struct vcpu *v)
 		pthread_kill(v->thread, VCPU_KICK_SIGNAL);
 }
 
-/* false when the thread is to end */
+/* while there is a reason to stand still, if there still is one; false when the thread is to end */
 static bool park(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
@@ -53,8 +53,9 @@ static bool park(struct vcpu *v)
 
 	pthread_mutex_lock(&vm->park_lock);
 	vm->parked++;
-	loop_wake(vm->loop); /* vm_pause() waits for it there */
-	while (vm->hold && !vm->stop)
+	if (vm->hold)
+		loop_wake(vm->loop); /* vm_pause() waits for it there */
+	while ((vm->hold || vm->throttled) && !vm->stop)
 		pthread_cond_wait(&vm->park_cond, &vm->park_lock);
 	stop = vm->stop;
 	vm->parked--;
@@ -92,7 +93,8 @@ static void *run_thread(void *arg)
 		}
 		if (errno != EINTR && errno != EAGAIN)
 			vm_event(v->vm, VM_ERROR, "KVM_RUN of vCPU %u: %s", v->id, strerror(errno));
-		if (__atomic_load_n(&v->vm->hold, __ATOMIC_ACQUIRE) && !park(v))
+		/* also when the reason has gone already: the kick is to be forgotten */
+		if (!park(v))
 			return NULL;
 	}
 }

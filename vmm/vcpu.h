@@ -1,10 +1,13 @@
 /*
  * vcpu.h - a virtual CPU: its thread, its run loop, and how it is stopped (layer 4)
  *
- * 1. A vCPU runs while vm->hold is false.  vm_hold() sets it, sets every
- *    immediate_exit and sends the kick signal; KVM_RUN then completes a
- *    pending access, returns EINTR, and the thread parks on the barrier.
- * 2. Only a parked vCPU's registers may be touched by others.
+ * 1. A vCPU runs while vm->hold and vm->throttled are false.  vm_hold() sets the
+ *    one (throttle.c the other), sets every immediate_exit and sends the kick
+ *    signal; KVM_RUN then completes a pending access, returns EINTR, and the
+ *    thread parks on the barrier.  There it takes immediate_exit back, also
+ *    where it need not wait any more: else KVM_RUN would return for ever.
+ * 2. Only while vm_pause() holds them may a vCPU's registers be touched by others:
+ *    one that is throttled goes on when it likes.
  * 3. The kick signal has an empty handler: it only interrupts KVM_RUN.
  */
 #ifndef HUTCH_VCPU_H

@@ -35,6 +35,15 @@ void vm_hold(struct vm *vm)
 	pthread_mutex_unlock(&vm->park_lock);
 }
 
+uint64_t vm_cpu_ns(const struct vm *vm)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < vm->cpus; i++)
+		sum += vcpu_cpu_ns(&vm->vcpu[i]);
+	return sum;
+}
+
 static unsigned running(struct vm *vm)
 {
 	unsigned n = 0;
@@ -78,6 +87,7 @@ void vm_resume(struct vm *vm)
 	__atomic_store_n(&vm->hold, false, __ATOMIC_RELEASE);
 	pthread_cond_broadcast(&vm->park_cond);
 	pthread_mutex_unlock(&vm->park_lock);
+	throttle_look(vm);
 }
 
 int vm_user_pause(struct vm *vm)
@@ -224,6 +234,8 @@ int vm_start(struct vm *vm)
 
 	for (unsigned i = 0; !r && i < vm->cpus; i++)
 		r = vcpu_start(&vm->vcpu[i]);
+	if (!r)
+		throttle_set(vm);
 	return r;
 }
 
@@ -233,6 +245,7 @@ void vm_free(struct vm *vm)
 		return;
 	if (vm->built)
 		vm_pause(vm);
+	throttle_end(vm);
 	pthread_mutex_lock(&vm->park_lock);
 	vm->stop = true;
 	pthread_cond_broadcast(&vm->park_cond);

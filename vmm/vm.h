@@ -16,6 +16,7 @@
 #include "dev.h"
 #include "kvm.h"
 #include "stream.h"
+#include "throttle.h"
 #include "vcpu.h"
 
 #define VM_DEVS 64
@@ -71,6 +72,8 @@ struct vm {
 	pthread_mutex_t park_lock;
 	pthread_cond_t park_cond;
 	bool hold, stop, built; /* written under park_lock */
+	bool throttled;		/* so is this; see throttle.h */
+	struct throttle throttle;
 	unsigned parked;
 	unsigned pauses; /* on the loop: one may come within another, and the last resume counts */
 	bool user_paused;
@@ -115,6 +118,9 @@ int vm_power_button(struct vm *vm) must_check;
  * stop always does */
 void vm_event(struct vm *vm, enum vm_end event, const char *fmt, ...) printf_like(3, 4);
 
+/* processor time its vCPUs have used; any thread */
+uint64_t vm_cpu_ns(const struct vm *vm);
+
 /* ask all vCPUs to park, without waiting; any thread */
 void vm_hold(struct vm *vm);
 
@@ -136,6 +142,8 @@ int vm_set(struct vm *vm, const char *key, const char *value) must_check;
  * the time it takes.
  */
 int vm_tree(struct vm *vm, void **ret) must_check;
+/* its counters alone, and nothing stands still for them; on the loop */
+int vm_tree_counters(struct vm *vm, void **ret) must_check;
 /* the same of a configuration alone, no machine made */
 int vm_tree_described(const struct conf *conf, void **ret) must_check;
 

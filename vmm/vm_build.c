@@ -352,6 +352,7 @@ struct vm *vm_new(struct loop *loop, struct conf *conf)
 	pthread_mutex_init(&vm->park_lock, NULL);
 	pthread_cond_init(&vm->park_cond, NULL);
 	pthread_mutex_init(&vm->event_lock, NULL);
+	throttle_init(vm);
 	vm->on_event = (struct loop_call){ .fn = vm_on_event, .arg = vm };
 	if (build(vm)) {
 		vm_free(vm);

@@ -60,6 +60,11 @@ int vm_set(struct vm *vm, const char *key, const char *value)
 		r = conf_check(to); /* what may not be from the start may not become so */
 	if (r)
 		return r;
+	if (!strcmp(ref.f->name, "cpu_percent")) {
+		*vm->conf = *to;
+		throttle_set(vm);
+		return 0;
+	}
 	dev = find_dev(vm, &ref);
 	if (!dev)
 		return err(-EINVAL, "%s: the machine has no such device", key);

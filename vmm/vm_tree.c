@@ -5,6 +5,7 @@
 #include "vm_build.h"
 
 #define TREE_BASE      (256U << 10)
+#define TREE_COUNTERS  (64U << 10)
 #define TREE_VCPU      (48U << 10)
 
 #define MACHINE_FORMAT "hutch.machine/1"
@@ -38,6 +39,19 @@ struct ram {
 
 static const struct field ram_fields[] = { F_UINT(struct ram, base), F_UINT(struct ram, size),
 					   F_END };
+
+/* among the devices' counters: what all vCPUs used, and what held them up */
+struct vcpus_counters {
+	uint64_t cpu_ms, exits;
+	uint64_t throttled, throttled_ms; /* times that they had to wait for cpu_percent */
+	uint32_t cpu_percent;
+};
+
+static const struct field vcpus_fields[] = {
+	F_UINT(struct vcpus_counters, cpu_ms),	     F_UINT(struct vcpus_counters, exits),
+	F_UINT(struct vcpus_counters, cpu_percent),  F_UINT(struct vcpus_counters, throttled),
+	F_UINT(struct vcpus_counters, throttled_ms), F_END,
+};
 
 static int save_node(void *fdt, const char *name, const struct field *table, const void *obj)
 {
@@ -94,10 +108,26 @@ static int save_state(struct vm *vm, void *fdt)
 	return r ? r : tree_node_end(fdt);
 }
 
+static int save_vcpus_counters(struct vm *vm, void *fdt)
+{
+	struct vcpus_counters n = {
+		.cpu_ms = vm_cpu_ns(vm) / 1000000,
+		.cpu_percent = vm->throttle.percent,
+		.throttled = vm->throttle.stops,
+		.throttled_ms = vm->throttle.stopped_ns / 1000000,
+	};
+
+	for (unsigned i = 0; i < vm->cpus; i++)
+		n.exits += __atomic_load_n(&vm->vcpu[i].exits, __ATOMIC_RELAXED);
+	return save_node(fdt, "vcpus", vcpus_fields, &n);
+}
+
 static int save_counters(struct vm *vm, void *fdt)
 {
 	int r = tree_node(fdt, "counters");
 
+	if (!r)
+		r = save_vcpus_counters(vm, fdt);
 	for (unsigned i = 0; !r && i < vm->devs; i++)
 		r = dev_save_counters(vm->dev[i], fdt);
 	return r ? r : tree_node_end(fdt);
@@ -140,6 +170,22 @@ int vm_tree(struct vm *vm, void **ret)
 	vm_pause(vm);
 	r = make_tree(vm->conf, &vm->board, vm, ret);
 	vm_resume(vm);
+	return r;
+}
+
+int vm_tree_counters(struct vm *vm, void **ret)
+{
+	cleanup_free void *fdt = malloc(TREE_COUNTERS);
+	int r = fdt ? tree_begin(fdt, TREE_COUNTERS) : err(-ENOMEM, "tree: out of memory");
+
+	if (!r)
+		r = save_counters(vm, fdt);
+	if (!r)
+		r = tree_end(fdt);
+	if (r > 0) {
+		*ret = fdt;
+		fdt = NULL;
+	}
 	return r;
 }
 

@@ -254,4 +254,28 @@ policy() {
 	nothing_left "policy: nothing is left"
 }
 
-run_groups "once stays codes tty work root much policy" "$@"
+# what a machine gets of a processor, what a command may spend of it, and what is counted
+throttle() {
+	check "throttle" 0 run $patience --timeout 1s --on-timeout throttle --fuel 1h --result "$tmp/result" -- \
+		sh -c 'sleep 2; echo on' && is "throttle" on
+	holds "throttle: it is said" "$tmp/err" "throttled to 10% of a processor"
+	holds "throttle: result" "$tmp/result" '"limit":"timeout","value":"1s","action":"throttle"' \
+		'"fuel_budget":3600000,"fuel_unit":"ms"' '"io":{"read_bytes":0,' '"net":{"rx_bytes":0,'
+	check "fuel" 124 run $patience --fuel 500ms --result "$tmp/result" -- sh -c 'while :; do :; done' &&
+		holds "fuel" "$tmp/result" '"status":"limit"' '"limit":"fuel"' '"fuel_budget":500,"fuel_unit":"ms"'
+	if $hutch doctor | grep -q '^ok *pmu '; then
+		check "fuel: instructions" 124 run $patience --fuel 1000000i --result "$tmp/result" -- sh -c 'while :; do :; done' &&
+			holds "fuel: instructions" "$tmp/result" '"fuel_budget":1000000,"fuel_unit":"instructions"'
+	else
+		check "fuel: no PMU" 125 run --fuel 1000000i -- true && holds "fuel: no PMU" "$tmp/err" \
+			"E_FUEL: instructions of a guest: "
+	fi
+	check "cpu-percent" 0 run $patience -d --name slow --cpu-percent 50 -- sleep 1h && is "cpu-percent" slow
+	check "cpu-percent: set" 0 set slow cpu-percent=20 && check "cpu-percent: stats" 0 stats --json slow &&
+		holds "cpu-percent: stats" "$tmp/out" '"cpu_limit_percent":20,' '"vcpus":{"cpu_ms":'
+	check "cpu-percent: too much" 1 set slow cpu-percent=101 && holds "cpu-percent: too much" "$tmp/err" "at most 100"
+	check "cpu-percent: rm" 0 rm -f slow
+	nothing_left "throttle: nothing is left"
+}
+
+run_groups "once stays codes tty work root much policy throttle" "$@"
