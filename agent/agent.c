@@ -210,9 +210,9 @@ static int on_the_way_out(void)
 
 static void step(int listener, int signals)
 {
-	static struct pollfd p[2 + SESSIONS * SESSION_FDS];
+	static struct pollfd p[2 + SESSIONS * SESSION_FDS + ORPHANS];
 	static unsigned who[SESSIONS];
-	unsigned n = 0;
+	unsigned n = 0, at, orphans;
 	int wait = on_the_way_out();
 
 	p[0] = (struct pollfd){ signals, POLLIN, 0 };
@@ -227,8 +227,12 @@ static void step(int listener, int signals)
 			wait = ms;
 		who[n++] = i;
 	}
-	if (poll(p, 2 + n * SESSION_FDS, unreaped ? 0 : wait) < 0)
+	at = 2 + n * SESSION_FDS;
+	orphans = orphan_poll(&p[at]);
+	if (poll(p, at + orphans, unreaped ? 0 : wait) < 0)
 		return;
+	/* before sessions add more */
+	orphan_step(&p[at], orphans);
 	if (p[0].revents || unreaped)
 		reap(signals);
 	for (unsigned k = 0; k < n; k++) {
@@ -270,7 +274,7 @@ static int serve(int fd)
 			return 0;
 	}
 	add_session(fd);
-	while (session[0])
+	while (session[0] || orphan_any())
 		step(-1, signals);
 	return 0;
 }

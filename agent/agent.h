@@ -146,6 +146,15 @@ bool session_reaped(struct session *s, pid_t pid, int status, const struct rusag
 void session_end_command(struct session *s, int signo);
 bool session_is_busy(const struct session *s);
 
+/* --- orphan.c: terminals that were left --- */
+
+#define ORPHANS 64
+
+bool orphan_add(int fd); /* takes @fd; false if there are too many */
+bool orphan_any(void);
+unsigned orphan_poll(struct pollfd *p); /* at most ORPHANS entries: how many */
+void orphan_step(const struct pollfd *p, unsigned n);
+
 /* --- agent.c --- */
 
 extern struct os agent_os;

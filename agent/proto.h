@@ -65,6 +65,7 @@ enum proto_type {
 	PROTO_SIGNAL, /* to the command's process group */
 	PROTO_RESIZE,
 	PROTO_EXIT,
+	PROTO_DETACH, /* its terminal is left, and it goes on; ends with DONE */
 	PROTO_TYPES,
 };
 

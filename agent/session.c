@@ -125,18 +125,13 @@ bool session_is_busy(const struct session *s)
 
 /* --- answers --- */
 
-static void put_error(struct proto_buf *out, const struct why *why)
+static void say_error(struct proto_buf *out, const struct why *why)
 {
 	proto_begin(out, PROTO_ERROR, 0);
 	proto_number(out, TAG_CODE, why->code);
 	proto_number(out, TAG_ERRNO, (uint64_t)why->error);
 	proto_text(out, TAG_TEXT, why->text);
 	proto_end(out);
-}
-
-static void say_error(struct session *s, const struct why *why)
-{
-	put_error(&s->out, why);
 }
 
 void session_turn_away(int fd)
@@ -146,7 +141,7 @@ void session_turn_away(int fd)
 
 	refuse(&why, ERROR_BUSY, 0, "this agent serves %d requests at once", PROTO_SESSIONS);
 	say_hello(&out);
-	put_error(&out, &why);
+	say_error(&out, &why);
 	/* a new connection takes that much at once; and who does not read it is not waited for */
 	if (!out.failed && send(fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
 		shutdown(fd, SHUT_WR);
@@ -157,7 +152,7 @@ void session_turn_away(int fd)
 static void say_done(struct session *s, int r, const struct why *why)
 {
 	if (r) {
-		say_error(s, why);
+		say_error(&s->out, why);
 		return;
 	}
 	proto_begin(&s->out, PROTO_DONE, 0);
@@ -230,7 +225,7 @@ static void start_exec(struct session *s, struct proto_reader r)
 	struct why why;
 
 	if (exec_parse(r, &x, &why) || is_frozen(&why) || exec_start(&x, &child, &why)) {
-		say_error(s, &why);
+		say_error(&s->out, &why);
 	} else {
 		proto_begin(&s->out, PROTO_STARTED, 0);
 		proto_number(&s->out, TAG_PID, (uint64_t)child.pid);
@@ -252,7 +247,7 @@ static void start_files(struct session *s, uint8_t type, struct proto_reader r)
 
 	x = files_parse(type, r, &why);
 	if (!x || exec_call(files_run, x, &child, &why))
-		say_error(s, &why);
+		say_error(&s->out, &why);
 	else
 		begin(s, type, &child);
 	files_free(x);
@@ -335,7 +330,7 @@ static void request(struct session *s, uint8_t type, struct proto_reader r)
 		break;
 	default:
 		refuse(&why, ERROR_REQUEST, 0, "a frame of type %u is no request", type);
-		say_error(s, &why);
+		say_error(&s->out, &why);
 		s->broken = true;
 	}
 }
@@ -476,6 +471,30 @@ static void on_resize(struct session *s, struct proto_reader r)
 		exec_resize(s->outlet[0].fd, columns, rows);
 }
 
+/* the person at the terminal leaves; the command goes on, and keeps the terminal */
+static void on_detach(struct session *s)
+{
+	struct why why;
+	int fd = s->outlet[0].fd;
+
+	/* it has ended meanwhile, or is just ending: that will be told */
+	if (s->request != PROTO_EXEC || s->exited)
+		return;
+	if (fd < 0 || !isatty(fd)) {
+		refuse(&why, ERROR_REQUEST, 0, "a command without a terminal cannot be left");
+		say_error(&s->out, &why);
+	} else if (!orphan_add(fd)) {
+		refuse(&why, ERROR_LIMIT, 0, "%d terminals have been left already", ORPHANS);
+		say_error(&s->out, &why);
+	} else {
+		s->in.fd = s->outlet[0].fd = -1;
+		close_child(s);
+		s->request = 0;
+		s->pid = 0;
+		say_done(s, 0, NULL);
+	}
+}
+
 /* --- frames in --- */
 
 static void on_hello(struct session *s, struct proto_reader r)
@@ -497,7 +516,7 @@ static void on_hello(struct session *s, struct proto_reader r)
 		return;
 	refuse(&why, ERROR_VERSION, 0, "this agent speaks version %d, and the host %llu",
 	       PROTO_VERSION, (unsigned long long)version);
-	say_error(s, &why);
+	say_error(&s->out, &why);
 	s->broken = true;
 }
 
@@ -543,6 +562,9 @@ static void on_frame(struct session *s, const struct proto_frame *f, const uint8
 		return;
 	case PROTO_RESIZE:
 		on_resize(s, r);
+		return;
+	case PROTO_DETACH:
+		on_detach(s);
 		return;
 	default:
 		request(s, f->type, r);

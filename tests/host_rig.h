@@ -30,6 +30,8 @@ void host_start(struct host_rig *x, enum agent how, const char *const *argv);
 /* a machine of our own too, whose one CPU spins; its agent is the one of this machine */
 void host_start_spinning(struct host_rig *x, const char *const *argv);
 void host_stop(struct host_rig *x);
+/* a user who wants us to end, and says so again and again: once every 300 ms */
+void host_signals(struct host_rig *x, int signo);
 /* does the result's object have that member? */
 bool host_tells(struct host_rig *x, int status, const char *member);
 

@@ -1,9 +1,9 @@
 /* t_command - run and exec on this side: signals, limits, descriptors, files; the agent is a
  * process of this machine, or one that plays dead */
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,24 +14,11 @@
 #include "env.h"
 #include "guest.h"
 #include "host_rig.h"
+#include "keys.h"
 #include "kvm_rig.h" /* where the flat guests are */
 #include "result.h"
 #include "suite.h"
 #include "transfer.h"
-
-/* a user who wants us to end, and says so again and again: once every 300 ms */
-static void signals(struct host_rig *x, int signo)
-{
-	pid_t us = getpid();
-
-	x->killer = fork();
-	if (x->killer)
-		return;
-	for (;;) {
-		usleep(300000);
-		kill(us, signo);
-	}
-}
 
 START_TEST(plain)
 {
@@ -325,7 +312,7 @@ START_TEST(signals_end_us)
 		host_start(&x, how[i],
 			   ARGV("sh", "-c", "trap '' TERM; exec head -c 100000 /dev/zero"));
 		x.c.what.out = p[1];
-		signals(&x, SIGTERM);
+		host_signals(&x, SIGTERM);
 		command_run(&x.c);
 		ck_assert_int_eq(x.c.fate, FATE_SIGNAL);
 		ck_assert_int_eq(command_status(&x.c), 128 + SIGTERM);
@@ -333,6 +320,180 @@ START_TEST(signals_end_us)
 	}
 	close(p[0]);
 	close(p[1]);
+}
+END_TEST
+
+/* what capture_write() makes of it */
+static const char *written(const struct capture *c, bool out_cut)
+{
+	static char text[512];
+	const bool cut[] = { out_cut, false };
+	FILE *out = fmemopen(text, sizeof(text), "w");
+
+	require(out != NULL);
+	capture_write(c, cut, out);
+	require(!fclose(out));
+	return text;
+}
+
+static void captured(const char *script, uint64_t out_max, const char *want)
+{
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct capture said;
+	struct host_rig x;
+
+	host_start(&x, AGENT_REAL, ARGV("sh", "-c", script));
+	capture_begin(&said, out_max, 0);
+	x.c.what.out = null;
+	x.c.what.out_max = out_max;
+	x.c.what.on_output = capture_put;
+	x.c.what.arg = &said;
+	command_run(&x.c);
+	ck_assert_str_eq(written(&said, x.c.exit.out_cut), want);
+	capture_end(&said);
+	host_stop(&x);
+	close(null);
+}
+
+/* beside its being passed on, or going nowhere */
+START_TEST(captures)
+{
+	captured("printf 'a\"\\303\\244\\000\\n'; printf err >&2", 0,
+		 ",\"stdout\":\"a\\\"\303\244\\u0000\\n\",\"stderr\":\"err\",\"encoding\":\"utf-"
+		 "8\"");
+	captured("printf 'a\\377b'; printf err >&2", 0,
+		 ",\"stdout\":\"Yf9i\",\"stderr\":\"ZXJy\",\"encoding\":\"base64\"");
+	/* half a character: of one that was cut it is left out, else it is no text */
+	captured("printf 'a\\303\\244'", 2,
+		 ",\"stdout\":\"a\",\"stderr\":\"\",\"encoding\":\"utf-8\"");
+	captured("printf 'a\\303'", 2,
+		 ",\"stdout\":\"YcM=\",\"stderr\":\"\",\"encoding\":\"base64\"");
+}
+END_TEST
+
+START_TEST(capture_is_bounded)
+{
+	static char block[1 << 20];
+	struct capture c;
+
+	capture_begin(&c, 0, 3);
+	for (int i = 0; i < 17; i++)
+		capture_put(&c, 1, block, sizeof(block) - 1);
+	ck_assert_uint_eq(c.held[0].len, CAPTURE_MAX);
+	ck_assert(c.held[0].cut);
+	capture_put(&c, 2, "abc", 3);
+	ck_assert(!c.held[1].cut);
+	capture_put(&c, 2, "d", 1);
+	ck_assert(c.held[1].cut);
+	ck_assert_uint_eq(c.held[1].len, 3);
+	capture_end(&c);
+}
+END_TEST
+
+static int wait_for_file(const char *path)
+{
+	for (int i = 0; i < 500 && access(path, F_OK); i++)
+		usleep(20000);
+	return access(path, F_OK);
+}
+
+/* who leaves a terminal hears no more of its command, which goes on, however much it says */
+START_TEST(leaves_a_terminal)
+{
+	char script[256], file[64];
+	struct keys keys;
+	struct host_rig x;
+	int in[2], out[2];
+	char said[64] = "";
+
+	require(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC | O_NONBLOCK));
+	host_start(&x, AGENT_REAL, NULL);
+	snprintf(file, sizeof(file), "%s/done", x.dir);
+	snprintf(script, sizeof(script),
+		 "stty -echo; read a; echo got $a; read b; head -c 300000 /dev/zero; touch %s",
+		 file);
+	x.c.what.argv = ARGV("sh", "-c", script);
+	x.c.what.tty = true;
+	x.c.what.in = in[0];
+	x.c.what.out = out[1];
+	require(!keys_parse("ctrl-p,ctrl-q", &keys));
+	x.c.what.on_input = keys_filter;
+	x.c.what.in_arg = &keys;
+	x.killer = fork();
+	if (!x.killer) {
+		require(write(in[1], "one\020\n", 5) == 5);
+		usleep(500000);
+		require(write(in[1], "two\n\020\021", 6) == 6);
+		_exit(0);
+	}
+	command_run(&x.c);
+	ck_assert_int_eq(x.c.fate, FATE_LEFT);
+	ck_assert_int_eq(command_status(&x.c), 0);
+	ck_assert_int_eq(wait_for_file(file), 0);
+	require(read(out[0], said, sizeof(said) - 1) > 0);
+	ck_assert_ptr_nonnull(strstr(said, "got one\020"));
+	unlink(file);
+	host_stop(&x);
+	for (int i = 0; i < 2; i++) {
+		close(in[i]);
+		close(out[i]);
+	}
+}
+END_TEST
+
+static const char *filtered(struct keys *k, const char *in, bool *leave)
+{
+	static char out[64];
+	size_t n;
+
+	*leave = false;
+	n = keys_filter(k, in, strlen(in), out, leave);
+	ck_assert_uint_le(n, strlen(in) + HUTCH_INPUT_HELD);
+	out[n] = '\0';
+	return out;
+}
+
+START_TEST(keys_that_leave)
+{
+	struct keys k;
+	bool leave;
+
+	ck_assert_int_eq(keys_parse("a,a,b", &k), 0);
+	ck_assert_str_eq(filtered(&k, "xaay", &leave), "xaay");
+	ck_assert(!leave);
+	/* the beginning may lie in the middle of what was held */
+	ck_assert_str_eq(filtered(&k, "aaa", &leave), "a");
+	ck_assert(!leave);
+	ck_assert_str_eq(filtered(&k, "bz", &leave), "");
+	ck_assert(leave);
+	ck_assert_int_eq(keys_parse("ctrl-a,ctrl-Z,ctrl-@,ctrl-],ctrl-_,~", &k), -EINVAL);
+	ck_assert_int_eq(keys_parse("ctrl-a,ctrl-z,ctrl-@,ctrl-],ctrl-_,~", &k), 0);
+	ck_assert_mem_eq(k.key, "\1\32\0\35\37~", 6);
+	ck_assert_uint_eq(k.n, 6);
+	ck_assert_int_eq(keys_parse("", &k), 0);
+	ck_assert_str_eq(filtered(&k, "\020\021", &leave), "\020\021");
+	ck_assert(!leave);
+	for (const char *const *bad = ARGV("ctrl", "ctrl-", "ctrl-1", "ab", ",", "a,", "a,,b",
+					   "a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a,a");
+	     *bad; bad++)
+		ck_assert_msg(keys_parse(*bad, &k) == -EINVAL, "%s", *bad);
+}
+END_TEST
+
+START_TEST(tries)
+{
+	struct retry retry;
+
+	ck_assert_int_eq(retry_parse("3", &retry), 0);
+	ck_assert_uint_eq(retry.most, 3);
+	ck_assert_uint_eq(retry.delay_ms, 1000);
+	ck_assert_int_eq(retry_parse("100,delay=2m", &retry), 0);
+	ck_assert_uint_eq(retry.most, 100);
+	ck_assert_uint_eq(retry.delay_ms, 120000);
+	for (const char *const *bad =
+		     ARGV("", "0", "-1", "101", "x", "3x", "3,", "3,delay=", "3,delay=x");
+	     *bad; bad++)
+		ck_assert_int_ne(retry_parse(*bad, &retry), 0);
 }
 END_TEST
 
@@ -354,117 +515,10 @@ static void put(const char *path, const char *text)
 	close(fd);
 }
 
-static int get_etc(struct host_rig *x, const char *to, int wake)
-{
-	struct transfer t = { .h = x->c.h, .what_for = "cp", .wake = wake };
-
-	return transfer_get(&t, "/etc", to);
-}
-
-/* one that comes while files do ends it as it would have ended the command; a terminal's new size
- * is none */
-START_TEST(signals_while_files_come)
-{
-	static const int ends[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 };
-	struct host_rig x;
-	char to[64];
-
-	for (unsigned i = 0; i < ARRAY_SIZE(ends); i++) {
-		host_start(&x, AGENT_STUCK, NULL);
-		snprintf(to, sizeof(to), "%s/to", x.dir);
-		signals(&x, ends[i]);
-		ck_assert_int_eq(get_etc(&x, to, x.c.ends), -1);
-		ck_assert_str_eq(complained, "cp: interrupted");
-		ck_assert(command_interrupted(&x.c));
-		ck_assert_int_eq(x.c.fate, FATE_SIGNAL);
-		ck_assert_int_eq(command_status(&x.c), 128 + ends[i]);
-		ck_assert(host_tells(&x, 128 + ends[i],
-				     "\"status\":\"signaled\",\"origin\":\"hutch\""));
-		ck_assert(host_tells(&x, 128 + ends[i], "\"error\":null"));
-		ck_assert_uint_eq(entries(x.dir), 3);
-		host_stop(&x);
-	}
-	host_start(&x, AGENT_STUCK, NULL);
-	snprintf(to, sizeof(to), "%s/to", x.dir);
-	signals(&x, SIGWINCH);
-	ck_assert_int_eq(get_etc(&x, to, x.c.ends), -1);
-	ck_assert_ptr_nonnull(strstr(complained, "does not answer"));
-	ck_assert(!command_interrupted(&x.c));
-	host_stop(&x);
-}
-END_TEST
-
-/* one whose helper stands still: there is a time for that too */
-START_TEST(files_that_never_end)
-{
-	struct transfer t = { .what_for = "--mount a", .wake = -1 };
-	struct host_rig x;
-	char to[64];
-
-	host_start(&x, AGENT_STUCK, NULL);
-	snprintf(to, sizeof(to), "%s/to", x.dir);
-	t.h = x.c.h;
-	t.until_ms = now_ns() / 1000000 + 500;
-	ck_assert_int_eq(transfer_get(&t, "/etc", to), -1);
-	ck_assert_ptr_nonnull(
-		strstr(complained, "error 125 E_LIMIT: --mount a: files took longer"));
-	ck_assert_uint_eq(entries(x.dir), 3);
-	host_stop(&x);
-}
-END_TEST
-
-/* a guest with more than is taken: the limit and its flag are named, what was there is as it was */
-START_TEST(files_without_end)
-{
-	char from[64], to[64], path[96];
-	struct transfer t;
-	struct stat st;
-	struct host_rig x;
-
-	host_start(&x, AGENT_REAL, NULL);
-	snprintf(from, sizeof(from), "%s/from", x.dir);
-	snprintf(to, sizeof(to), "%s/to", x.dir);
-	require(!mkdir(from, 0700) && !mkdir(to, 0700));
-	snprintf(path, sizeof(path), "%s/big", to);
-	put(path, "old");
-	snprintf(path, sizeof(path), "%s/big", from);
-	put(path, "");
-	require(!truncate(path, 3 << 20));
-	snprintf(from, sizeof(from), "%s/from/.", x.dir);
-	t = (struct transfer){ .h = x.c.h, .what_for = "--mount to", .wake = -1 };
-	require(!hutch_set(x.c.h, "copy-max", "2M") && !transfer_limit(&t));
-	ck_assert_int_eq(transfer_get(&t, from, to), -EFBIG);
-	ck_assert_ptr_nonnull(strstr(complained, "error 125 E_LIMIT: --mount to: copy_max of 2M "));
-	ck_assert_ptr_nonnull(strstr(complained, "--copy-max"));
-	ck_assert_uint_eq(entries(to), 3);
-	snprintf(path, sizeof(path), "%s/big", to);
-	holds(path, "old");
-	x.c.fate = FATE_WORK;
-	command_violation(&x.c, "copy_max");
-	ck_assert(host_tells(&x, 125,
-			     "\"error\":{\"code\":\"E_LIMIT\",\"message\":\"copy_max was "
-			     "reached\"}"));
-	ck_assert(
-		host_tells(&x, 125, "{\"limit\":\"copy_max\",\"value\":\"2M\",\"action\":\"cut\""));
-	host_stop(&x);
-	/* and what is used goes on from one folder to the next */
-	host_start(&x, AGENT_REAL, NULL);
-	snprintf(path, sizeof(path), "%s/one", x.dir);
-	put(path, "one");
-	t = (struct transfer){ .h = x.c.h, .what_for = "cp", .wake = -1, .most = 10000 };
-	snprintf(to, sizeof(to), "%s/two", x.dir);
-	ck_assert_int_eq(transfer_get(&t, path, to), 0);
-	ck_assert_uint_eq(t.used, 4099);
-	ck_assert(!lstat(to, &st));
-	unlink(path);
-	unlink(to);
-	host_stop(&x);
-}
-END_TEST
-
 /* it says so, and what to do about it */
 START_TEST(busy_agent)
 {
+	struct transfer t = { .what_for = "cp", .wake = -1 };
 	char to[64];
 	struct host_rig x;
 
@@ -478,25 +532,10 @@ START_TEST(busy_agent)
 	host_stop(&x);
 	host_start(&x, AGENT_BUSY, NULL);
 	snprintf(to, sizeof(to), "%s/to", x.dir);
-	ck_assert_int_eq(get_etc(&x, to, -1), -1);
+	t.h = x.c.h;
+	ck_assert_int_eq(transfer_get(&t, "/etc", to), -1);
 	ck_assert_ptr_nonnull(strstr(complained, "128 requests at once; try again"));
 	host_stop(&x);
-}
-END_TEST
-
-/* files are not waited for for ever where the machine is ours, and its agent plays dead */
-START_TEST(files_of_a_dead_agent)
-{
-	int never = eventfd(0, EFD_CLOEXEC);
-	char to[64];
-	struct host_rig x;
-
-	host_start(&x, AGENT_STUCK, NULL);
-	snprintf(to, sizeof(to), "%s/to", x.dir);
-	ck_assert_int_eq(get_etc(&x, to, never), -1);
-	ck_assert_ptr_nonnull(strstr(complained, "does not answer"));
-	host_stop(&x);
-	close(never);
 }
 END_TEST
 
@@ -640,9 +679,6 @@ int main(int argc, char **argv)
 	tcase_add_test(t, descriptors_that_are_closed);
 	tcase_add_test(t, called_with_closed_descriptors);
 	tcase_add_test(t, limit_before_the_start);
-	tcase_add_test(t, signals_while_files_come);
-	tcase_add_test(t, files_that_never_end);
-	tcase_add_test(t, files_without_end);
 	(void)argc;
 	flat_setup(argv[0]);
 	if (flat_possible()) {
@@ -655,7 +691,11 @@ int main(int argc, char **argv)
 	}
 	tcase_add_test(t, signals_end_us);
 	tcase_add_test(t, busy_agent);
-	tcase_add_test(t, files_of_a_dead_agent);
+	tcase_add_test(t, captures);
+	tcase_add_test(t, capture_is_bounded);
+	tcase_add_test(t, leaves_a_terminal);
+	tcase_add_test(t, keys_that_leave);
+	tcase_add_test(t, tries);
 	tcase_add_test(t, where_the_result_goes);
 	tcase_add_test(t, environment_files);
 	suite_add_tcase(s, t);

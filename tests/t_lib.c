@@ -433,6 +433,7 @@ START_TEST(test_facts)
 	for (; !hutch_fact(n, &fact); n++) {
 		ck_assert_uint_gt(strlen(fact.name), 0);
 		ck_assert_uint_gt(strlen(fact.text), 0);
+		ck_assert_msg(fact.state == HUTCH_OK || fact.fix, "%s: no fix", fact.name);
 		/* machines ran just now; only Linux may be out of reach */
 		broken += fact.state == HUTCH_BROKEN &&
 			  (strcmp(fact.name, "virtualization") || kvm_host_has_virtualization());

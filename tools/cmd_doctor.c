@@ -1,10 +1,32 @@
 /* cmd_doctor.c - hutch doctor: what this host can do, what is missing, how to get it */
-/* #syscalls:before memfd_create write close */
+/* #syscalls:before memfd_create write close clone dup2 execve pipe2 poll read kill wait4 */
+/* #syscalls:before clock_gettime exit_group lseek */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "json.h"
 #include "tool.h"
+#include "units.h"
+
+#define RUN_MS	 45000	 /* what `hutch run -- true` takes at most, once its guest has booted */
+#define BOOT_MAX 3600000 /* ms */
+
+enum { FLAG_BOOT_TIMEOUT, FLAG_JSON, FLAGS };
+
+static const struct flag flags[] = {
+	[FLAG_BOOT_TIMEOUT] = { .name = "boot-timeout",
+				.arg = "TIME",
+				.help = "how long the default guest may take to boot [30s]" },
+	[FLAG_JSON] = { .name = "json", .help = "one object: the facts, and whether it is ready" },
+	{ .name = NULL },
+};
 
 /*
  * The smallest guest there is: an ELF file with a PVH entry whose code writes
@@ -90,57 +112,215 @@ static bool guest_runs(char *why, size_t size)
 	return result.end == HUTCH_POWEROFF;
 }
 
-static void line(const char *state, const char *name, const char *text, const char *fix)
+enum state { OK, WARN, FAIL };
+
+/* one who prints lines, or objects of JSON */
+struct doctor {
+	unsigned lines;
+	bool failed;
+};
+
+static void line(struct doctor *d, enum state state, const char *name, const char *text,
+		 const char *fix)
 {
-	printf("%-8s %-15s %s\n", state, name, text);
+	static const char *const word[] = { "ok", "warn", "fail" };
+
+	d->failed |= state == FAIL;
+	if (!globals.json) {
+		printf("%-5s %-16s %s\n", word[state], name, text);
+		if (fix)
+			printf("%22s fix: %s\n", "", fix);
+		return;
+	}
+	printf("%s{\"name\":", d->lines++ ? ",\n " : "\n ");
+	json_text(stdout, name);
+	printf(",\"state\":\"%s\",\"text\":", word[state]);
+	json_text(stdout, text);
+	fputs(",\"fix\":", stdout);
 	if (fix)
-		printf("%24s to get it: %s\n", "", fix);
+		json_text(stdout, fix);
+	else
+		fputs("null", stdout);
+	putchar('}');
 }
 
-static void kernel_line(void)
+/* the parts of the default guest: are all there? */
+static bool guest_lines(struct doctor *d)
 {
+	static const char fix[] = "'make guest' in hutch's folder, or name one: HUTCH_KERNEL and "
+				  "--kernel, HUTCH_BOX and --initrd";
 	char path[4096];
+	bool kernel = !guest_kernel(path, sizeof(path)), box;
 
-	if (guest_kernel(path, sizeof(path)))
-		line("missing", "guest kernel", "none is prepared",
-		     "'make guest' in hutch's folder, or name one in HUTCH_KERNEL or with "
-		     "--kernel");
+	line(d, kernel ? OK : FAIL, "guest kernel", kernel ? path : "none is prepared",
+	     kernel ? NULL : fix);
+	box = !guest_box(path, sizeof(path));
+	line(d, box ? OK : FAIL, "guest files",
+	     box ? path : "none with an agent are prepared: 'hutch run' has nothing to run in",
+	     box ? NULL : fix);
+	return kernel && box;
+}
+
+/* --- the default guest, as `hutch run` would have it --- */
+
+static uint64_t clock_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static pid_t start_run(const char *boot_timeout, int out)
+{
+	const char *const argv[] = { "hutch",	   "run",	  "--boot-timeout",
+				     boot_timeout, "--heartbeat", "10s",
+				     "--timeout",  "30s",	  "--",
+				     "true",	   NULL };
+	pid_t pid;
+
+	fflush(NULL);
+	pid = fork();
+	if (pid)
+		return pid;
+	dup2(out, STDOUT_FILENO);
+	dup2(out, STDERR_FILENO);
+	execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+	dprintf(STDERR_FILENO, "/proc/self/exe: %s\n", strerror(errno));
+	_exit(EXIT_HUTCH);
+}
+
+/* what it says until its end, the first line of it kept: false if it did not end by @end */
+static bool listen_to(int fd, uint64_t end, char *first, size_t size)
+{
+	size_t len = 0;
+	char buf[512];
+	ssize_t n = 1;
+
+	while (n > 0) {
+		uint64_t now = clock_ms();
+		struct pollfd p = { fd, POLLIN, 0 };
+
+		if (now >= end || poll(&p, 1, (int)(end - now)) == 0)
+			return false;
+		n = read(fd, buf, sizeof(buf));
+		for (ssize_t i = 0; i < n && len < size - 1; i++)
+			first[len++] = buf[i];
+	}
+	first[len] = '\0';
+	first[strcspn(first, "\n")] = '\0';
+	return true;
+}
+
+static bool linux_runs(const char *boot_timeout, uint64_t boot_ms, char *why, size_t size)
+{
+	uint64_t begin = clock_ms();
+	int fd[2], status = 0;
+	bool ended;
+	pid_t pid;
+
+	if (pipe2(fd, O_CLOEXEC)) {
+		snprintf(why, size, "pipe: %s", strerror(errno));
+		return false;
+	}
+	pid = start_run(boot_timeout, fd[1]);
+	close(fd[1]);
+	ended = pid > 0 && listen_to(fd[0], begin + boot_ms + RUN_MS, why, size);
+	close(fd[0]);
+	if (!ended)
+		snprintf(why, size, "hutch run -- true did not end in time");
+	if (pid > 0 && !ended)
+		kill(pid, SIGKILL);
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && ended && WIFEXITED(status) &&
+	    !WEXITSTATUS(status)) {
+		snprintf(why, size, "booted, ran `true` and was gone within %lu ms",
+			 (unsigned long)(clock_ms() - begin));
+		return true;
+	}
+	if (!why[0])
+		snprintf(why, size, "hutch run -- true failed, and said nothing");
+	return false;
+}
+
+static void default_guest(struct doctor *d, const char *boot_timeout, uint64_t boot_ms, bool able,
+			  bool there)
+{
+	char why[600];
+
+	if (!able)
+		line(d, FAIL, "default guest",
+		     "not tried: this KVM cannot run Linux, see 'virtualization'", NULL);
+	else if (!there)
+		line(d, FAIL, "default guest", "not tried: it is not prepared", NULL);
+	else if (linux_runs(boot_timeout, boot_ms, why, sizeof(why)))
+		line(d, OK, "default guest", why, NULL);
 	else
-		line("ok", "guest kernel", path, NULL);
+		line(d, FAIL, "default guest", why,
+		     "hutch run --console - -- true shows how far it came; --boot-timeout gives it "
+		     "longer");
+}
+
+static void look(struct doctor *d, const char *boot_timeout, uint64_t boot_ms)
+{
+	static const enum state state[] = {
+		[HUTCH_OK] = OK, [HUTCH_MISSING] = WARN, [HUTCH_BROKEN] = FAIL
+	};
+	struct hutch_fact fact;
+	bool able = true, there;
+	char why[600];
+
+	for (unsigned i = 0; !hutch_fact(i, &fact); i++) {
+		line(d, state[fact.state], fact.name, fact.text, fact.fix);
+		able &= fact.state != HUTCH_BROKEN;
+	}
+	there = guest_lines(d);
+	if (guest_runs(why, sizeof(why)))
+		line(d, OK, "flat guest", "a machine was made, ran and powered off", NULL);
+	else
+		line(d, FAIL, "flat guest", why, NULL);
+	default_guest(d, boot_timeout, boot_ms, able, there);
 }
 
 static int run_doctor(int argc, char **argv, const struct verb *verb)
 {
-	static const char *const state[] = { "ok", "missing", "BROKEN" };
-	int n = parse(argc, argv, verb, NULL, NULL);
-	struct hutch_fact fact;
-	bool broken = false;
-	char why[600];
+	struct given given[FLAGS] = { 0 };
+	int n = parse_names(argc, argv, verb, given, 0, 0);
+	const char *boot_timeout = "30s";
+	struct doctor d = { .lines = 0 };
+	uint64_t boot_ms;
 
-	if (n)
+	if (n < 0)
 		return n == -2 ? 0 : EXIT_USAGE;
-	for (unsigned i = 0; !hutch_fact(i, &fact); i++) {
-		line(state[fact.state], fact.name, fact.text, fact.fix);
-		broken |= fact.state == HUTCH_BROKEN;
+	if (given[FLAG_BOOT_TIMEOUT].n)
+		boot_timeout = given[FLAG_BOOT_TIMEOUT].text;
+	if (duration_parse("--boot-timeout", boot_timeout, &boot_ms))
+		return EXIT_USAGE;
+	if (!boot_ms || boot_ms > BOOT_MAX) {
+		complain("--boot-timeout: '%s' is not between 1ms and 1h", boot_timeout);
+		return EXIT_USAGE;
 	}
-	kernel_line();
-	if (guest_runs(why, sizeof(why))) {
-		line("ok", "a guest", "a machine was made, ran and powered off", NULL);
-	} else {
-		line("BROKEN", "a guest", why, NULL);
-		broken = true;
-	}
-	puts(broken ? "\nthis host is not ready: see BROKEN above; tests/testbed runs hutch on an "
-		      "emulated one"
-		    : "\nthis host is ready");
-	return broken ? EXIT_FAIL : 0;
+	if (globals.json)
+		fputs("{\"facts\":[", stdout);
+	look(&d, boot_timeout, boot_ms);
+	if (globals.json)
+		printf("\n],\"ready\":%s}\n", d.failed ? "false" : "true");
+	else
+		puts(d.failed ? "\nthis host is not ready: see 'fail' above; tests/testbed runs "
+				"hutch on an emulated one"
+			      : "\nthis host is ready");
+	return d.failed ? EXIT_FAIL : 0;
 }
 
 const struct verb verb_doctor = {
 	.name = "doctor",
-	.args = "",
+	.args = "[FLAGS]",
 	.summary = "tell what this host can do, what is missing and how to get it",
-	.text = "Each fact is tried, not guessed; last, a machine is made and a guest runs in it.\n"
-		"The exit status is 0 when this host is ready and 1 when it is not.",
+	.text = "Each fact is tried, not guessed; last, the default guest boots and runs `true`, "
+		"as "
+		"`hutch run`\n"
+		"does. \"warn\" is what hutch does without. The exit status is 0 when this host is "
+		"ready and 1\n"
+		"when it is not.",
+	.flags = flags,
 	.run = run_doctor,
 };

@@ -165,6 +165,10 @@ static void print_image(const struct listed *l, bool json, bool first)
 	}
 	localtime_r(&l->made, &tm);
 	strftime(when, sizeof(when), "%Y-%m-%d %H:%M", &tm);
+	if (globals.quiet) {
+		puts(l->name);
+		return;
+	}
 	if (first)
 		printf("%-24s %-9s %9s %12s  %s\n", "NAME", "TYPE", "FILES", "SIZE", "CREATED");
 	printf("%-24s %-9s %9lu %12s  %s\n", l->name, kind, (unsigned long)l->files,

@@ -15,6 +15,11 @@ const struct flag run_flags[] = {
 			  .letter = 'd',
 			  .help = "leave once the command runs, and print the sandbox's name; its "
 				  "output goes to `hutch logs`" },
+	[FLAG_DETACH_KEYS] = { .name = "detach-keys",
+			       .arg = "KEYS",
+			       .help = "of `hutch exec -t` alone: the machine of run -t goes with "
+				       "its "
+				       "terminal" },
 	[FLAG_KEEP] = { .name = "keep",
 			.help = "let the ended sandbox stay in `hutch ps --all` until `hutch rm`" },
 	[FLAG_PORT] = { .name = "publish",
@@ -41,6 +46,14 @@ const struct flag run_flags[] = {
 			     .arg = "N",
 			     .help = "tell what happens on this descriptor, one JSON object a "
 				     "line; the last is the result" },
+	[FLAG_CAPTURE] = { .name = "capture",
+			   .help = "also put the command's output into the result: up to "
+				   "--stdout-max and --stderr-max, and 16M of each" },
+	[FLAG_RETRY] = { .name = "retry",
+			 .arg = "N[,delay=TIME]",
+			 .help = "up to N times, run the whole sandbox again when hutch or the "
+				 "machine failed (E_MACHINE, E_AGENT, the boot timeout), but not "
+				 "once the command has begun to read its input [delay=1s]" },
 	[FLAG_PID_FILE] = { .name = "pid-file", .arg = "FILE", .help = "write the process's id" },
 	[FLAG_NO_FORWARD] = { .name = "no-forward-signals",
 			      .help = "signals end the sandbox instead of going to the command" },
@@ -121,6 +134,24 @@ static int take_limits(struct run *r)
 	return status ? status : take_answers(r);
 }
 
+static int take_capture(struct run *r)
+{
+	const struct given *g = r->given;
+
+	if (!g[FLAG_CAPTURE].n)
+		return 0;
+	if (!g[FLAG_RESULT].n && !g[FLAG_STATUS_FD].n && !g[FLAG_KEEP].n && !g[FLAG_DETACH].n) {
+		complain("--capture: the output goes into the result; tell where that goes, with "
+			 "--result FILE or --status-fd N");
+		return EXIT_USAGE;
+	}
+	capture_begin(&r->said, r->c.what.out_max, r->c.what.err_max);
+	r->c.what.on_output = capture_put;
+	r->c.what.arg = &r->said;
+	r->result.said = &r->said;
+	return 0;
+}
+
 static int take_command(struct run *r)
 {
 	const struct given *g = r->given;
@@ -136,6 +167,15 @@ static int take_command(struct run *r)
 			 "detached command");
 		return EXIT_USAGE;
 	}
+	if (g[FLAG_DETACH_KEYS].n) {
+		complain("run: --detach-keys: this process is the machine, and goes with its "
+			 "terminal; start it with run -d, and take a terminal in it that can be "
+			 "left with exec -t");
+		return EXIT_USAGE;
+	}
+	if (g[FLAG_RETRY].n && retry_parse(g[FLAG_RETRY].text, &r->retry))
+		return EXIT_USAGE;
+	r->result.retry = &r->retry;
 	r->work = work_read(&g[FLAG_MOUNT], &g[FLAG_RUNTIME], &g[FLAG_CODE], r->argv, &status);
 	if (!r->work)
 		return status;
@@ -154,7 +194,8 @@ static int take_command(struct run *r)
 	r->c.on_violation = run_violation;
 	r->c.arg = r;
 	r->c.forward = !g[FLAG_NO_FORWARD].n;
-	return take_limits(r);
+	status = take_limits(r);
+	return status ? status : take_capture(r);
 }
 
 /* a level promises what stands behind it: what is not there yet is refused */
@@ -221,9 +262,11 @@ static int check(struct run *r)
 int run_or_check(int argc, char **argv, const struct verb *verb)
 {
 	struct given given[FLAGS] = { 0 };
-	struct run r = {
-		.given = given, .ready = -1, .pid_fd = -1, .checking = verb == &verb_check
-	};
+	struct run r = { .given = given,
+			 .ready = -1,
+			 .pid_fd = -1,
+			 .retry = { .report = -1 },
+			 .checking = verb == &verb_check };
 	int n, status;
 
 	r.h = hutch_new();

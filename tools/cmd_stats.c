@@ -306,6 +306,10 @@ static int run_stats(int argc, char **argv, const struct verb *verb)
 			 given[FLAG_INTERVAL].text);
 		return EXIT_USAGE;
 	}
+	if (given[FLAG_PROM].n && globals.json) {
+		complain("stats: --json and --prom exclude each other");
+		return EXIT_USAGE;
+	}
 	status = open_named(&r, argv);
 	if (!status)
 		status = stats(&r, interval);

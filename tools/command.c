@@ -206,6 +206,11 @@ static void pass_size(struct state *s)
 		hutch_job_resize(s->job, ws.ws_col, ws.ws_row);
 }
 
+bool command_asks_to_end(int signo)
+{
+	return signo == SIGINT || signo == SIGTERM || signo == SIGHUP || signo == SIGQUIT;
+}
+
 static void on_signal(struct state *s, int signo)
 {
 	uint64_t now = now_ms();
@@ -215,6 +220,7 @@ static void on_signal(struct state *s, int signo)
 		pass_size(s);
 		return;
 	}
+	s->c->asked_to_end |= command_asks_to_end(signo);
 	if (signo == SIGINT)
 		s->interrupted = now;
 	/* one that has ended takes none: only the reader of its output keeps us */
@@ -400,6 +406,8 @@ static void on_end(struct state *s, int r)
 		end(s, FATE_MACHINE, result.text);
 	else if (r)
 		end(s, FATE_AGENT, hutch_error(c->h));
+	else if (c->exit.how == HUTCH_DONE && c->what.on_input)
+		end(s, FATE_LEFT, NULL);
 	else if (c->exit.how == HUTCH_REFUSED)
 		end(s, FATE_REFUSED, c->exit.text);
 	else
@@ -507,6 +515,8 @@ int command_status(const struct command *c)
 	case FATE_EXITED:
 	case FATE_REFUSED:
 		return c->exit.status;
+	case FATE_LEFT:
+		return 0;
 	case FATE_LIMIT:
 		return EXIT_LIMIT;
 	case FATE_SIGNAL:

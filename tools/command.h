@@ -39,6 +39,7 @@ enum command_fate {
 	FATE_REFUSED, /* it did not come into being: `exit` and `text` say why */
 	FATE_LIMIT,   /* `limit` names the one that ended it */
 	FATE_SIGNAL,  /* we were told to end, by `signal`, before it could be passed on */
+	FATE_LEFT,    /* its terminal was left: it goes on */
 	FATE_MACHINE, /* the machine ended: `text` */
 	FATE_AGENT,   /* the agent was lost: `text` */
 	FATE_WORK,    /* files could not be brought or taken */
@@ -64,6 +65,7 @@ struct command {
 	struct hutch_exit exit;
 	const char *limit; /* the one that ended it, or NULL */
 	int signal;
+	bool asked_to_end; /* by a signal, whoever got it */
 	struct violation violation[LIMITS];
 	unsigned violations;
 	uint64_t started_ns, ended_ns;
@@ -75,6 +77,9 @@ struct command {
 void command_run(struct command *c);
 /* what a shell would see: 0..255 */
 int command_status(const struct command *c);
+
+/* is this a signal that asks for the end? */
+bool command_asks_to_end(int signo);
 
 /* the word of "on_timeout" or another rule's key, which may be that of "on_violation": 0 or -errno
  */

@@ -1,6 +1,8 @@
 /* help.c - --help and the manual page, from the tables that the parser uses */
+#include <errno.h>
 #include <string.h>
 
+#include "external.h"
 #include "layers.h"
 
 #define COLUMN 30
@@ -103,6 +105,11 @@ void help_all(FILE *out)
 	      out);
 	for (unsigned i = 0; verbs[i]; i++)
 		fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->summary);
+	fputs("\nother names:\n", out);
+	for (const struct alias *a = aliases; a->name; a++)
+		fprintf(out, "  %-10s %s%s%s\n", a->name, a->verb, a->flag ? " " : "",
+			a->flag ? a->flag : "");
+	external_list(out, "\nprograms on PATH, hutch-NAME, that are verbs too:\n");
 	fputs("\nflags of all verbs, before or behind the verb:\n", out);
 	flag_options(out, global_flags, option);
 	fputs("\n'hutch help VERB' tells more of one, 'hutch help configuration' which files and "
@@ -183,6 +190,15 @@ static void man_page(FILE *out)
 	      out);
 	for (unsigned i = 0; verbs[i]; i++)
 		man_verb(verbs[i], out);
+	fputs(".SH OTHER NAMES OF VERBS\n", out);
+	for (const struct alias *a = aliases; a->name; a++) {
+		fprintf(out, ".TP\n\\fB%s\\fR\n%s ", a->name, a->verb);
+		roff(out, a->flag ? a->flag : "");
+		fputc('\n', out);
+	}
+	fputs(".PP\nA program hutch\\-NAME on PATH is the verb NAME, unless hutch has one of that "
+	      "name; it finds the folder of sandboxes in HUTCH_ROOT.\n",
+	      out);
 	fputs(".SH FLAGS OF ALL VERBS\n", out);
 	flag_options(out, global_flags, man_option);
 	fputs(".SH CONFIGURATION\n.nf\n", out);
@@ -208,6 +224,7 @@ static int help_named(const struct verb *verb, const char *sub)
 static int run_help(int argc, char **argv, const struct verb *verb)
 {
 	struct given given[1] = { 0 };
+	const struct alias *alias;
 	int n = parse(argc, argv, verb, NULL, given);
 
 	if (n < 0)
@@ -216,8 +233,12 @@ static int run_help(int argc, char **argv, const struct verb *verb)
 		man_page(stdout);
 		return 0;
 	}
+	alias = n ? alias_find(argv[0]) : NULL;
+	if (alias)
+		printf("hutch %s is hutch %s%s%s\n\n", alias->name, alias->verb,
+		       alias->flag ? " " : "", alias->flag ? alias->flag : "");
 	for (unsigned i = 0; n && verbs[i]; i++) {
-		if (!strcmp(argv[0], verbs[i]->name))
+		if (!strcmp(alias ? alias->verb : argv[0], verbs[i]->name))
 			return help_named(verbs[i], n > 1 ? argv[1] : NULL);
 	}
 	if (n && !strcmp(argv[0], "configuration")) {
@@ -225,6 +246,11 @@ static int run_help(int argc, char **argv, const struct verb *verb)
 		return 0;
 	}
 	if (n) {
+		char flag[] = "--help", *program[] = { argv[0], flag, NULL };
+		int status = external_run(program, 0);
+
+		if (status != -ENOENT)
+			return status;
 		complain("there is no verb '%s'; 'hutch help' lists them", argv[0]);
 		return EXIT_USAGE;
 	}

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "external.h"
 #include "tool.h"
 
 #define NAMES_MAX 64
@@ -13,16 +14,19 @@
 static int unknown_verb(const char *word)
 {
 	const char *names[NAMES_MAX + 1] = { NULL }, *near;
+	unsigned n = 0;
 
-	for (unsigned i = 0; i < NAMES_MAX && verbs[i]; i++)
-		names[i] = verbs[i]->name;
+	for (unsigned i = 0; n < NAMES_MAX && verbs[i]; i++)
+		names[n++] = verbs[i]->name;
+	for (unsigned i = 0; n < NAMES_MAX && aliases[i].name; i++)
+		names[n++] = aliases[i].name;
 	near = hutch_nearest(word, names);
 	complain("there is no verb '%s'%s%s%s; 'hutch help' lists them", word,
 		 near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 	return EXIT_USAGE;
 }
 
-/* flags that stand before the verb are moved behind it */
+/* flags that stand before the verb are moved behind it: how many words, or -1 */
 static int verb_first(int argc, char **argv)
 {
 	int n = leading_flags(argc, argv);
@@ -37,7 +41,38 @@ static int verb_first(int argc, char **argv)
 	word = argv[n];
 	memmove(argv + 1, argv, (size_t)n * sizeof(*argv));
 	argv[0] = word;
-	return 0;
+	return n;
+}
+
+static const struct verb *find_verb(const char *name)
+{
+	for (unsigned i = 0; verbs[i]; i++)
+		if (!strcmp(name, verbs[i]->name))
+			return verbs[i];
+	return NULL;
+}
+
+/* @argv has what follows the verb; a flag that the alias implies goes in front of it */
+static int run_alias(const struct alias *a, int argc, char **argv)
+{
+	char **all = calloc((size_t)argc + 2, sizeof(*all));
+	const struct verb *verb = find_verb(a->verb);
+	unsigned n = 0;
+	char flag[16];
+	int status;
+
+	if (!all || !verb) {
+		complain("out of memory");
+		free(all);
+		return EXIT_HUTCH;
+	}
+	snprintf(flag, sizeof(flag), "%s", a->flag ? a->flag : "");
+	if (a->flag)
+		all[n++] = flag;
+	memcpy(all + n, argv, (size_t)argc * sizeof(*argv));
+	status = verb->run(argc + (int)n, all, verb);
+	free(all);
+	return status;
 }
 
 /*
@@ -65,6 +100,9 @@ static int finish(int status)
 int main(int argc, char **argv)
 {
 	static char help[] = "help", version[] = "version";
+	const struct alias *alias;
+	const struct verb *verb;
+	int flags, status;
 
 	if (!hold_standard_fds())
 		return EXIT_HUTCH;
@@ -76,10 +114,15 @@ int main(int argc, char **argv)
 		argv[1] = version;
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
 		argv[1] = help;
-	if (verb_first(argc - 1, argv + 1))
+	flags = verb_first(argc - 1, argv + 1);
+	if (flags < 0)
 		return EXIT_USAGE;
-	for (unsigned i = 0; verbs[i]; i++)
-		if (!strcmp(argv[1], verbs[i]->name))
-			return finish(verbs[i]->run(argc - 2, argv + 2, verbs[i]));
-	return unknown_verb(argv[1]);
+	verb = find_verb(argv[1]);
+	if (verb)
+		return finish(verb->run(argc - 2, argv + 2, verb));
+	alias = alias_find(argv[1]);
+	if (alias)
+		return finish(run_alias(alias, argc - 2, argv + 2));
+	status = external_run(argv + 1, flags);
+	return status == -ENOENT ? unknown_verb(argv[1]) : status;
 }

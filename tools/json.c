@@ -8,28 +8,40 @@
 
 #include "json.h"
 
-/* bytes of the UTF-8 character at @s, 0 if it is none */
-static int utf8_len(const unsigned char *s)
+/* bytes of the UTF-8 character at @s, of which there are @len; 0 if it is none */
+static size_t utf8_len(const unsigned char *s, size_t len)
 {
-	int n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+	size_t n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
 
-	if (s[0] > 0xf4 || (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+	if (s[0] > 0xf4 || n > len)
 		return 0;
-	for (int i = 1; i < n; i++)
+	for (size_t i = 1; i < n; i++)
 		if ((s[i] & 0xc0) != 0x80)
 			return 0;
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
+	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
 	return n;
 }
 
-void json_text(FILE *out, const char *text)
+size_t json_utf8(const void *data, size_t len)
 {
-	const unsigned char *s = (const unsigned char *)text;
-	int n;
+	const unsigned char *s = data;
+	size_t at = 0, n;
+
+	while (at < len && (n = utf8_len(s + at, len - at)))
+		at += n;
+	return at;
+}
+
+void json_bytes(FILE *out, const void *data, size_t len)
+{
+	const unsigned char *s = data, *end = s + len;
+	size_t n;
 
 	fputc('"', out);
-	for (; *s; s += n ? n : 1) {
-		n = utf8_len(s);
+	for (; s < end; s += n ? n : 1) {
+		n = utf8_len(s, (size_t)(end - s));
 		if (!n)
 			fputs("\\ufffd", out);
 		else if (*s == '"' || *s == '\\')
@@ -39,9 +51,14 @@ void json_text(FILE *out, const char *text)
 		else if (*s < 0x20 || *s == 0x7f)
 			fprintf(out, "\\u%04x", *s);
 		else
-			fwrite(s, 1, (size_t)n, out);
+			fwrite(s, 1, n, out);
 	}
 	fputc('"', out);
+}
+
+void json_text(FILE *out, const char *text)
+{
+	json_bytes(out, text, strlen(text));
 }
 
 /* what is being read, and a buffer that takes as much as fits */

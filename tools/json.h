@@ -7,6 +7,10 @@
 
 /* @text in quotes; bytes that are no UTF-8 become U+FFFD */
 void json_text(FILE *out, const char *text);
+/* the same of bytes that may hold NULs */
+void json_bytes(FILE *out, const void *data, size_t len);
+/* how many bytes of @data are whole characters of UTF-8, up to the first that is none */
+size_t json_utf8(const void *data, size_t len);
 
 /*
  * json_member() - the next member of an object

@@ -32,6 +32,14 @@ void result_begin(struct result *r)
 		.begin_ms = realtime_ms(),
 		.exec_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID),
 	};
+	r->try_ns = r->begin_ns;
+	r->try_ms = r->begin_ms;
+}
+
+void result_again(struct result *r)
+{
+	r->try_ns = clock_ns(CLOCK_MONOTONIC);
+	r->try_ms = realtime_ms();
 }
 
 static int parse_fd(const char *flag, const char *text, int *ret)
@@ -133,6 +141,8 @@ static const char *status_word(const struct command *c)
 		return c->exit.oom && c->exit.how == HUTCH_SIGNALED ? "oom"
 		       : c->exit.how == HUTCH_SIGNALED		    ? "signaled"
 								    : "exited";
+	case FATE_LEFT:
+		return "detached";
 	case FATE_LIMIT:
 		return strcmp(c->limit, "cpu_time") && strcmp(c->limit, "fuel") ? "timeout"
 										: "limit";
@@ -149,6 +159,8 @@ void result_reason(const struct result *r, const struct command *c, char *buf, s
 		snprintf(buf, size, "%s was reached", c->limit);
 	else if (c->fate == FATE_SIGNAL)
 		snprintf(buf, size, "it was ended by signal %d", c->signal);
+	else if (c->fate == FATE_LEFT)
+		snprintf(buf, size, "its terminal was left; the command goes on");
 	else if (c->fate == FATE_WORK)
 		snprintf(buf, size, "files could not be copied");
 	else if (c->text[0])
@@ -180,20 +192,55 @@ static void member_bool(FILE *out, const char *key, bool v)
 	fprintf(out, ",\"%s\":%s", key, v ? "true" : "false");
 }
 
+static void member_error(FILE *out, const char *code, const char *message)
+{
+	if (!code) {
+		fputs(",\"error\":null", out);
+		return;
+	}
+	fputs(",\"error\":{\"code\":", out);
+	json_text(out, code);
+	member_text(out, "message", message);
+	fputc('}', out);
+}
+
 static void write_error(FILE *out, const struct result *r, const struct command *c)
 {
 	const char *code = command_code(c);
 	char reason[256];
 
-	if (!code) {
-		fputs(",\"error\":null", out);
-		return;
+	result_reason(r, c, reason, sizeof(reason));
+	member_error(out, code, reason);
+}
+
+static void write_attempt(FILE *out, uint64_t begin_ms, uint64_t end_ms, const char *code,
+			  const char *reason)
+{
+	char when[TIME_TEXT];
+
+	time_print(begin_ms, when);
+	fputs("{\"started_at\":", out);
+	json_text(out, when);
+	member_number(out, "duration_ms", end_ms > begin_ms ? end_ms - begin_ms : 0);
+	member_error(out, code, reason);
+	fputc('}', out);
+}
+
+/* each try of --retry, the last included */
+static void write_attempts(FILE *out, const struct result *r, const struct command *c)
+{
+	char reason[256];
+
+	fputs(",\"attempts\":[", out);
+	for (unsigned i = 0; r->retry && i < r->retry->failed; i++) {
+		const struct attempt *a = &r->retry->attempt[i];
+
+		write_attempt(out, a->begin_ms, a->end_ms, a->code, a->text);
+		fputc(',', out);
 	}
 	result_reason(r, c, reason, sizeof(reason));
-	fputs(",\"error\":{\"code\":", out);
-	json_text(out, code);
-	member_text(out, "message", reason);
-	fputc('}', out);
+	write_attempt(out, r->try_ms, r->end_ms, command_code(c), reason);
+	fputc(']', out);
 }
 
 /* what the command did to the folder that was mounted first; null where that is not known */
@@ -301,6 +348,19 @@ static void write_policy(FILE *out, const struct policy *p)
 	fputc('}', out);
 }
 
+/* with --capture the flags are of what is held here, which may be less than was passed on */
+static void write_output(FILE *out, const struct result *r, const struct hutch_exit *e)
+{
+	const bool cut[] = { e->out_cut, e->err_cut };
+
+	if (r->said)
+		capture_write(r->said, cut, out);
+	member_number(out, "stdout_bytes", e->out_bytes);
+	member_number(out, "stderr_bytes", e->err_bytes);
+	member_bool(out, "stdout_truncated", e->out_cut || (r->said && r->said->held[0].cut));
+	member_bool(out, "stderr_truncated", e->err_cut || (r->said && r->said->held[1].cut));
+}
+
 static void write_object(FILE *out, const struct result *r, const struct command *c)
 {
 	const struct hutch_exit *e = &c->exit;
@@ -323,18 +383,16 @@ static void write_object(FILE *out, const struct result *r, const struct command
 		fputs(",\"signal\":null", out);
 	if (c->limit)
 		member_text(out, "limit", c->limit);
-	member_number(out, "stdout_bytes", e->out_bytes);
-	member_number(out, "stderr_bytes", e->err_bytes);
-	member_bool(out, "stdout_truncated", e->out_cut);
-	member_bool(out, "stderr_truncated", e->err_cut);
+	write_output(out, r, e);
 	member_number(out, "duration_ms", ms_between(r->begin_ns, r->ended_ns));
 	member_number(out, "boot_ms",
-		      ms_between(r->begin_ns, c->started_ns ? c->started_ns : r->ended_ns));
+		      ms_between(r->try_ns, c->started_ns ? c->started_ns : r->ended_ns));
 	member_number(out, "exec_ms", ms_between(c->started_ns, r->ended_ns));
 	member_number(out, "cpu_ms", hutch_cpu_ns(c->h) / 1000000);
 	member_number(out, "command_cpu_ms", (e->user_us + e->system_us) / 1000);
 	write_fuel(out, c);
 	member_number(out, "memory_peak_bytes", e->memory_peak ? e->memory_peak : e->rss_max);
+	write_attempts(out, r, c);
 	write_traffic(out, c);
 	write_changes(out, r);
 	write_violations(out, c);

@@ -2,9 +2,11 @@
 #ifndef HUTCH_RESULT_H
 #define HUTCH_RESULT_H
 
+#include "capture.h"
 #include "command.h"
 #include "policy.h"
 #include "registry.h"
+#include "retry.h"
 #include "work.h"
 
 #define RESULT_PHASES 8
@@ -13,6 +15,8 @@ struct result {
 	const struct box *box;
 	const struct work *work;     /* NULL: nothing was brought */
 	const struct policy *policy; /* NULL: it was not looked at */
+	const struct capture *said;  /* NULL: it was not asked for */
+	const struct retry *retry;   /* tries before this one; NULL: it was not asked for */
 	char *file;		     /* --result */
 	int file_fd;		     /* it, open from the beginning, or -1 */
 	int fd;			     /* of --result fd:N, or -1 */
@@ -21,7 +25,8 @@ struct result {
 	/* CLOCK_MONOTONIC, ns; and CLOCK_REALTIME, ms */
 	uint64_t begin_ns, machine_ns, started_ns, ended_ns, gone_ns;
 	uint64_t begin_ms, end_ms;
-	char *text; /* the object, once it is known */
+	uint64_t try_ns, try_ms; /* this try of --retry began */
+	char *text;		 /* the object, once it is known */
 	/* for result_timing() */
 	struct hutch_exit boot; /* of what was asked first */
 	struct hutch_phase phase[RESULT_PHASES];
@@ -29,6 +34,7 @@ struct result {
 };
 
 void result_begin(struct result *r); /* as early as can be */
+void result_again(struct result *r); /* a try begins */
 /* where it is to go: 0, or an exit status after a complaint */
 int result_init(struct result *r, const struct given *file, const struct given *status_fd,
 		const struct box *box);

@@ -11,6 +11,7 @@
 #include "machine.h"
 #include "policy.h"
 #include "result.h"
+#include "retry.h"
 #include "work.h"
 
 enum {
@@ -23,6 +24,9 @@ enum {
 	FLAG_RESULT,
 	FLAG_STATUS_FD,
 	FLAG_PID_FILE,
+	FLAG_CAPTURE,
+	FLAG_DETACH_KEYS,
+	FLAG_RETRY,
 	FLAG_NO_FORWARD,
 	FLAG_TIMING,
 	FLAG_POLICY,
@@ -46,6 +50,9 @@ struct run {
 	int pid_fd;	       /* of --pid-file */
 	bool untold;	       /* --result did not get it */
 	struct policy policy;
+	struct capture said; /* --capture */
+	struct retry retry;
+	bool useless; /* the machine could not be made, and could not at another time */
 	struct result result;
 };
 
@@ -64,5 +71,13 @@ bool run_detach(struct run *r, int *ret);
 /* from the registry's entry to its end, and the result told; the exit status.  Frees the machine.
  */
 int run_sandbox(struct run *r);
+
+/* the three parts of that: it enters the registry, it runs, its end is told */
+int run_prepare(struct run *r);
+int run_once(struct run *r);
+int run_finish(struct run *r, int status);
+int run_write_pid(struct run *r, const char *path);
+/* with -d: nobody reads what we say any more, but `hutch logs` */
+void run_quiet(struct run *r);
 
 #endif

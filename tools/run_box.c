@@ -121,14 +121,17 @@ static int make_sandbox(struct run *r)
 
 /* --- the run itself --- */
 
-static void tell_ready(struct run *r)
+void run_quiet(struct run *r)
 {
-	if (r->ready < 0)
-		return;
-	if (write(r->ready, r->box.name, strlen(r->box.name) + 1) < 0)
-		complain("the one who started this sandbox has gone");
+	int log = openat(r->box.dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
 	close(r->ready);
 	r->ready = -1;
+	if (log >= 0)
+		dup2(log, STDERR_FILENO);
+	if (null >= 0)
+		dup2(null, STDOUT_FILENO);
 }
 
 /* a detached command's words go into the sandbox's folder, as ours do */
@@ -159,21 +162,16 @@ static void on_started(void *arg)
 	box_started(&r->box);
 	box_event(&r->box, "execution.start", "");
 	result_started(&r->result);
+	retry_started(r);
 	if (r->ready < 0)
 		return;
-	tell_ready(r);
-	/* from here on nobody reads what we say but `hutch logs` */
-	int log = openat(r->box.dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-
-	if (log >= 0)
-		dup2(log, STDERR_FILENO);
-	if (null >= 0)
-		dup2(null, STDOUT_FILENO);
+	if (write(r->ready, r->box.name, strlen(r->box.name) + 1) < 0)
+		complain("the one who started this sandbox has gone");
+	run_quiet(r);
 }
 
 /* what may be written now is kept open: root may not be able to do it again in the jail */
-static int write_pid(struct run *r, const char *path)
+int run_write_pid(struct run *r, const char *path)
 {
 	char text[16];
 	int n = snprintf(text, sizeof(text), "%d\n", getpid());
@@ -206,6 +204,13 @@ static int start_porter(struct run *r)
 	return r->porter ? 0 : EXIT_HUTCH;
 }
 
+/* what the host lacks now it may have later */
+static bool may_pass(int e)
+{
+	return e == -ENOMEM || e == -EAGAIN || e == -EBUSY || e == -EMFILE || e == -ENFILE ||
+	       e == -ENOSPC || e == -EIO || e == -ETIMEDOUT;
+}
+
 static int start(struct run *r)
 {
 	int n;
@@ -215,7 +220,8 @@ static int start(struct run *r)
 	machine_files();
 	if (r->c.what.tty && isatty(STDIN_FILENO))
 		term_guard();
-	if (r->given[FLAG_PID_FILE].n && write_pid(r, r->given[FLAG_PID_FILE].text))
+	if (r->given[FLAG_PID_FILE].n && !r->retry.most &&
+	    run_write_pid(r, r->given[FLAG_PID_FILE].text))
 		return EXIT_HUTCH;
 	if (start_porter(r))
 		return EXIT_HUTCH;
@@ -225,6 +231,9 @@ static int start(struct run *r)
 		return 0;
 	}
 	complain("%s", hutch_error(r->h));
+	r->c.fate = FATE_MACHINE;
+	r->useless = !may_pass(hutch_error_code(r->h));
+	snprintf(r->c.text, sizeof(r->c.text), "%s", hutch_error(r->h));
 	snprintf(r->box.reason, sizeof(r->box.reason), "%.*s", (int)sizeof(r->box.reason) - 1,
 		 hutch_error(r->h));
 	return n == -EINVAL ? EXIT_USAGE : EXIT_HUTCH;
@@ -360,14 +369,17 @@ static int execute(struct run *r)
 	return status;
 }
 
-static int live(struct run *r)
+int run_prepare(struct run *r)
 {
 	int status = make_sandbox(r);
 
-	if (!status && r->given[FLAG_DETACH].n)
-		status = detach_output(r);
-	if (!status)
-		status = start(r);
+	return status || !r->given[FLAG_DETACH].n ? status : detach_output(r);
+}
+
+int run_once(struct run *r)
+{
+	int status = start(r);
+
 	if (status)
 		return status;
 	if (r->c.what.tty && isatty(STDIN_FILENO))
@@ -400,7 +412,7 @@ static void tell_last(void *arg)
 }
 
 /* what the caller gets: a result that could not be told is no success */
-static int finish(struct run *r, int status)
+int run_finish(struct run *r, int status)
 {
 	r->result.status = status;
 	result_finish(&r->result, &r->c);
@@ -424,6 +436,7 @@ static int finish(struct run *r, int status)
 	porter_free(r->porter);
 	if (r->untold && !status)
 		status = EXIT_HUTCH;
+	capture_end(&r->said);
 	if (r->given[FLAG_TIMING].n)
 		result_timing(&r->result, stderr);
 	return status;
@@ -479,7 +492,12 @@ static int check_status(const struct run *r, int status)
 
 int run_sandbox(struct run *r)
 {
-	int status = live(r);
+	int status;
 
-	return finish(r, r->checking ? check_status(r, status) : status);
+	if (r->retry.most && !r->checking)
+		return retry_run(r);
+	status = run_prepare(r);
+	if (!status)
+		status = run_once(r);
+	return run_finish(r, r->checking ? check_status(r, status) : status);
 }

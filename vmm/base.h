@@ -36,6 +36,7 @@ typedef uint64_t gpa_t; /* guest physical address */
  */
 int err(int code, const char *fmt, ...) printf_like(2, 3);
 const char *err_last(void); /* this thread's last message, "" if none */
+int err_last_code(void);    /* and its code, 0 if none */
 void err_clear(void);
 
 /* BUG_ON() - a mistake of ours; never for what a guest, a file or a host did */

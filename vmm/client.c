@@ -11,6 +11,7 @@
 
 #include "archive.h"
 #include "client.h"
+#include "hutch.h"
 
 #define RX_MAX	    (PROTO_HEADER + PROTO_SMALL_MAX)
 #define OUT_ENOUGH  (64U << 10)
@@ -79,6 +80,21 @@ void client_sink(struct client *c, unsigned i, int fd, uint64_t most)
 {
 	free(c->sink[i].ring);
 	c->sink[i] = (struct client_sink){ .fd = fd, .most = most };
+}
+
+void client_watch(struct client *c,
+		  void (*fn)(void *arg, unsigned stream, const void *data, size_t len), void *arg)
+{
+	c->on_output = fn;
+	c->arg = arg;
+}
+
+void client_filter(struct client *c,
+		   size_t (*fn)(void *arg, const void *data, size_t len, void *out, bool *leave),
+		   void *arg)
+{
+	c->on_input = fn;
+	c->in_arg = arg;
 }
 
 void client_request(struct client *c, struct proto_buf *frames, unsigned setups)
@@ -233,6 +249,8 @@ static bool sink_put(struct client *c, struct client_sink *s, const uint8_t *dat
 	}
 	s->total += take;
 	s->owed += len - take;
+	if (c->on_output && take)
+		c->on_output(c->arg, (unsigned)(PROTO_STDOUT + (s - c->sink)), data, take);
 	if (s->fd < 0 || s->broken) {
 		s->owed += take;
 		return true;
@@ -268,19 +286,50 @@ static void give_credit(struct client *c)
 
 /* --- input --- */
 
+/* bytes that can be read and passed on now */
+static uint32_t source_room(const struct client *c)
+{
+	uint32_t room = MIN(PROTO_DATA_MAX, c->in.credit), held = HUTCH_INPUT_HELD;
+
+	return !c->on_input ? room : room > held ? room - held : 0;
+}
+
+static void say_data(struct client *c, const uint8_t *data, size_t len)
+{
+	proto_begin(&c->out, PROTO_DATA, PROTO_STDIN);
+	proto_raw(&c->out, data, len);
+	proto_end(&c->out);
+	c->in.credit -= (uint32_t)len;
+	c->in.moved += (uint32_t)len;
+}
+
+static void filter_input(struct client *c, const uint8_t *data, size_t len)
+{
+	uint8_t out[PROTO_DATA_MAX];
+	bool leave = false;
+	size_t n = c->on_input(c->in_arg, data, len, out, &leave);
+
+	if (n)
+		say_data(c, out, n);
+	if (!leave)
+		return;
+	say_empty(c, PROTO_DETACH, 0);
+	c->in.fd = -1;
+}
+
 static void read_source(struct client *c)
 {
 	uint8_t buf[PROTO_DATA_MAX];
-	ssize_t n = read(c->in.fd, buf, MIN(sizeof(buf), c->in.credit));
+	ssize_t n = read(c->in.fd, buf, source_room(c));
 
 	if (n < 0 && (errno == EINTR || errno == EAGAIN))
 		return;
+	if (n > 0 && c->on_input) {
+		filter_input(c, buf, (size_t)n);
+		return;
+	}
 	if (n > 0) {
-		proto_begin(&c->out, PROTO_DATA, PROTO_STDIN);
-		proto_raw(&c->out, buf, (size_t)n);
-		proto_end(&c->out);
-		c->in.credit -= (uint32_t)n;
-		c->in.moved += (uint32_t)n;
+		say_data(c, buf, (size_t)n);
 		return;
 	}
 	/* EIO: a terminal that has gone has no more to say */
@@ -522,7 +571,7 @@ static void what_to_wait_for(const struct client *c, struct pollfd *p, int wake)
 	if (c->out.len && c->state != CLIENT_CALLED)
 		p[P_FD].events |= POLLOUT;
 	p[P_IN] = (struct pollfd){
-		c->in.active && c->in.credit && c->out.len < OUT_ENOUGH ? c->in.fd : -1, POLLIN, 0
+		c->in.active && source_room(c) && c->out.len < OUT_ENOUGH ? c->in.fd : -1, POLLIN, 0
 	};
 	for (int i = 0; i < 2; i++)
 		p[P_OUT + i] = (struct pollfd){ c->sink[i].used ? c->sink[i].fd : -1, POLLOUT, 0 };

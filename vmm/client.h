@@ -75,6 +75,10 @@ struct client {
 	struct client_end end;
 	struct client_source in;
 	struct client_sink sink[2];
+	void (*on_output)(void *arg, unsigned stream, const void *data, size_t len);
+	void *arg;
+	size_t (*on_input)(void *arg, const void *data, size_t len, void *out, bool *leave);
+	void *in_arg;
 	uint64_t heard_ns; /* the last time the agent said anything */
 	bool pinged;
 };
@@ -97,6 +101,15 @@ void client_request(struct client *c, struct proto_buf *frames, unsigned setups)
 /* -1 or a descriptor to read to its end; before the request */
 void client_source(struct client *c, int fd);
 void client_sink(struct client *c, unsigned i, int fd, uint64_t most);
+
+/* @fn is told of all output that is passed on, of stream 1 or 2; before the request */
+void client_watch(struct client *c,
+		  void (*fn)(void *arg, unsigned stream, const void *data, size_t len), void *arg);
+
+/* @fn makes of what is read what is passed on, see struct hutch_request; before the request */
+void client_filter(struct client *c,
+		   size_t (*fn)(void *arg, const void *data, size_t len, void *out, bool *leave),
+		   void *arg);
 
 /* false when the request has ended: there is nobody to take it */
 bool client_signal(struct client *c, int signo);

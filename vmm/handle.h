@@ -25,6 +25,7 @@ struct hutch {
 	struct conf_origins origins;
 	char from[CONF_ORIGIN]; /* of what is set now */
 	char error[1024];
+	int error_code;
 	struct vm *vm;
 	struct ctl *ctl;
 	struct hutch_thread main;  /* the machine */

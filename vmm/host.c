@@ -19,6 +19,7 @@
 #include "sandbox.h"
 
 #define CGROUP2_MAGIC 0x63677270L
+#define MEMORY_KIB    (640U << 10) /* for a guest as it is by default, and for us */
 
 static void say(struct hutch_fact *f, int state, const char *fmt, ...) printf_like(3, 4);
 static void say(struct hutch_fact *f, int state, const char *fmt, ...)
@@ -188,6 +189,78 @@ static void fact_namespaces(struct hutch_fact *f)
 	f->fix = "sysctl kernel.unprivileged_userns_clone=1, or run as root";
 }
 
+static void fact_user_namespaces(struct hutch_fact *f)
+{
+	int status = 0;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(unshare(CLONE_NEWUSER) ? errno : 0);
+	if (pid > 0)
+		waitpid(pid, &status, 0);
+	if (pid > 0 && WIFEXITED(status) && !WEXITSTATUS(status)) {
+		say(f, HUTCH_OK, "can be made");
+		return;
+	}
+	say(f, HUTCH_MISSING, "cannot be made: %s",
+	    pid < 0 ? strerror(errno) : strerror(WEXITSTATUS(status)));
+	f->fix = "sysctl user.max_user_namespaces=10000 kernel.unprivileged_userns_clone=1, or a "
+		 "container that allows unshare(2)";
+}
+
+/* a number of /proc/meminfo, as it stands there */
+static bool meminfo(const char *name, uint64_t *ret)
+{
+	FILE *file = fopen("/proc/meminfo", "re");
+	size_t len = strlen(name);
+	char line[128];
+	bool found = false;
+
+	while (file && !found && fgets(line, sizeof(line), file)) {
+		found = !strncmp(line, name, len) && line[len] == ':';
+		if (found)
+			*ret = strtoull(line + len + 1, NULL, 10);
+	}
+	if (file)
+		fclose(file);
+	return found;
+}
+
+static void fact_memory(struct hutch_fact *f)
+{
+	uint64_t kib;
+
+	if (!meminfo("MemAvailable", &kib)) {
+		say(f, HUTCH_MISSING, "/proc/meminfo does not tell how much is available");
+		f->fix = "mount -t proc proc /proc";
+		return;
+	}
+	say(f, kib >= MEMORY_KIB ? HUTCH_OK : HUTCH_MISSING, "%lu MiB are available",
+	    (unsigned long)(kib >> 10));
+	if (kib < MEMORY_KIB)
+		f->fix =
+			"a guest has 512M unless told otherwise: give it less with -m 128M, or end "
+			"what takes the memory";
+}
+
+/* nothing needs them */
+static void fact_hugepages(struct hutch_fact *f)
+{
+	char modes[64] = "";
+	int fd = open("/sys/kernel/mm/transparent_hugepage/enabled", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, modes, sizeof(modes) - 1);
+	uint64_t all = 0, size = 0;
+	char *mode = n > 0 ? strchr(modes, '[') : NULL;
+
+	cleanup_close(&fd);
+	meminfo("HugePages_Total", &all);
+	meminfo("Hugepagesize", &size);
+	if (mode)
+		mode[strcspn(mode, "]")] = '\0';
+	say(f, HUTCH_OK, "transparent ones: %s; reserved: %lu of %lu KiB",
+	    mode ? mode + 1 : "not in this kernel", (unsigned long)all, (unsigned long)size);
+}
+
 static void fact_jail(struct hutch_fact *f)
 {
 	const struct sandbox all = { .must = true };
@@ -229,8 +302,9 @@ static void fact_pmu(struct hutch_fact *f)
 		return;
 	}
 	say(f, HUTCH_MISSING, "%s", err_last());
-	if (r == -EACCES)
-		f->fix = "sysctl kernel.perf_event_paranoid=1";
+	f->fix = r == -EACCES ? "sysctl kernel.perf_event_paranoid=1"
+			      : "a processor, or a machine this one runs in, that has a PMU; until "
+				"then limit the time with --cpu-time";
 }
 
 static void fact_firmware(struct hutch_fact *f)
@@ -252,11 +326,19 @@ static const struct {
 	const char *name;
 	void (*find)(struct hutch_fact *f);
 } facts[] = {
-	{ "kvm", fact_kvm },	       { "virtualization", fact_virtualization },
-	{ "userfaultfd", fact_uffd },  { "io_uring", fact_io_uring },
-	{ "tun", fact_tun },	       { "passt", fact_passt },
-	{ "cgroups", fact_cgroups },   { "namespaces", fact_namespaces },
-	{ "jail", fact_jail },	       { "pmu", fact_pmu },
+	{ "kvm", fact_kvm },
+	{ "virtualization", fact_virtualization },
+	{ "userfaultfd", fact_uffd },
+	{ "io_uring", fact_io_uring },
+	{ "tun", fact_tun },
+	{ "passt", fact_passt },
+	{ "cgroups", fact_cgroups },
+	{ "namespaces", fact_namespaces },
+	{ "user namespaces", fact_user_namespaces },
+	{ "jail", fact_jail },
+	{ "memory", fact_memory },
+	{ "huge pages", fact_hugepages },
+	{ "pmu", fact_pmu },
 	{ "firmware", fact_firmware },
 };
 

@@ -23,8 +23,10 @@ _Static_assert((int)HUTCH_POWEROFF == VM_POWEROFF && (int)HUTCH_STOPPED == VM_ST
 
 int hutch_fail(struct hutch *h, int r)
 {
-	if (r < 0)
+	if (r < 0) {
 		snprintf(h->error, sizeof(h->error), "%s", err_last());
+		h->error_code = err_last_code();
+	}
 	return r;
 }
 
@@ -42,6 +44,11 @@ struct hutch *hutch_new(void)
 const char *hutch_error(const struct hutch *h)
 {
 	return h->error;
+}
+
+int hutch_error_code(const struct hutch *h)
+{
+	return h->error_code;
 }
 
 int hutch_get(struct hutch *h, const char *key, char *buf, size_t size)

@@ -40,6 +40,8 @@ struct hutch;
 struct hutch *hutch_new(void);	  /* NULL: out of memory */
 void hutch_free(struct hutch *h); /* ends the machine if it runs; NULL is fine */
 const char *hutch_error(const struct hutch *h);
+/* the -errno of what the sentence tells, where it was found; what was returned may be less exact */
+int hutch_error_code(const struct hutch *h);
 
 /* set one key (see hutch_key()), as on the command line without the dashes; a list appends,
  * and "vsock@0.path" is one value of what is in it already.
@@ -158,7 +160,17 @@ struct hutch_request {
 	unsigned columns, rows, grace_ms, flags;
 	int in, out, err;	   /* -1: none */
 	uint64_t out_max, err_max; /* bytes to pass on, 0: all */
+	/* told what the command says, beside its being passed on: @stream is 1 for `out`, 2 for
+	 * `err`.  On your thread, within hutch_job_wait(); may be NULL */
+	void (*on_output)(void *arg, unsigned stream, const void *data, size_t len);
+	void *arg;
+	/* makes of @len bytes that were read from `in` what is passed on: at most HUTCH_INPUT_HELD
+	 * more, to @out, and how many.  *@leave: the command, which has a terminal, goes on
+	 * without us, and the request ends as HUTCH_DONE.  May be NULL */
+	size_t (*on_input)(void *arg, const void *data, size_t len, void *out, bool *leave);
+	void *in_arg;
 };
+#define HUTCH_INPUT_HELD 16
 
 struct hutch_exit {
 	/* 0..255 as a shell tells it, 128+N for signal N; or 125 to 127 with HUTCH_REFUSED */

@@ -81,6 +81,8 @@ struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x)
 	client_source(&job->c, x->in);
 	client_sink(&job->c, 0, x->out, x->out_max);
 	client_sink(&job->c, 1, x->err, x->err_max);
+	client_watch(&job->c, x->on_output, x->arg);
+	client_filter(&job->c, x->on_input, x->in_arg);
 	client_request(&job->c, &frames, setups);
 	/* files are read at once: there is no command that may not come into being */
 	job->c.in.active = x->what == HUTCH_ASK_PUT;

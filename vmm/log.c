@@ -11,6 +11,7 @@
 static int log_fd = STDERR_FILENO;
 static enum log_level log_most = LOG_INFO;
 static _Thread_local char last_error[LINE_MAX];
+static _Thread_local int last_code;
 
 int err(int code, const char *fmt, ...)
 {
@@ -22,6 +23,7 @@ int err(int code, const char *fmt, ...)
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
 	memcpy(last_error, line, sizeof(line));
+	last_code = code;
 	return code;
 }
 
@@ -30,8 +32,14 @@ const char *err_last(void)
 	return last_error;
 }
 
+int err_last_code(void)
+{
+	return last_code;
+}
+
 void err_clear(void)
 {
+	last_code = 0;
 	last_error[0] = '\0';
 }
 

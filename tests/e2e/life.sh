@@ -244,6 +244,23 @@ waits() {
 		wait $pid 2>/dev/null
 	done
 	check "nothing is left of those" sh -c "'$hutch' ps; [ \"\$(ls -A '$HUTCH_ROOT')\" = .lock ]"
+
+	start ends t --name w1 --keep
+	reap 4
+	start hello x --name w0 --keep
+	reap 0
+	sleeper w2
+	timeout 20 "$hutch" wait w0 w1 w2 >"$tmp/out" 2>&1 &
+	waiter=$!
+	wait_for grep -q w1 "$tmp/out"
+	"$hutch" kill -s TERM w2
+	wait $waiter
+	check "wait for several ends with the first that failed" test $? = 4
+	check "and tells each" test "$(tr '\n' ' ' <"$tmp/out")" = "w0 0 w1 4 w2 143 "
+	wait $pid 2>/dev/null
+	gives "one that is not there" 1 "there is no sandbox 'none'" wait w0 none
+	check "and none is told" test "$(wc -l <"$tmp/out")" = 1
+	"$hutch" rm w0 w1
 }
 
 pauses() {
@@ -306,6 +323,15 @@ kept() {
 	gives "rm -f" 0 "" rm -f runs
 	wait $pid 2>/dev/null
 	check "nothing is left" is_empty
+	start ends t --name k1 --keep
+	reap 4
+	sleeper k2
+	gives "rm --all" 0 "^k1$" rm --all
+	check "it lets those be that run" test "$("$hutch" ps -aq)" = k2
+	gives "rm -fa" 0 "^k2$" rm -fa
+	wait $pid 2>/dev/null
+	check "it does not" is_empty
+	gives "rm of nothing" 0 "" rm --all
 	# no name: one is made up
 	start hello x --keep
 	reap 0
@@ -367,22 +393,123 @@ stats() {
 	truncate -s 1M "$tmp/disk"
 	start idle x --name stats --disk "$tmp/disk"
 	wait_for has_status stats running
-	gives "stats" 0 "^stats +running +[0-9]+ms +- +[0-9]+[KM] +[0-9]+ +0B" stats stats
+	gives "stats" 0 "^stats +running +[0-9]+ms +- +- +[0-9]+[KM] +[0-9]+ +0B" stats stats
 	gives "stats as JSON" 0 '"name":"stats".*"cpu_ms":[0-9]+.*"devices":\{.*"blk@0":\{.*"bytes_read":0' --json stats
 	gives "stats for Prometheus" 0 '^hutch_device_total\{name="stats",id="[0-9a-f]{32}",device="blk@0",counter="reads"\} [0-9]+$' stats --prom
 	timeout 20 "$hutch" stats --interval 100ms >"$tmp/stats" &
 	stats=$!
 	wait_for grep -q '[0-9]%' "$tmp/stats"
+	timeout 20 "$hutch" stats --prom --interval 100ms stats >"$tmp/prom" &
+	prom=$!
+	again() { [ "$(grep -c '^hutch_cpu_seconds_total{name="stats"' "$tmp/prom")" -ge 2 ]; }
+	check "so it does for Prometheus" wait_for again
 	"$hutch" stop --time 0 stats
+	wait $prom
+	check "and ends with it" test $? = 0
 	wait $stats
 	check "stats --interval ends with the sandbox" test $? = 0
 	wait $pid
 	gives "stats of none" 1 "there is no sandbox 'stats'" stats stats
 }
 
+# retried GUEST ARGUMENT FLAGS...: a run whose guest has no agent, in the background
+retried() {
+	kernel=$1 argument=$2
+	shift 2
+	"$hutch" run --kernel "$flat/$kernel.elf" --append "$argument" -m 32M "$@" -- true </dev/null >"$tmp/out" 2>"$tmp/err" &
+	pid=$!
+}
+
+tries() { grep -c "^hutch: try [0-9]* of" "$tmp/err"; }
+
+retries() {
+	retried hello x --retry 2,delay=100ms --name again --result "$tmp/result" --pid-file "$tmp/pid"
+	wait_for test -s "$tmp/pid"
+	check "the file has one process's id for all tries" grep -qx $pid "$tmp/pid"
+	reap 125
+	check "retry: two more tries, each is told" test "$(tries)" = 2
+	check "and is in the result" grep -q '"attempts":\[\({"started_at":"[^"]*","duration_ms":[0-9]*,"error":{"code":"E_MACHINE","message":"[^"]*"}},*\)\{3\}\]' \
+		"$tmp/result"
+	check "the file is gone, and all" sh -c "[ ! -e $tmp/pid ] && [ \"\$(ls -A '$HUTCH_ROOT')\" = .lock ]"
+	retried ends h --retry 1,delay=0 --boot-timeout 300ms
+	reap 124
+	check "retry: after the boot timeout" grep -q "try 1 of 2 failed (E_LIMIT)" "$tmp/err"
+	echo "no kernel" >"$tmp/nonsense"
+	retried hello x --retry 3,delay=0 --kernel "$tmp/nonsense" --result "$tmp/result"
+	wait $pid
+	check "retry: what no try would mend is not tried again" test "$(tries)" = 0
+	check "and it is hutch that failed" grep -q '"status":"error","origin":"hutch".*"message":"[^"]*nonsense' "$tmp/result"
+	check "retry: but memory may be there later" sh -c "ulimit -v 100000
+		'$hutch' run --retry 1,delay=0 --kernel '$flat/hello.elf' -- true 2>&1 | grep -q '^hutch: try 1 of 2'"
+
+	# ended by a signal: to the parent, the try, its process group, or between two tries
+	for how in "143 kill -TERM" "130 kill -INT" "143 hutch-s" "137 hutch" "137 try" "137 kill -KILL"; do
+		retried ends h --retry 3,delay=0 --name ended
+		wait_for running_try ended
+		before=$(date +%s)
+		case $how in
+		*hutch-s) "$hutch" kill -s TERM ended ;;
+		*hutch) "$hutch" kill ended 2>"$tmp/kill.err" || echo "not ok hutch kill of a try: $(cat "$tmp/kill.err")" ;;
+		*try) kill -9 "$(pid_of ended)" ;;
+		*) ${how#* } $pid ;;
+		esac
+		wait $pid 2>/dev/null
+		check "retry: ${how#* } ends all tries with ${how%% *}" test "$? $(tries)" = "${how%% *} 0"
+		check "and at once" test $(($(date +%s) - before)) -le 5
+		check "and nothing is left" wait_for is_swept
+	done
+	retried hello x --retry 3,delay=60s --name between
+	wait_for grep -q "^hutch: try 1" "$tmp/err"
+	gives "between two tries it is there" 0 '"name":"between","pid":'"$pid"',"status":"starting"' ps --json
+	kill $pid
+	reap 143
+	check "retry: a signal between two tries ends all" is_empty
+	# a try that breaks is one that failed
+	retried ends h --retry 1,delay=0 --name broke --keep
+	wait_for running_try broke
+	first=$(pid_of broke)
+	kill -SEGV "$first"
+	wait_for running_try broke
+	check "retry: a try that breaks" grep -q "E_MACHINE: its process died of signal 11" "$tmp/err"
+	check "and the next is another process" test "$(pid_of broke)" != "$first"
+	gives "which answers" 0 "" inspect broke
+	"$hutch" stop --time 0 broke
+	reap 125
+	gives "and its end is kept" 0 "^broke .* exited \(125\)" ps --all
+	gives "with its events" 0 "sandbox.retry level=warning attempt=1 code=E_MACHINE" events broke
+	"$hutch" rm broke
+
+	retried hello x --retry 1,delay=0 -d
+	reap 125
+	check "retry: detached, and it never began" test "$(tries) $(cat "$tmp/out")" = "1 "
+	gives "its end is kept" 0 " exited \(125\)" ps --all
+	"$hutch" rm $("$hutch" ps -aq)
+	gives "no number" 2 "--retry: 'x' does not begin with a number" run --retry x -- true
+	gives "too many" 2 "from 1 to 100" run --retry 101 -- true
+	gives "no such part" 2 "--retry: ',dely=1s' in '3,dely=1s' is not understood" run --retry 3,dely=1s -- true
+	gives "a delay without a unit" 2 "--retry delay: '5' has no unit" run --retry 3,delay=5 -- true
+}
+
+pid_of() {
+	"$hutch" ps --json | sed -n "s/.*\"name\":\"$1\",\"pid\":\([0-9]*\),.*/\1/p"
+}
+
+# it is the try that is listed, and its machine is there
+running_try() {
+	[ -n "$(pid_of "$1")" ] && [ "$(pid_of "$1")" != $pid ] && "$hutch" inspect "$1" >/dev/null 2>&1
+}
+
+is_swept() {
+	"$hutch" ps >/dev/null
+	is_empty
+}
+
 wrong() {
 	gives "no name" 2 "wait: a name is missing: hutch wait NAME" wait
-	gives "too many names" 2 "wait: 'b' is too much" wait a b
+	gives "too many names" 2 "logs: 'b' is too much" logs a b
+	gives "rm of what?" 2 "rm: either names or --all" rm
+	gives "rm of both" 2 "rm: either names or --all" rm --all x
+	gives "two formats" 2 "--json and --prom exclude each other" stats --json --prom
 	gives "a path is no name" 1 "there is no sandbox '../run'" inspect ../run
 	gives "a duration without a unit" 2 "--time: '5' has no unit; write 5ms, 5s, 5m or 5h" stop --time 5 x
 	gives "a signal that is none" 2 "kill: 'TREM' is no signal" kill -s TREM x
@@ -407,6 +534,44 @@ wrong() {
 	gives "version as JSON" 0 '^\{"name":"hutch","version":"[0-9.]+"\}$' version --json
 }
 
+# other names of verbs, and verbs that are programs on PATH
+names() {
+	gives "list is ps" 0 "^NAME +ID" list
+	gives "its help says so" 0 "^hutch list is hutch ps$" help list
+	gives "create is run -d" 2 "-t and -d exclude each other" create -t -- true
+	gives "monitor is stats" 0 "DISK-READ" monitor
+	gives "shutdown is stop" 1 "there is no sandbox 'none'" shutdown none
+	gives "an alias is meant" 2 "did you mean 'shutdown'" shutdwon
+	mkdir "$tmp/bin"
+	printf '#!/bin/sh\necho "<$HUTCH_ROOT>" "$@"\nexit 7\n' >"$tmp/bin/hutch-more"
+	chmod +x "$tmp/bin/hutch-more"
+	cp "$tmp/bin/hutch-more" "$tmp/bin/hutch-ps"
+	: >"$tmp/bin/hutch-nothing"
+	saved=$PATH
+	PATH=$tmp/bin:$PATH
+	gives "a program is a verb" 7 "^<$HUTCH_ROOT> -x a b$" more -x "a b"
+	gives "it gets what stood in front" 7 "^</elsewhere> --json -v x$" --root /elsewhere --json -v more x
+	gives "a verb of ours comes first" 0 "^NAME +ID" ps
+	gives "what cannot be run is none" 2 "there is no verb 'nothing'" nothing
+	gives "nor is a path" 2 "there is no verb '../bin/hutch-more'" ../bin/hutch-more
+	gives "help lists it" 0 "^  more$" help
+	gives "and asks it" 7 "^<$HUTCH_ROOT> --help$" help more
+	cd "$tmp/bin" && PATH=:$saved && gives "not from where we happen to be" 2 "there is no verb" more
+	PATH=$saved
+	cd - >/dev/null
+}
+
+# what this host can do: whatever that is, both ways of telling it agree
+doctors() {
+	"$hutch" doctor >"$tmp/doctor"
+	status=$?
+	check "doctor: each line is ok, warn or fail" sh -c "! sed '/^\$/,\$d; /^ *fix: /d' $tmp/doctor | grep -vE '^(ok   |warn |fail ) [a-z_]'"
+	check "doctor: what fails makes it not ready" test $((status != 0)) = $(($(grep -c ^fail "$tmp/doctor") > 0))
+	gives "doctor --json" $status '"ready":(true|false)\}$' doctor --json
+	check "doctor --json: the same facts" test "$(grep -c '"state":' "$tmp/out")" = "$(grep -cE '^(ok|warn|fail) ' "$tmp/doctor")"
+	gives "doctor: what is not to be waited for" 2 "--boot-timeout: '0' is not between" doctor --boot-timeout 0
+}
+
 # the words that bash would offer
 completions() {
 	command -v bash >/dev/null || { echo "skip completion: there is no bash"; return; }
@@ -419,8 +584,16 @@ completions() {
 	}
 	check "completion of verbs" test "$(offers --root "$HUTCH_ROOT" resu)" = resume
 	check "of flags" test "$(offers stop --t)" = --time
+	check "of flags that go with a machine" test "$(offers boot --templ) $(offers --templ)" = "--template --template"
 	check "of a machine's flags" test "$(offers boot --on-r)" = --on-reboot
 	check "of names" test "$(offers kill off)" = offered
+	check "of names for another name of a verb" test "$(offers shutdown off)" = offered
+	check "of verbs of a verb" test "$(offers image l)" = ls
+	XDG_DATA_HOME=$tmp/data
+	export XDG_DATA_HOME
+	store=$XDG_DATA_HOME/hutch/images
+	mkdir -p "$store" && : >"$store/picture.img"
+	check "of images" test "$(offers image rm pic) $(offers run --rootfs pic)" = "picture picture"
 	check "the script for zsh is bash's" sh -c "'$hutch' completion zsh | bash -n"
 	check "the one for fish has every verb" test "$("$hutch" completion fish | grep -c ' -n __fish_use_subcommand ')" = \
 		"$("$hutch" help | grep -cE '^  [a-z]')"
@@ -428,6 +601,6 @@ completions() {
 	wait $pid 2>/dev/null
 }
 
-for part in ${*:-records same_name killed sweepers waits pauses stop kept logs stats wrong completions}; do $part; done
-left() { ps -e -o args= | grep -E "$hutch (boot|run) --kernel" | grep -v grep | grep -q .; }
+for part in ${*:-records same_name killed sweepers waits pauses stop kept logs stats retries wrong names doctors completions}; do $part; done
+left() { ps -e -o args= | grep -E "^$hutch (boot|run) --kernel" | grep -v grep | grep -q .; }
 check "no process is left" eval '! left'

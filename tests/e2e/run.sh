@@ -32,6 +32,17 @@ x
 /tmp"
 	check "run: a machine that ends" 125 run $patience --result "$tmp/result" -- poweroff -f &&
 		holds "run: a machine that ends" "$tmp/err" E_MACHINE "power"
+	check "run: another try" 125 run $patience --retry 1,delay=0 --result "$tmp/result" -- sh -c 'echo here; sleep 1; poweroff -f' &&
+		is "run: another try is another machine" "here
+here"
+	holds "run: another try, told" "$tmp/err" "try 1 of 2 failed (E_"
+	check "run: no other try" 7 run $patience --retry 1 --capture --result "$tmp/result" -- \
+		sh -c 'printf "out\0"; echo err >&2; exit 7' &&
+		holds "run: capture" "$tmp/result" '"stdout":"out\u0000","stderr":"err\n","encoding":"utf-8"'
+	if grep -q "^hutch: try" "$tmp/err"; then bad "run: no other try" "there was one"; else echo "ok run: no other try"; fi
+	check "run: input that is gone" 125 run $patience --retry 1 -i -- poweroff -f &&
+		holds "run: input that is gone" "$tmp/err" "begun to read its input"
+	check "doctor" 0 doctor --boot-timeout 200s && holds "doctor" "$tmp/out" "booted, ran" "this host is ready"
 	check "run: boot limit" 124 run --boot-timeout 10ms -- true && holds "run: boot limit" "$tmp/err" boot_timeout doctor
 	nothing_left "run: still nothing is left"
 }
@@ -49,6 +60,15 @@ stays() {
 	check "exec: not runnable" 126 exec -w /nowhere box -- true && holds "exec: bad place" "$tmp/err" /nowhere
 	check "exec: a child left behind" 0 exec box -- sh -c 'sleep 60 & echo at once' && is "exec: a child left behind" "at once"
 	check "exec: stderr" 0 exec box -- sh -c 'echo err >&2' && holds "exec: stderr" "$tmp/err" err
+	check "exec: result" 5 exec --result "$tmp/exec" box -- sh -c 'echo four; exit 5' && holds "exec: result" "$tmp/exec" \
+		'"name":"box"' '"exit_code":5' '"stdout_bytes":5' '"status":"exited"'
+	{ sleep 5; printf 'x\020\021'; } | check "exec -t: left" 0 exec -t box -- \
+		sh -c 'sleep 8; tty >/dev/null && head -c 100000 /dev/zero && touch /tmp/left' &&
+		holds "exec -t: left" "$tmp/err" "the command goes on in sandbox 'box'"
+	check "exec -t: and it goes on" 0 exec --timeout 60s box -- sh -c 'until [ -e /tmp/left ]; do sleep 0.2; done' &&
+		echo "ok exec -t: and it goes on"
+	check "exec: nothing to leave" 2 exec --detach-keys ctrl-a box -- true && holds "exec: nothing to leave" "$tmp/err" "goes with -t"
+	check "run -t: not to be left" 2 run -t --detach-keys ctrl-a -- true && holds "run -t: not to be left" "$tmp/err" "run -d" "exec -t"
 	check "exec: nobody" 125 exec nobody -- true && holds "exec: nobody" "$tmp/err" nobody
 
 	mkdir -p "$tmp/in/sub" && echo text >"$tmp/in/sub/file" && ln -s sub/file "$tmp/in/link"
