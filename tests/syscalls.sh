@@ -115,6 +115,7 @@ readlink readlink
 readlinkat readlinkat
 readv readv
 realpath getcwd readlink faccessat2
+__realpath_chk getcwd readlink
 recv recvfrom
 rename rename
 renameat renameat

@@ -177,15 +177,17 @@ START_TEST(appending_and_null_go_through_all)
 	char path[64];
 
 	put(ETC, "initrd: [a]\nmemory: 1G\njail: none\nappend: x\ntimeout: 1s\nname: n\n");
-	put(USER, "initrd+: b\nmemory: 2G\n");
-	put(HERE, "memory: null\ninitrd+: [c, d]\njail: null\nappend: ~\ntimeout:\nname: null\n");
+	put(USER, "initrd+: b\nmemory: 2G\njail: null\n");
+	put(HERE, "memory: null\ninitrd+: [c, d]\nappend: ~\ntimeout:\nname: null\n");
 	taken("");
 	for (unsigned i = 0; i < 4; i++) {
 		static const char *const want[] = { "a", "b", "c", "d" };
 
 		snprintf(path, sizeof(path), "initrd@%u.path", i);
 		ck_assert_int_eq(hutch_get(h, path, path, sizeof(path)), 0);
-		ck_assert_str_eq(path, want[i]);
+		/* those of ./hutch.yaml are followed to where they lead */
+		ck_assert_str_eq(i < 2 ? path : strrchr(path, '/') + 1, want[i]);
+		ck_assert_int_eq(path[0] == '/', i >= 2);
 	}
 	ck_assert_ptr_nonnull(strstr(hutch_origin(h, "initrd"), ETC ":1, /"));
 	ck_assert_ptr_nonnull(strstr(hutch_origin(h, "initrd"), USER ":1, ./hutch.yaml:2"));
@@ -337,11 +339,260 @@ START_TEST(whose_file_it_is)
 }
 END_TEST
 
+/* --- the fence around ./hutch.yaml --- */
+
+#define TRUST                                                                                \
+	"./hutch.yaml is read because it lies here, not because you named it: if you trust " \
+	"it, say -C ./hutch.yaml"
+
+/* each key, a value for it, and whether ./hutch.yaml may say so: a new one has to be decided on */
+static const struct {
+	const char *name, *value;
+	bool inner;
+} decided[] = {
+	{ "extends", "base.yaml", true },
+	{ "kernel", "k", true },
+	{ "initrd", "[i]", true },
+	{ "append", "quiet", true },
+	{ "memory", "64M", true },
+	{ "cpus", "2", true },
+	{ "cpu_percent", "50", true },
+	{ "cpu_percent_max", "50", true },
+	{ "disk", "[{path: d, ro: yes}]", true },
+	{ "net", "[none]", false },
+	{ "vsock", "[path=v]", false },
+	{ "rng", "no", true },
+	{ "balloon", "[1M]", true },
+	{ "boot", "pvh", true },
+	{ "transport", "pci", true },
+	{ "on_reboot", "reset", true },
+	{ "pit", "yes", true },
+	{ "console", "none", false },
+	{ "console_device", "virtio", true },
+	{ "console_size", "80x25", true },
+	{ "jail", "none", false },
+	{ "name", "a", true },
+	{ "ctl", "c", false },
+	{ "agent", "yes", true },
+	{ "rootfs", "r", true },
+	{ "rootfs_rw", "yes", false },
+	{ "layer", "1M", true },
+	{ "hostname", "h", true },
+	{ "pids", "5", true },
+	{ "level", "strict", false },
+	{ "timeout", "1s", true },
+	{ "cpu_time", "1s", true },
+	{ "fuel", "1s", true },
+	{ "idle_timeout", "1s", true },
+	{ "boot_timeout", "1s", true },
+	{ "heartbeat", "2s", true },
+	{ "kill_after", "1s", true },
+	{ "stdout_max", "1M", true },
+	{ "stderr_max", "1M", true },
+	{ "on_violation", "log", false },
+	{ "on_timeout", "log", false },
+	{ "on_cpu_time", "log", false },
+	{ "on_idle_timeout", "log", false },
+	{ "on_fuel", "log", false },
+};
+
+static void not_set_here(const char *file, const char *name)
+{
+	char why[512];
+
+	snprintf(why, sizeof(why),
+		 "%s:2: %s: leads out of the guest, or loosens what holds it; " TRUST, file, name);
+	refused("", why);
+}
+
+START_TEST(each_key_is_decided_on)
+{
+	struct hutch_key key;
+	char text[256];
+	unsigned n = 0;
+
+	for (; !hutch_key(n, &key); n++) {
+		ck_assert_msg(n < ARRAY_SIZE(decided) && !strcmp(key.name, decided[n].name),
+			      "%s: may ./hutch.yaml set it?", key.name);
+		put("base.yaml", "");
+		snprintf(text, sizeof(text), "\n%s: %s\n", key.name, decided[n].value);
+		put(HERE, text);
+		if (decided[n].inner) {
+			taken("");
+			continue;
+		}
+		not_set_here("./hutch.yaml", key.name);
+		taken("--no-config");
+		/* nor to take away what another file says, nor over a file that this one extends */
+		snprintf(text, sizeof(text), "\n%s: null\n", key.name);
+		put(HERE, text);
+		not_set_here("./hutch.yaml", key.name);
+		put("base.yaml", text);
+		put(HERE, "extends: base.yaml\n");
+		not_set_here("base.yaml", key.name);
+		taken("-C ./hutch.yaml");
+	}
+	ck_assert_uint_eq(n, ARRAY_SIZE(decided));
+	put(HERE, "net+: user\n");
+	refused("", "./hutch.yaml:1: net: leads out of the guest");
+	taken("-C hutch.yaml");
+	is("net@0.mode", "user", "built-in");
+}
+END_TEST
+
+/* whose value is a path of this host is to be decided on, too */
+START_TEST(each_key_of_a_disk_is_decided_on)
+{
+	static const char *const names[] = { "path",	 "ro",	  "serial",    "format", "overlay",
+					     "engine",	 "cache", "discard",   "queues", "bw",
+					     "bw_burst", "iops",  "iops_burst" };
+	struct hutch_key key;
+	unsigned disk = 0, n = 0;
+
+	while (!hutch_key(disk, &key) && strcmp(key.name, "disk"))
+		disk++;
+	for (; !hutch_subkey(disk, n, &key); n++)
+		ck_assert_msg(n < ARRAY_SIZE(names) && !strcmp(key.name, names[n]),
+			      "%s: may ./hutch.yaml set it?", key.name);
+	ck_assert_uint_eq(n, ARRAY_SIZE(names));
+}
+END_TEST
+
+/* a text with a path, %s, and which key has it afterwards */
+static const struct {
+	const char *text, *key, *name;
+} with_path[] = {
+	{ "\nkernel: %s\n", "kernel", "kernel" },
+	{ "\nrootfs: %s\n", "rootfs", "rootfs" },
+	{ "\ninitrd: [%s]\n", "initrd@0.path", "initrd" },
+	{ "\ninitrd+: %s\n", "initrd@0.path", "initrd" },
+	{ "\ndisk: ['%s,ro']\n", "disk@0.path", "disk" },
+	{ "\ndisk: [{ro: yes, path: %s}]\n", "disk@0.path", "disk" },
+	{ "\ndisk+: 'd,overlay=%s'\n", "disk@0.overlay", "disk" },
+};
+
+static void leads_to(const char *path, const char *end)
+{
+	char text[512], value[512], want[4096 + 64];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(with_path); i++) {
+		snprintf(text, sizeof(text), with_path[i].text, path);
+		put(HERE, text);
+		taken("");
+		ck_assert_int_eq(hutch_get(h, with_path[i].key, value, sizeof(value)), 0);
+		ck_assert_ptr_nonnull(realpath(folder, want));
+		strcat(want, "/");
+		strcat(want, end);
+		ck_assert_msg(!strcmp(value, want), "%s: %s, not %s", text, value, want);
+	}
+}
+
+static void leads_out(const char *path, const char *how)
+{
+	char text[512], why[512];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(with_path); i++) {
+		snprintf(text, sizeof(text), with_path[i].text, path);
+		put(HERE, text);
+		snprintf(why, sizeof(why), "./hutch.yaml:2: %s: '%s' %s", with_path[i].name, path,
+			 how);
+		refused("", why);
+		ck_assert_ptr_nonnull(strstr(complained, TRUST));
+		taken("-C hutch.yaml");
+	}
+}
+
+START_TEST(paths_stay_in_the_folder)
+{
+	char path[512], beside[512];
+
+	ck_assert_int_eq(mkdir("lib", 0700), 0);
+	put("lib/a", "");
+	ck_assert_int_eq(symlink("lib/a", "in"), 0);
+	ck_assert_int_eq(symlink("/etc/passwd", "out"), 0);
+	ck_assert_int_eq(symlink("/etc", "outfolder"), 0);
+	ck_assert_int_eq(symlink("/etc/hutch-is-not-there", "dangling"), 0);
+	leads_to("lib/a", "lib/a");
+	leads_to("./lib/../in", "lib/a");
+	leads_to("lib/new", "lib/new");
+	leads_to("./new", "new");
+	snprintf(path, sizeof(path), "%s/lib/../in", folder);
+	leads_to(path, "lib/a");
+	leads_out("/etc/passwd", "lies outside of its folder");
+	leads_out("./out", "lies outside of its folder");
+	leads_out("out", "lies outside of its folder");
+	leads_out("outfolder/passwd", "lies outside of its folder");
+	leads_out("outfolder/hutch-is-not-there", "lies outside of its folder");
+	leads_out("lib/../../x", "lies outside of its folder");
+	leads_out("..", "lies outside of its folder");
+	leads_out(".", "lies outside of its folder");
+	leads_out("dangling", "leads nowhere (No such file");
+	leads_out("none/x", "leads nowhere (No such file");
+	/* a name that begins as the folder's does */
+	snprintf(beside, sizeof(beside), "%s-beside", folder);
+	leads_out(beside, "lies outside of its folder");
+	/* an image of the store, and none */
+	put(HERE, "rootfs: alpine\n");
+	taken("");
+	is("rootfs", "alpine", "./hutch.yaml:1");
+	put(HERE, "rootfs: ''\n");
+	taken("");
+	/* what others named is not looked at */
+	put(USER, "disk: [/etc/passwd]\ninitrd: [/etc/passwd]\n");
+	put(HERE, "disk+: 'lib/a,ro'\ninitrd+: lib/a\n");
+	taken("");
+	is("disk@0.path", "/etc/passwd", "built-in");
+}
+END_TEST
+
+START_TEST(disks_are_not_written)
+{
+	put(HERE, "disk: [d]\n");
+	refused("", "./hutch.yaml:1: disk: the guest could write it; add ro or format=cow; " TRUST);
+	put(HERE, "disk: [{path: d, ro: yes}, d]\n");
+	refused("", "./hutch.yaml:1: disk: the guest could write it");
+	taken("-C hutch.yaml");
+	put(HERE, "disk: ['d,ro', 'd,format=cow', 'd,overlay=o']\n");
+	taken("");
+	put("base.toml", "[[disk]]\npath = 'd'\nro = true\n[[disk]]\npath = 'd'\n");
+	put(HERE, "extends: base.toml\n");
+	refused("", "base.toml:4: disk: the guest could write it");
+}
+END_TEST
+
+START_TEST(what_it_extends_is_fenced)
+{
+	put("base.yaml", "\nconsole: /tmp/x\n");
+	put(HERE, "extends: base.yaml\n");
+	refused("", "base.yaml:2: console: leads out of the guest, or");
+	/* whoever names it trusts it, whatever else extends it */
+	taken("--template base.yaml");
+	put("x.yaml", "extends: base.yaml\n");
+	taken("-C x.yaml");
+	is("console", "/tmp/x", "base.yaml:2");
+	/* and who only names another is not asked */
+	put("x.yaml", "cpus: 2\n");
+	refused("-C x.yaml", "base.yaml:2: console: leads out of the guest, or");
+	put(HERE, "extends: /etc/passwd\n");
+	refused("", "./hutch.yaml:1: extends: '/etc/passwd' lies outside of its folder");
+	ck_assert_int_eq(symlink("/etc/passwd", "out.yaml"), 0);
+	put(HERE, "extends: out.yaml\n");
+	refused("", "./hutch.yaml:1: extends: 'out.yaml' lies outside of its folder");
+	/* one below is still fenced by the first one's folder */
+	ck_assert_int_eq(mkdir("lib", 0700), 0);
+	put(HERE, "extends: lib/a.yaml\n");
+	put("lib/a.yaml", "extends: ../b.yaml\n");
+	put("b.yaml", "kernel: ../k\n");
+	refused("", "lib/../b.yaml:1: kernel: '../k' lies outside of its folder");
+	ck_assert_ptr_nonnull(strstr(complained, TRUST));
+}
+END_TEST
+
 /* --- templates --- */
 
 START_TEST(templates)
 {
-	char value[16];
+	char value[512];
 
 	ck_assert_int_eq(mkdir("lib", 0700), 0);
 	put(HERE, "extends: lib/mid.toml\ncpus: 4\n");
@@ -486,6 +737,11 @@ int main(void)
 	tcase_add_test(t, default_files);
 	tcase_add_test(t, the_same_file_twice);
 	tcase_add_test(t, whose_file_it_is);
+	tcase_add_test(t, each_key_is_decided_on);
+	tcase_add_test(t, each_key_of_a_disk_is_decided_on);
+	tcase_add_test(t, paths_stay_in_the_folder);
+	tcase_add_test(t, disks_are_not_written);
+	tcase_add_test(t, what_it_extends_is_fenced);
 	tcase_add_test(t, templates);
 	tcase_add_test(t, templates_by_name);
 	tcase_add_test(t, bad_templates);

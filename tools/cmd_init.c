@@ -109,7 +109,9 @@ const struct verb verb_init = {
 	.summary = "write a configuration file to begin with: every key, its default, what it does",
 	.text = "FILE is hutch.yaml unless one is named, which `hutch run` reads from the folder "
 		"it is\n"
-		"started in. All keys in it are remarks.",
+		"started in; `-C ./hutch.yaml` allows keys in it that lead out of the guest, too "
+		"(`hutch help\n"
+		"configuration`). All keys in it are remarks.",
 	.flags = flags,
 	.run = run_init,
 };

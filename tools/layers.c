@@ -49,10 +49,17 @@ const char layers_manual[] =
 	"A file that is not there is passed over if nobody named it (4 to 6); one that cannot be\n"
 	"read, or is wrong, is an error with its line. --no-config goes without those three.\n"
 	"\n"
-	"./hutch.yaml is like a makefile: it decides what is run, and may name files and sockets\n"
-	"of this host. So it is only taken if you or root own it (and the link, if it is one) and\n"
-	"not everybody may write it; else there is a warning, and it is passed over. Read the one\n"
-	"of a folder that you got from somebody, or say --no-config.\n"
+	"./hutch.yaml comes with the folder, and may be its author's rather than yours. So it and\n"
+	"what it extends only say what the machine is like within. Keys that lead out of it, or\n"
+	"loosen what holds it, are an error: jail, level, on_violation and its like, console, "
+	"ctl,\n"
+	"net, vsock, rootfs_rw. Paths have to lead, links and all, to something beneath its "
+	"folder\n"
+	"(a rootfs may be a name in the store of images, too), and the guest cannot write the\n"
+	"disks that it names, but for their overlays. `-C ./hutch.yaml` is to trust it, and takes\n"
+	"all of it. Besides, it is passed over with a warning unless you or root own it (and the\n"
+	"link, if it is one) and not everybody may write it. It still decides what is run and how\n"
+	"much of this host that takes; policies bound that, and --no-config is to go without.\n"
 	"\n"
 	"Files are YAML or JSON, or TOML if their names end in .toml. Scalars and lists replace\n"
 	"what was said before; `disk+:` (in TOML \"disk+\", in quotes) appends to a list, and "
@@ -185,7 +192,7 @@ static int load_files(const struct layers *l, const struct verb *verb, struct hu
 			all[n++] = (struct hutch_file){ of_all, HUTCH_FILE_OPTIONAL };
 		if (own("hutch.yaml", of_user, sizeof(of_user)))
 			all[n++] = (struct hutch_file){ of_user, HUTCH_FILE_OPTIONAL };
-		/* whoever may write it decides what is run, and with which files of this host */
+		/* it is read because it lies there, so it stays within a fence */
 		all[n++] = (struct hutch_file){ HERE, HUTCH_FILE_OPTIONAL | HUTCH_FILE_OWN };
 	}
 	if (l->n)

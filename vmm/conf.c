@@ -29,17 +29,18 @@ _Static_assert(ARRAY_SIZE(console_names) == CONSOLE_VIRTIO + 2, "a name for each
 _Static_assert(ARRAY_SIZE(jail_names) == JAIL_BASIC + 2, "a name for each jail");
 
 static const struct field path_fields[] = {
-	F_STR(struct conf_path, path, .arg = "PATH", .help = "a file"),
+	F_STR(struct conf_path, path, .path = true, .arg = "PATH", .help = "a file"),
 	F_END,
 };
 
 static const struct field disk_fields[] = {
-	F_STR(struct conf_disk, path, .arg = "PATH", .help = "raw image or block device"),
+	F_STR(struct conf_disk, path, .path = true, .arg = "PATH",
+	      .help = "raw image or block device"),
 	F_BOOL(struct conf_disk, ro, .help = "the guest cannot write it"),
 	F_STR(struct conf_disk, serial, .arg = "TEXT", .help = "serial number the guest reads"),
 	F_ENUM(struct conf_disk, format, format_names, .arg = "raw|cow", .dflt = "raw",
 	       .help = "raw, or cow: writes go to a private overlay and PATH is never touched"),
-	F_STR(struct conf_disk, overlay, .arg = "PATH",
+	F_STR(struct conf_disk, overlay, .path = true, .arg = "PATH",
 	      .help = "keep the overlay of format=cow (implied) in this file, made if it is not "
 		      "there; without, it goes with the machine"),
 	F_ENUM(struct conf_disk, engine, engine_names, .arg = "HOW", .dflt = "auto",
@@ -110,26 +111,28 @@ static const struct field balloon_fields[] = {
 };
 
 const struct field conf_fields[] = {
-	F_STR(struct conf, extends, .arg = "FILE", .file = true,
+	F_STR(struct conf, extends, .inner = true, .arg = "FILE", .file = true,
 	      .help = "another file, from which this one begins; its path is as seen from this "
 		      "file's folder, and it may extend one itself"),
-	F_STR(struct conf, kernel, .arg = "FILE",
+	F_STR(struct conf, kernel, .inner = true, .path = true, .arg = "FILE",
 	      .help = "Linux kernel: bzImage, or ELF with a PVH or 64-bit entry"),
-	F_LIST(struct conf, initrd, initrds, path_fields, .arg = "FILE",
+	F_LIST(struct conf, initrd, initrds, path_fields, .inner = true, .arg = "FILE",
 	       .help = "initial file system; more than one are joined, later files win"),
-	F_STR(struct conf, append, .arg = "TEXT", .dflt = "console=auto loglevel=3",
+	F_STR(struct conf, append, .inner = true, .arg = "TEXT", .dflt = "console=auto loglevel=3",
 	      .help = "kernel command line; console=auto becomes what --console-device gives the "
 		      "guest (ttyS0, hvc0), and panic=-1 is added unless TEXT says panic="),
-	F_SIZE(struct conf, memory, 2 * MiB, 16ULL << 40, .arg = "SIZE", .dflt = "512M",
-	       .help = "guest memory, as in 512M or 4G"),
-	F_RANGE(struct conf, cpus, 1, CONF_CPUS, .arg = "N", .dflt = "1", .help = "virtual CPUs"),
-	F_RANGE(struct conf, cpu_percent, 0, 100 * CONF_CPUS, .arg = "N", .live = true,
+	F_SIZE(struct conf, memory, 2 * MiB, 16ULL << 40, .inner = true, .arg = "SIZE",
+	       .dflt = "512M", .help = "guest memory, as in 512M or 4G"),
+	F_RANGE(struct conf, cpus, 1, CONF_CPUS, .inner = true, .arg = "N", .dflt = "1",
+		.help = "virtual CPUs"),
+	F_RANGE(struct conf, cpu_percent, 0, 100 * CONF_CPUS, .inner = true, .arg = "N",
+		.live = true,
 		.help = "most that the virtual CPUs get together, in percent of one processor, "
 			"over "
 			"100 ms: 50 is half of one, 150 one and a half; 0 is no limit"),
-	F_RANGE(struct conf, cpu_percent_max, 0, 100 * CONF_CPUS, .arg = "N",
+	F_RANGE(struct conf, cpu_percent_max, 0, 100 * CONF_CPUS, .inner = true, .arg = "N",
 		.help = "most that cpu-percent may become while the machine runs; 0 is anything"),
-	F_LIST(struct conf, disk, disks, disk_fields,
+	F_LIST(struct conf, disk, disks, disk_fields, .inner = true,
 	       .arg = "PATH[,ro][,format=raw|cow][,overlay=PATH][,KEY=VALUE...]",
 	       .help = "virtio-blk disk over a raw image or block device"),
 	F_LIST(struct conf, net, nets, net_fields, .arg = "tap=NAME|user|none[,KEY=VALUE...]",
@@ -137,67 +140,72 @@ const struct field conf_fields[] = {
 		       "rights"),
 	F_LIST(struct conf, vsock, vsocks, vsock_fields, .arg = "[path=PATH][,cid=N]",
 	       .help = "sockets between guest and host, without a network"),
-	F_BOOL(struct conf, rng, .dflt = "yes", .help = "give the guest the host's random numbers"),
-	F_LIST(struct conf, balloon, balloons, balloon_fields, .arg = "[SIZE][,KEY=VALUE...]",
+	F_BOOL(struct conf, rng, .dflt = "yes", .inner = true,
+	       .help = "give the guest the host's random numbers"),
+	F_LIST(struct conf, balloon, balloons, balloon_fields, .inner = true,
+	       .arg = "[SIZE][,KEY=VALUE...]",
 	       .help = "take memory back from the guest, and what it frees"),
-	F_ENUM(struct conf, boot, boot_names, .arg = "HOW", .dflt = "auto",
+	F_ENUM(struct conf, boot, boot_names, .inner = true, .arg = "HOW", .dflt = "auto",
 	       .help = "auto, bzimage (the guest unpacks its kernel), elf (64-bit entry) or pvh"),
-	F_ENUM(struct conf, transport, transport_names, .arg = "BUS", .dflt = "mmio",
+	F_ENUM(struct conf, transport, transport_names, .inner = true, .arg = "BUS", .dflt = "mmio",
 	       .help = "how the guest reaches its virtio devices: mmio or pci"),
-	F_ENUM(struct conf, on_reboot, reboot_names, .arg = "WHAT", .dflt = "exit",
+	F_ENUM(struct conf, on_reboot, reboot_names, .inner = true, .arg = "WHAT", .dflt = "exit",
 	       .help = "when the guest reboots: exit, or reset the machine in place"),
-	F_BOOL(struct conf, pit,
+	F_BOOL(struct conf, pit, .inner = true,
 	       .help = "give the machine an i8254 timer, for kernels without kvmclock"),
 	F_STR(struct conf, console, .arg = "WHERE", .dflt = "-",
 	      .help = "where the console leads: - (this terminal), none, a file, or fd:IN:OUT"),
-	F_ENUM(struct conf, console_device, console_names, .arg = "HOW", .dflt = "serial",
+	F_ENUM(struct conf, console_device, console_names, .inner = true, .arg = "HOW",
+	       .dflt = "serial",
 	       .help = "what the guest has as its console: serial, or virtio (hvc0)"),
-	F_STR(struct conf, console_size, .arg = "COLUMNSxROWS", .live = true,
+	F_STR(struct conf, console_size, .inner = true, .arg = "COLUMNSxROWS", .live = true,
 	      .help = "size of the virtio console's terminal"),
 	F_ENUM(struct conf, jail, jail_names, .arg = "none|basic", .dflt = "none",
 	       .help = "what this process gives up before the guest runs; basic: capabilities, new "
 		       "privileges, core files, and every system call that a running machine does "
 		       "not need (`hutch boot` takes basic)"),
-	F_STR(struct conf, name, .arg = "NAME",
+	F_STR(struct conf, name, .inner = true, .arg = "NAME",
 	      .help = "name under which other commands find the machine"),
 	F_STR(struct conf, ctl, .arg = "PATH", .help = "Unix socket for control, made by --name"),
-	F_BOOL(struct conf, agent, .box = true,
+	F_BOOL(struct conf, agent, .box = true, .inner = true,
 	       .help = "the guest has hutch's agent, which is waited for"),
-	F_STR(struct conf, rootfs, .arg = "IMAGE", .box = true,
+	F_STR(struct conf, rootfs, .inner = true, .path = true, .named = true, .arg = "IMAGE",
+	      .box = true,
 	      .help = "the guest's root: an ext4, erofs or squashfs image, never written unless "
 		      "--rootfs-rw is given too"),
 	F_BOOL(struct conf, rootfs_rw, .box = true,
 	       .help = "write to the root's image itself, instead of a layer of memory over it"),
-	F_SIZE(struct conf, layer, 0, UINT64_MAX, .arg = "SIZE", .box = true,
+	F_SIZE(struct conf, layer, 0, UINT64_MAX, .inner = true, .arg = "SIZE", .box = true,
 	       .help = "most that the layer of memory over the root takes; 0 is half the memory"),
-	F_STR(struct conf, hostname, .arg = "NAME", .box = true, .help = "the guest's host name"),
-	F_RANGE(struct conf, pids, 0, 4194304, .arg = "N", .box = true,
+	F_STR(struct conf, hostname, .inner = true, .arg = "NAME", .box = true,
+	      .help = "the guest's host name"),
+	F_RANGE(struct conf, pids, 0, 4194304, .inner = true, .arg = "N", .box = true,
 		.help = "most processes in the guest; 0 is as many as it takes"),
 	F_ENUM(struct conf, level, level_names, .arg = "LEVEL", .dflt = "standard", .box = true,
 	       .help = "how much stands between the guest and this host: minimal, standard, "
 		       "strict, maximum; minimal begins with --net user, the others with limits "
 		       "(`hutch check --effective` tells which)"),
-	F_TIME(struct conf, timeout, .arg = "TIME", .box = true,
+	F_TIME(struct conf, timeout, .inner = true, .arg = "TIME", .box = true,
 	       .help = "longest run of the command, as in 30s or 10m; 0 is no limit"),
-	F_TIME(struct conf, cpu_time, .arg = "TIME", .box = true,
+	F_TIME(struct conf, cpu_time, .inner = true, .arg = "TIME", .box = true,
 	       .help = "most processor time of the guest, over all its CPUs"),
-	F_STR(struct conf, fuel, .arg = "TIME|COUNTi", .box = true,
+	F_STR(struct conf, fuel, .inner = true, .arg = "TIME|COUNTi", .box = true,
 	      .help = "most that the guest may do from the command's start on: processor time of "
 		      "its CPUs, as in 500ms, or instructions of theirs, as in 1000000000i, where "
 		      "the host can count them (`hutch doctor`)"),
-	F_TIME(struct conf, idle_timeout, .arg = "TIME", .box = true,
+	F_TIME(struct conf, idle_timeout, .inner = true, .arg = "TIME", .box = true,
 	       .help = "longest time in which the command says and reads nothing"),
-	F_TIME(struct conf, boot_timeout, .arg = "TIME", .dflt = "30s", .box = true,
+	F_TIME(struct conf, boot_timeout, .inner = true, .arg = "TIME", .dflt = "30s", .box = true,
 	       .help = "longest time until the guest's agent answers"),
-	F_TIME(struct conf, heartbeat, .arg = "TIME", .dflt = "1s", .box = true,
+	F_TIME(struct conf, heartbeat, .inner = true, .arg = "TIME", .dflt = "1s", .box = true,
 	       .help = "longest silence of the guest's agent while a command runs, before it "
 		       "counts "
 		       "as lost; 0: it is not asked"),
-	F_TIME(struct conf, kill_after, .arg = "TIME", .dflt = "0", .box = true,
+	F_TIME(struct conf, kill_after, .inner = true, .arg = "TIME", .dflt = "0", .box = true,
 	       .help = "time between SIGTERM and SIGKILL when a limit ends the command"),
-	F_SIZE(struct conf, stdout_max, 0, UINT64_MAX, .arg = "SIZE", .box = true,
+	F_SIZE(struct conf, stdout_max, 0, UINT64_MAX, .inner = true, .arg = "SIZE", .box = true,
 	       .help = "most output of the command that is passed on; 0 is no limit"),
-	F_SIZE(struct conf, stderr_max, 0, UINT64_MAX, .arg = "SIZE", .box = true,
+	F_SIZE(struct conf, stderr_max, 0, UINT64_MAX, .inner = true, .arg = "SIZE", .box = true,
 	       .help = "the same of its errors"),
 	F_SIZE(struct conf, copy_max, 0, UINT64_MAX, .arg = "SIZE", .box = true,
 	       .help = "most that is copied back from the guest, and no file is longer; a name "
@@ -460,7 +468,7 @@ static int check_nets(const struct conf *conf)
 	return r;
 }
 
-static bool is_written(const struct conf_disk *disk)
+bool conf_disk_written(const struct conf_disk *disk)
 {
 	return !disk->ro && disk->format == FORMAT_RAW && !disk->overlay[0];
 }
@@ -475,7 +483,7 @@ static int check_disks(const struct conf *conf)
 				   i);
 		for (unsigned j = 0; j < i; j++)
 			if (!strcmp(d->path, conf->disk[j].path) &&
-			    (is_written(d) || is_written(&conf->disk[j])))
+			    (conf_disk_written(d) || conf_disk_written(&conf->disk[j])))
 				return err(-EINVAL,
 					   "disk %s: is given twice and may be written; give it "
 					   "once, or ro or format=cow both times",

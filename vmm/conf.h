@@ -172,8 +172,9 @@ int conf_load(struct conf *conf, const char *path, struct conf_origins *origins)
 
 enum conf_source_flags {
 	CONF_SOURCE_OPTIONAL = 1, /* one that is not there is no error */
-	CONF_SOURCE_OWN = 2,	  /* only if it is the caller's or root's, and not anybody's to
-				     write; passed over with a warning if it is optional too */
+	CONF_SOURCE_OWN = 2,	  /* nobody named it: only if it is the caller's or root's, and not
+				     anybody's to write (passed over with a warning if it is
+				     optional too), and within the fence of conf_fence.c, -EACCES */
 	CONF_SOURCE_TEMPLATE = 4, /* below all files that are none */
 };
 
@@ -220,5 +221,8 @@ int conf_fuel(const char *text, uint64_t *ret, bool *ret_instructions) must_chec
 
 /* conf_check() - what can be refused without touching the host: -EINVAL */
 int conf_check(const struct conf *conf) must_check;
+
+/* does the guest write into the file that @disk names? */
+bool conf_disk_written(const struct conf_disk *disk);
 
 #endif

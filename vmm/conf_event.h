@@ -12,6 +12,22 @@
 
 #define CONF_FILE_MAX MiB
 
+/* around what a file says that nobody named; conf_fence.c has why */
+struct conf_fence {
+	char folder[CONF_PATH]; /* where its paths have to lead: absolute, without links */
+	char file[CONF_PATH];	/* what to name, to be rid of it */
+};
+
+/* @what, "FILE:LINE: KEY", begins their messages.  -EACCES: it is not for such a file */
+int conf_fence_key(const struct conf_fence *fence, const struct field *f,
+		   const char *what) must_check;
+/* the value of @f in @conf, of a list the elements from @first on; paths become what they lead to
+ */
+int conf_fence_value(const struct conf_fence *fence, const struct field *f, const char *what,
+		     unsigned first, struct conf *conf) must_check;
+int conf_fence_path(const struct conf_fence *fence, const char *what,
+		    char path[CONF_PATH]) must_check;
+
 enum conf_event_type {
 	CONF_SCALAR, /* a value, or the key before one */
 	CONF_LIST,
@@ -34,13 +50,15 @@ struct conf_events {
 	int (*next)(struct conf_events *in, struct conf_event *ret);
 };
 
-/* all events, a mapping, into @conf: -EINVAL, -E2BIG, -ERANGE with file:line */
-int conf_read(struct conf_events *in, struct conf *conf, struct conf_origins *origins) must_check;
+/* all events, a mapping, into @conf, within @fence unless that is NULL: -EINVAL, -E2BIG, -ERANGE,
+ * -EACCES with file:line */
+int conf_read(struct conf_events *in, struct conf *conf, struct conf_origins *origins,
+	      const struct conf_fence *fence) must_check;
 
 /* what conf_load_text() does, of one language each */
 int conf_load_yaml(struct conf *conf, const char *name, const void *text, size_t len,
-		   struct conf_origins *origins) must_check;
+		   struct conf_origins *origins, const struct conf_fence *fence) must_check;
 int conf_load_toml(struct conf *conf, const char *name, const void *text, size_t len,
-		   struct conf_origins *origins) must_check;
+		   struct conf_origins *origins, const struct conf_fence *fence) must_check;
 
 #endif

@@ -6,8 +6,10 @@
  * 2. All templates are merged before all files: a template is what every file may
  *    change.  A template that several name is merged once, where it came first.
  * 3. A file is known by its device and inode, whatever it is called.
+ * 4. One that nobody named (CONF_SOURCE_OWN) is merged within a fence, and so is
+ *    what it extends.  Whoever names it as well takes the fence away.
  *
- * #syscalls:before openat read newfstatat geteuid
+ * #syscalls:before openat read newfstatat geteuid getcwd readlink
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -27,6 +29,7 @@ struct file {
 	size_t len;
 	char extends[CONF_PATH];
 	char where[CONF_ORIGIN]; /* it says so */
+	struct conf_fence fence; /* CONF_SOURCE_OWN */
 };
 
 struct pile {
@@ -62,12 +65,19 @@ static bool is_toml(const char *name)
 	return len > 5 && !strcmp(name + len - 5, ".toml");
 }
 
-int conf_load_text(struct conf *conf, const char *name, const void *text, size_t len,
-		   struct conf_origins *origins)
+static int load_text(struct conf *conf, const char *name, const void *text, size_t len,
+		     struct conf_origins *origins, const struct conf_fence *fence)
 {
 	if (len > CONF_FILE_MAX)
 		return err(-EFBIG, "%s: is larger than 1 MiB; a configuration is a page", name);
-	return (is_toml(name) ? conf_load_toml : conf_load_yaml)(conf, name, text, len, origins);
+	return (is_toml(name) ? conf_load_toml : conf_load_yaml)(conf, name, text, len, origins,
+								 fence);
+}
+
+int conf_load_text(struct conf *conf, const char *name, const void *text, size_t len,
+		   struct conf_origins *origins)
+{
+	return load_text(conf, name, text, len, origins, NULL);
 }
 
 static int foreign(const struct file *f, const struct stat *st)
@@ -100,7 +110,7 @@ static int read_text(struct file *f, int fd)
 	return n < 0 ? err(-errno, "config file %s: %s", f->name, strerror(errno)) : 0;
 }
 
-static int open_text(struct file *f)
+static int open_text(struct file *f, const char *path)
 {
 	bool own = f->flags & CONF_SOURCE_OWN;
 	cleanup_fd int fd = -1;
@@ -111,7 +121,7 @@ static int open_text(struct file *f)
 	if (own && !lstat(f->name, &st))
 		r = foreign(f, &st);
 	if (!r) {
-		fd = open(f->name, O_RDONLY | O_CLOEXEC | (own ? O_NONBLOCK : 0));
+		fd = open(path, O_RDONLY | O_CLOEXEC | (own ? O_NONBLOCK : 0));
 		if (fd < 0 || fstat(fd, &st))
 			return err(-errno, "config file %s: %s", f->name, strerror(errno));
 		r = foreign(f, &st);
@@ -142,7 +152,8 @@ static int find_extends(struct file *f)
 	return 0;
 }
 
-static int open_file(const char *name, unsigned flags, struct file **ret)
+/* @path is where @name, which messages have, leads */
+static int open_file(const char *name, const char *path, unsigned flags, struct file **ret)
 {
 	struct file *f = calloc(1, sizeof(*f));
 	int r;
@@ -154,7 +165,7 @@ static int open_file(const char *name, unsigned flags, struct file **ret)
 	if (r)
 		r = err(r, "config file %.64s...: its name is too long", name);
 	if (!r)
-		r = open_text(f);
+		r = open_text(f, path);
 	if (!r)
 		r = find_extends(f);
 	if (r)
@@ -177,26 +188,43 @@ static int push(struct pile *p, struct file *f)
 	return 0;
 }
 
+/* is it there already? then it is what @f is, and has no fence if @f has none */
 static bool holds(const struct pile *p, const struct file *f)
 {
-	for (unsigned i = 0; i < p->n; i++)
-		if (same(p->file[i], f))
-			return true;
+	for (unsigned i = 0; i < p->n; i++) {
+		if (!same(p->file[i], f))
+			continue;
+		if (!(f->flags & CONF_SOURCE_OWN))
+			p->file[i]->flags &= ~(unsigned)CONF_SOURCE_OWN;
+		return true;
+	}
 	return false;
 }
 
 /* a file that is there by default and is named as well is merged where it is named */
-static void leave_out(struct pile *p, const struct file *f)
+static bool is_named(const struct conf_source *from, unsigned n, const struct file *f)
 {
-	unsigned n = 0;
+	struct stat st;
 
-	for (unsigned i = 0; i < p->n; i++) {
-		if (p->file[i]->flags & CONF_SOURCE_OPTIONAL && same(p->file[i], f))
-			free_file(p->file[i]);
-		else
-			p->file[n++] = p->file[i];
-	}
-	p->n = n;
+	for (unsigned i = 0; i < n; i++)
+		if (!(from[i].flags & (CONF_SOURCE_OPTIONAL | CONF_SOURCE_TEMPLATE)) &&
+		    !stat(from[i].path, &st) && st.st_dev == f->dev && st.st_ino == f->ino)
+			return true;
+	return false;
+}
+
+/* around the folder that @f lies in */
+static int put_fence(struct file *f)
+{
+	const char *slash = strrchr(f->name, '/');
+	char folder[CONF_PATH];
+
+	snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - f->name) + 1 : 1,
+		 slash ? f->name : ".");
+	memcpy(f->fence.file, f->name, sizeof(f->fence.file));
+	if (!realpath(folder, f->fence.folder))
+		return err(-errno, "config file %s: %s: %s", f->name, folder, strerror(errno));
+	return 0;
 }
 
 /* the template of @f: its path is as seen from @f's folder */
@@ -204,15 +232,25 @@ static int open_template(const struct file *f, struct file **ret)
 {
 	const char *slash = strrchr(f->name, '/');
 	int folder = *f->extends == '/' || !slash ? 0 : (int)(slash - f->name) + 1;
-	char name[2 * CONF_PATH], why[512];
+	bool own = f->flags & CONF_SOURCE_OWN;
+	char name[2 * CONF_PATH], end[CONF_PATH], why[512];
 	int r;
 
 	if (folder == 2 && !strncmp(f->name, "./", 2))
 		folder = 0;
 	snprintf(name, sizeof(name), "%.*s%s", folder, f->name, f->extends);
-	r = open_file(name, f->flags & CONF_SOURCE_OWN, ret);
-	if (!r)
+	if (own) {
+		snprintf(end, sizeof(end), "%.*s", CONF_PATH - 1, name);
+		snprintf(why, sizeof(why), "%.300s: extends", f->where);
+		r = conf_fence_path(&f->fence, why, end);
+		if (r)
+			return r;
+	}
+	r = open_file(name, own ? end : name, f->flags & CONF_SOURCE_OWN, ret);
+	if (!r) {
+		(*ret)->fence = f->fence;
 		return 0;
+	}
 	snprintf(why, sizeof(why), "%s", err_last());
 	return err(r, "%s: extends: %s", f->where, why);
 }
@@ -260,11 +298,13 @@ static int push_templates(struct pile *templates, struct file *f)
 	return r;
 }
 
-static int take(struct pile *templates, struct pile *files, const struct conf_source *from)
+/* @from[0], before @n - 1 others */
+static int take(struct pile *templates, struct pile *files, const struct conf_source *from,
+		unsigned n)
 {
 	struct pile *to = from->flags & CONF_SOURCE_TEMPLATE ? templates : files;
 	struct file *f = NULL;
-	int r = open_file(from->path, from->flags, &f);
+	int r = open_file(from->path, from->path, from->flags, &f);
 
 	if (from->flags & CONF_SOURCE_OPTIONAL && (r == -ENOENT || r == -ENOTDIR))
 		return 0;
@@ -274,9 +314,14 @@ static int take(struct pile *templates, struct pile *files, const struct conf_so
 	}
 	if (r)
 		return r;
-	r = push_templates(templates, f);
-	if (!r && to == files)
-		leave_out(files, f);
+	if (from->flags & CONF_SOURCE_OPTIONAL && is_named(from + 1, n - 1, f)) {
+		free_file(f);
+		return 0;
+	}
+	if (f->flags & CONF_SOURCE_OWN)
+		r = put_fence(f);
+	if (!r)
+		r = push_templates(templates, f);
 	if (!r && !(to == templates && holds(templates, f))) {
 		r = push(to, f);
 		if (!r)
@@ -290,9 +335,12 @@ static int merge(const struct pile *p, struct conf *conf, struct conf_origins *o
 {
 	int r = 0;
 
-	for (unsigned i = 0; !r && i < p->n; i++)
-		r = conf_load_text(conf, p->file[i]->name, p->file[i]->text, p->file[i]->len,
-				   origins);
+	for (unsigned i = 0; !r && i < p->n; i++) {
+		const struct file *f = p->file[i];
+
+		r = load_text(conf, f->name, f->text, f->len, origins,
+			      f->flags & CONF_SOURCE_OWN ? &f->fence : NULL);
+	}
 	return r;
 }
 
@@ -303,7 +351,7 @@ int conf_load_all(struct conf *conf, const struct conf_source *from, unsigned n,
 	int r = 0;
 
 	for (unsigned i = 0; !r && i < n; i++)
-		r = take(&templates, &files, &from[i]);
+		r = take(&templates, &files, &from[i], n - i);
 	if (!r)
 		r = merge(&templates, conf, origins);
 	if (!r)

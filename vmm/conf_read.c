@@ -8,7 +8,8 @@
 
 struct reader {
 	struct conf_events *in;
-	struct conf_origins *origins; /* or NULL */
+	struct conf_origins *origins;	/* or NULL */
+	const struct conf_fence *fence; /* or NULL */
 };
 
 /* how a key of a mapping was given */
@@ -142,6 +143,21 @@ static void note_origin(struct reader *in, const struct field *table, const stru
 			 value->line);
 }
 
+/* read_value() of one of conf_fields, within the fence */
+static int read_fenced(struct reader *in, const struct field *f, const struct conf_event *e,
+		       bool append, struct conf *conf)
+{
+	unsigned first = f->kind == FIELD_LIST && append ? *field_used(f, conf) : 0;
+	char what[512];
+	int r;
+
+	say_where(in, f, e, what, sizeof(what));
+	r = conf_fence_key(in->fence, f, what);
+	if (!r)
+		r = read_value(in, f, e, append, conf);
+	return r ? r : conf_fence_value(in->fence, f, what, first, conf);
+}
+
 static int read_mapping(struct reader *in, const struct field *table, void *obj)
 {
 	uint8_t given[CONF_KEYS] = { GIVEN_NOT };
@@ -168,14 +184,18 @@ static int read_mapping(struct reader *in, const struct field *table, void *obj)
 		/* before the value, whose own events take the place of @e's text */
 		if (first)
 			note_origin(in, table, f, &e, append);
-		r = read_value(in, f, &e, append, obj);
+		if (in->fence && table == conf_fields)
+			r = read_fenced(in, f, &e, append, obj);
+		else
+			r = read_value(in, f, &e, append, obj);
 	}
 	return r;
 }
 
-int conf_read(struct conf_events *in, struct conf *conf, struct conf_origins *origins)
+int conf_read(struct conf_events *in, struct conf *conf, struct conf_origins *origins,
+	      const struct conf_fence *fence)
 {
-	struct reader reader = { .in = in, .origins = origins };
+	struct reader reader = { .in = in, .origins = origins, .fence = fence };
 	struct conf_event e;
 	int r;
 

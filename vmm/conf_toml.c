@@ -547,7 +547,7 @@ static int next(struct conf_events *in, struct conf_event *ret)
 }
 
 int conf_load_toml(struct conf *conf, const char *name, const void *text, size_t len,
-		   struct conf_origins *origins)
+		   struct conf_origins *origins, const struct conf_fence *fence)
 {
 	struct toml t = { .events = { .name = name, .next = next },
 			  .at = text,
@@ -560,7 +560,7 @@ int conf_load_toml(struct conf *conf, const char *name, const void *text, size_t
 	t.text = malloc(len + 32); /* and a number of 64 bits in decimal */
 	if (!t.text)
 		return err(-ENOMEM, "%s: out of memory", name);
-	r = conf_read(&t.events, conf, origins);
+	r = conf_read(&t.events, conf, origins, fence);
 	free(t.text);
 	return r;
 }

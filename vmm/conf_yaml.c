@@ -101,7 +101,7 @@ static int next(struct conf_events *in, struct conf_event *ret)
 }
 
 int conf_load_yaml(struct conf *conf, const char *name, const void *text, size_t len,
-		   struct conf_origins *origins)
+		   struct conf_origins *origins, const struct conf_fence *fence)
 {
 	struct yaml y = { .events = { .name = name, .next = next } };
 	int r;
@@ -109,7 +109,7 @@ int conf_load_yaml(struct conf *conf, const char *name, const void *text, size_t
 	if (!yaml_parser_initialize(&y.parser))
 		return err(-ENOMEM, "%s: out of memory", name);
 	yaml_parser_set_input_string(&y.parser, text, len);
-	r = conf_read(&y.events, conf, origins);
+	r = conf_read(&y.events, conf, origins, fence);
 	yaml_event_delete(&y.e);
 	yaml_parser_delete(&y.parser);
 	return r;

@@ -40,6 +40,9 @@ struct field {
 	bool live;		  /* the configuration: may be changed while the machine runs */
 	bool box;		  /* the configuration: of a sandbox, not of the machine alone */
 	bool file;		  /* the configuration: for files alone */
+	bool inner;		  /* the configuration: a file that nobody named may set it */
+	bool path;		  /* the configuration: a file or folder of this host */
+	bool named;		  /* such a one that may be a name without a / instead */
 };
 
 #define FIELD_NUM(k, s, f, l, h, ...)                                         \

@@ -170,6 +170,7 @@ static void tell_key(const struct field *f, struct hutch_key *ret)
 		.live = f->live,
 		.box = f->box,
 		.file = f->file,
+		.inner = f->inner,
 	};
 }
 

@@ -63,8 +63,9 @@ struct hutch_file {
 	unsigned flags;
 };
 #define HUTCH_FILE_OPTIONAL 1u /* one that is not there is no error */
-/* only if it belongs to the caller or root and not everybody may write it; an optional one is
- * passed over with a warning if not */
+/* nobody named it: only if it belongs to the caller or root and not everybody may write it (an
+ * optional one is passed over with a warning if not), and only with keys that hutch_key() calls
+ * inner and paths beneath its own folder: -EACCES */
 #define HUTCH_FILE_OWN	    2u
 #define HUTCH_FILE_TEMPLATE 4u /* below all files that are none */
 int hutch_load_files(struct hutch *h, const struct hutch_file *file, unsigned n);
@@ -88,6 +89,7 @@ struct hutch_key {
 	bool live;	 /* can be changed while the machine runs */
 	bool box;	 /* of a sandbox; of no use to a machine without an agent */
 	bool file;	 /* of a file: hutch_set() does not take it */
+	bool inner;	 /* a HUTCH_FILE_OWN may set it: it does not lead out of the guest */
 };
 int hutch_key(unsigned i, struct hutch_key *ret);
 /* the keys within key @i, where it has some ("format" of "disk"), in order */
