@@ -93,8 +93,9 @@ $(B)/tests/t_%: $(B)/tests/t_%.o $(HELP) $(B)/libtools.a $(B)/libhutch.a
 	@$(CC) -pthread $(SAN) -o $@ $< $(HELP) $(B)/libtools.a $(B)/libhutch.a $(LIBS) -lcheck -lsubunit -lrt -lm
 
 # parts of the agent, for this machine
-AGENTTEST = net_linux dhcp_linux
-$(B)/tests/t_agent_net: $(B)/tests/t_agent_net.o $(AGENTTEST:%=$(B)/tests/agent/%.o)
+$(B)/tests/t_agent_net: $(patsubst %,$(B)/tests/agent/%.o,net_linux dhcp_linux)
+$(B)/tests/t_agent_user: $(patsubst %,$(B)/tests/agent/%.o,user_linux file_linux)
+$(B)/tests/t_agent_net $(B)/tests/t_agent_user: $(B)/tests/t_agent_%: $(B)/tests/t_agent_%.o
 	@echo "  LINK $@"
 	@$(CC) -pthread $(SAN) -o $@ $^ -lcheck -lsubunit -lrt -lm
 

@@ -25,10 +25,11 @@
 
 #include "agent.h"
 
-#define SESSIONS   128
+#define SESSIONS   PROTO_SESSIONS
 #define BACKLOG	   64
 #define FDS	   3   /* that are no session's */
 #define LAST_WORDS 300 /* ms to hear how commands ended */
+#define REAPED	   64  /* children at once: who makes orphans without end keeps nobody waiting */
 
 struct os agent_os;
 bool agent_frozen;
@@ -36,6 +37,7 @@ bool agent_frozen;
 static struct session *session[SESSIONS];
 static uint64_t began_ns, up_ns;
 static uint64_t off_at, kill_at; /* when the machine is to be off */
+static bool unreaped;		 /* there may be more children that have ended */
 
 uint64_t agent_began_ns(void)
 {
@@ -77,7 +79,7 @@ static void add_session(int fd)
 		session[i] = session_new(fd);
 		return;
 	}
-	close(fd);
+	session_turn_away(fd);
 }
 
 static int listen_vsock(void)
@@ -113,6 +115,19 @@ static void call_host(void)
 	add_session(fd);
 }
 
+/* a program in the guest that reached us through its own loopback would be root */
+static void accept_host(int listener)
+{
+	struct sockaddr_vm a = { .svm_family = 0 };
+	socklen_t size = sizeof(a);
+	int fd = accept4(listener, (struct sockaddr *)&a, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd >= 0 && a.svm_family == AF_VSOCK && a.svm_cid != VMADDR_CID_HOST)
+		close(fd);
+	else if (fd >= 0)
+		add_session(fd);
+}
+
 /* --- children --- */
 
 static void reap(int signals)
@@ -124,10 +139,14 @@ static void reap(int signals)
 
 	while (read(signals, &info, sizeof(info)) == sizeof(info))
 		continue;
-	while ((pid = wait4(-1, &status, WNOHANG, &usage)) > 0)
-		for (unsigned i = 0; i < SESSIONS; i++)
+	unreaped = true;
+	for (int n = 0; n < REAPED && unreaped; n++) {
+		pid = wait4(-1, &status, WNOHANG, &usage);
+		unreaped = pid > 0;
+		for (unsigned i = 0; i < SESSIONS && unreaped; i++)
 			if (session[i] && session_reaped(session[i], pid, status, &usage))
 				break;
+	}
 }
 
 static int watch_children(void)
@@ -215,11 +234,11 @@ static void step(int listener, int signals)
 	}
 	at = FDS + n * SESSION_FDS;
 	orphans = orphan_poll(&p[at]);
-	if (poll(p, at + orphans, wait) < 0)
+	if (poll(p, at + orphans, unreaped ? 0 : wait) < 0)
 		return;
 	/* before sessions add more */
 	orphan_step(&p[at], orphans);
-	if (p[0].revents)
+	if (p[0].revents || unreaped)
 		reap(signals);
 	for (unsigned k = 0; k < n; k++) {
 		struct session **s = &session[who[k]];
@@ -229,24 +248,37 @@ static void step(int listener, int signals)
 		session_free(*s);
 		*s = NULL;
 	}
-	if (p[1].revents) {
-		int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-		if (fd >= 0)
-			add_session(fd);
-	}
+	if (p[1].revents)
+		accept_host(listener);
 }
 
-/* one connection that was inherited, for tests: what is around it is left alone */
-static int serve_one(int fd)
+static bool is_listener(int fd)
+{
+	socklen_t size = sizeof(int);
+	int listens = 0;
+
+	return !getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) && listens;
+}
+
+/*
+ * For tests, what was inherited: one connection, until it ends, or a socket that listens, as long
+ * as there is who started us.  What is around it is left alone.
+ */
+static int serve(int fd)
 {
 	int signals = watch_children();
+	pid_t parent = getppid();
 
 	agent_os = (struct os){ .modules = -1, .cgroup = -1 };
 	signal(SIGPIPE, SIG_IGN);
 	log_open();
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	while (is_listener(fd)) {
+		step(fd, signals);
+		if (getppid() != parent)
+			return 0;
+	}
 	add_session(fd);
 	while (session[0] || orphan_any())
 		step(-1, signals);
@@ -267,7 +299,7 @@ int main(int argc, char **argv)
 	bool alone = getpid() == 1;
 
 	if (!alone && argc == 3 && !strcmp(argv[1], "--fd"))
-		return serve_one(atoi(argv[2]));
+		return serve(atoi(argv[2]));
 	if (!alone && argc != 1) {
 		fprintf(stderr, "usage: agent [--fd N]\n");
 		return 2;

@@ -140,6 +140,7 @@ struct pollfd;
 struct session *session_new(int fd); /* takes @fd; NULL: no memory */
 void session_free(struct session *s);
 bool session_takes_logs(const struct session *s); /* its host wants them, and has read the last */
+void session_turn_away(int fd); /* there is no room for one: tell it so; takes @fd */
 /* what to wait for: exactly SESSION_FDS entries, -1 for none; ms until time matters, or -1 */
 int session_poll(const struct session *s, struct pollfd *p);
 /* those are ready: false when the session is over */

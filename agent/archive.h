@@ -22,7 +22,8 @@
  * 6. Lengths are checked before they are believed, sizes cost nothing until there
  *    are bytes, and the number of entries is no one's memory: a hard link names
  *    its other end by its path in the archive, found as 2. says.
- * 7. A file that changes while it is read, is cut short or cannot be read to its
+ * 7. What comes is counted before it is made: `most` ends what would fill a disk.
+ * 8. A file that changes while it is read, is cut short or cannot be read to its
  *    end never breaks the stream: its last record says how long it was and what
  *    happened.  A stream that ends early is noticed, at any byte.
  *
@@ -38,6 +39,7 @@
 #define ARCHIVE_NAME  255  /* bytes of one name */
 #define ARCHIVE_PATH  4095 /* bytes of a path below the root */
 #define ARCHIVE_DEPTH 256  /* folders in folders; each is a descriptor */
+#define ARCHIVE_COST  4096 /* bytes that an entry counts for in `most`, beside what is in it */
 
 enum archive_flag {
 	/* of both sides */
@@ -62,6 +64,12 @@ struct archive_opts {
 	bool own; /* without ARCHIVE_OWNER: everything is to belong to uid and gid */
 	uint32_t uid, gid;
 	const char *source; /* unpack, of an untrusted side: the path that was asked for */
+	/*
+	 * unpack: what may be made at most, 0: no limit.  Bytes of files count without holes, and
+	 * entries with ARCHIVE_COST each; no file is longer, holes and all.  @spent is gone
+	 * already.
+	 */
+	uint64_t most, spent;
 	/* a sentence for a person about what was left out or has changed; may be NULL */
 	void (*note)(void *arg, const char *text);
 	void *arg;
@@ -72,6 +80,8 @@ struct archive_opts {
 struct archive_report {
 	uint64_t entries, bytes; /* bytes: of files, without holes */
 	uint64_t notes;
+	uint64_t spent; /* of `most`, with what was gone before */
+	bool over;	/* that was why it ended */
 	int error;	/* the first one, as errno; 0 if there was none */
 	char text[768]; /* and its sentence, names in it escaped */
 };
@@ -99,8 +109,9 @@ int archive_pack(int out, const char *path, const struct archive_opts *opts,
  * refused; with "TARGET/" it is followed.
  *
  * 0, or -errno with @report's text: -EPROTO for what is no archive or
- * ends early, what the other side told if it gave up, or what this side met.  With ARCHIVE_CONTINUE
- * what is met here does not stop it.  While it runs this process's umask is 0.
+ * ends early, -EFBIG for more than `most`, what the other side told if it gave up, or what this
+ * side met.  With ARCHIVE_CONTINUE what is met here does not stop it.  While it runs this process's
+ * umask is 0.
  */
 int archive_unpack(int in, const char *target, const struct archive_opts *opts,
 		   struct archive_report *report);

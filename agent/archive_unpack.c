@@ -105,6 +105,19 @@ static int trouble(struct unpacker *u, int error, const char *what)
 	return 0;
 }
 
+/* @n more of what may be made, or a file of @size: rule 7; it ends all, as what comes goes on */
+static int spend(struct unpacker *u, uint64_t n, uint64_t size)
+{
+	uint64_t most = u->o->most;
+
+	if (most && (size > most || u->r->spent > most || n > most - u->r->spent)) {
+		u->r->over = true;
+		return stream_error(u, EFBIG, "more than may be made");
+	}
+	u->r->spent += n;
+	return 0;
+}
+
 /* --- records --- */
 
 /* @len bytes at u->buf + u->at; fewer at the stream's end */
@@ -375,6 +388,8 @@ static int data(struct unpacker *u, const char *body, uint32_t len)
 	len -= (uint32_t)sizeof(d);
 	if (d.offset < u->written || d.offset > (uint64_t)INT64_MAX - len)
 		return broken(u, "bytes out of their order");
+	if (spend(u, len, d.offset + len))
+		return -EFBIG;
 	u->written = d.offset + len;
 	u->r->bytes += len;
 	while (len && u->file >= 0) {
@@ -420,6 +435,8 @@ static int end_file(struct unpacker *u, const char *body, uint32_t len)
 	memcpy(&end, body, sizeof(end));
 	if (end.size < u->written || end.size > INT64_MAX)
 		return broken(u, "a file that is shorter than what is in it");
+	if (spend(u, 0, end.size))
+		return -EFBIG;
 	if (u->file >= 0 && !end.error && name_file(u, end.size)) {
 		r = trouble(u, errno, "cannot make");
 	}
@@ -568,7 +585,7 @@ static int read_entry(struct unpacker *u, uint32_t type, const char *body, uint3
 	memcpy(u->xattr, body + e->link_len, e->xattr_len);
 	if (!archive_xattrs_ok(u->xattr, e->xattr_len))
 		return broken(u, "attributes that cannot be");
-	return 0;
+	return spend(u, ARCHIVE_COST + e->xattr_len, 0);
 }
 
 static int make_other(struct unpacker *u, uint32_t type)
@@ -752,7 +769,7 @@ int archive_unpack(int in, const char *target, const struct archive_opts *opts,
 	char more[64];
 	mode_t mask;
 
-	*report = (struct archive_report){ .error = 0 };
+	*report = (struct archive_report){ .spent = opts->spent };
 	if (!u)
 		return archive_error(report, ENOMEM, "cannot unpack", NULL);
 	u->o = opts;

@@ -87,7 +87,7 @@ uint64_t work_memory_peak(const struct os *os)
 static int wait_for(const struct os *os, const char *key, uint64_t value)
 {
 	uint64_t end = clock_ns(CLOCK_MONOTONIC) + WAIT_MS * 1000000ULL;
-	struct pollfd p = { openat(os->cgroup, "cgroup.events", O_RDONLY | O_CLOEXEC), POLLPRI, 0 };
+	struct pollfd p = { file_open(os->cgroup, "cgroup.events", O_RDONLY), POLLPRI, 0 };
 	char c;
 	int r = 0;
 

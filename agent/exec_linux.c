@@ -7,10 +7,8 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <limits.h>
 #include <linux/sched.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,10 +19,10 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "agent.h"
+#include "os_linux.h"
 
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define GROUPS	     64
+#define ETC	     "/etc"
 #define CHILD_STACK  (64U << 10)
 
 enum stage { STAGE_OK, STAGE_SESSION, STAGE_LIMIT, STAGE_USER, STAGE_CWD, STAGE_EXEC };
@@ -33,12 +31,9 @@ struct plan {
 	char **arg, **env;
 	const char *path; /* where to look, NULL: arg[0] is the file */
 	const char *cwd;
-	bool tty, changes_user;
-	bool joins; /* not yet in the group of all commands */
-	uid_t uid;
-	gid_t gid;
-	int groups;
-	gid_t group[GROUPS];
+	bool tty;
+	bool joins;		 /* not yet in the group of all commands */
+	const struct user *user; /* NULL: who we are */
 	int fd[3];
 	const struct exec_rlimit *rlimit;
 	unsigned rlimits;
@@ -59,72 +54,13 @@ static const char *env_get(char *const *env, const char *name)
 	return NULL;
 }
 
-/* --- who it runs as --- */
-
-static bool number(const char *text, size_t len, unsigned *ret)
+static int find_user(const char *text, struct user *ret, struct why *why)
 {
-	char digits[16], *end;
-	unsigned long v;
+	int etc = open(ETC, O_PATH | O_DIRECTORY | O_CLOEXEC), r = user_find(etc, text, ret, why);
 
-	if (!len || len >= sizeof(digits) || *text < '0' || *text > '9')
-		return false;
-	memcpy(digits, text, len);
-	digits[len] = '\0';
-	v = strtoul(digits, &end, 10);
-	*ret = (unsigned)v;
-	return !*end && v < UINT_MAX;
-}
-
-static int find_group(struct plan *p, const char *name, struct why *why)
-{
-	struct group *g;
-	unsigned id;
-
-	if (number(name, strlen(name), &id)) {
-		p->gid = id;
-		return 0;
-	}
-	g = getgrnam(name);
-	if (!g)
-		return refuse(why, ERROR_USER, 0, "there is no group '%.64s' in the guest", name);
-	p->gid = g->gr_gid;
-	return 0;
-}
-
-/* "NAME", "UID", either with ":GROUP"; what it is called and where it lives, for the environment */
-static int find_user(struct plan *p, const char *user, char home[PATH_MAX], char name[64],
-		     struct why *why)
-{
-	const char *colon = strchr(user, ':');
-	size_t len = colon ? (size_t)(colon - user) : strlen(user);
-	struct passwd *pw;
-	unsigned id;
-
-	if (len >= 64)
-		return refuse(why, ERROR_USER, 0, "a user's name of %zu bytes is too long", len);
-	memcpy(name, user, len);
-	name[len] = '\0';
-	pw = number(name, len, &id) ? getpwuid(id) : getpwnam(name);
-	if (!pw && !number(name, len, &id))
-		return refuse(why, ERROR_USER, 0, "there is no user '%s' in the guest", name);
-	p->uid = pw ? pw->pw_uid : id;
-	p->gid = pw ? pw->pw_gid : id;
-	snprintf(home, PATH_MAX, "%s", pw && *pw->pw_dir ? pw->pw_dir : "/");
-	if (pw)
-		snprintf(name, 64, "%s", pw->pw_name);
-	p->groups = GROUPS;
-	p->group[0] = p->gid;
-	if (colon || !pw)
-		p->groups = 1;
-	else if (getgrouplist(pw->pw_name, pw->pw_gid, p->group, &p->groups) < 0)
-		p->groups = GROUPS;
-	p->changes_user = true;
-	if (!colon)
-		return 0;
-	if (find_group(p, colon + 1, why))
-		return -1;
-	p->group[0] = p->gid;
-	return 0;
+	if (etc >= 0)
+		close(etc);
+	return r;
 }
 
 /* --- pipes or a terminal --- */
@@ -172,7 +108,7 @@ static int open_pipes(const struct exec_request *x, struct ends *e, struct why *
 		int p[2];
 
 		if (x->flags & EXEC_DETACH || (!i && !(x->flags & EXEC_STDIN))) {
-			e->theirs[i] = open("/dev/null", (i ? O_WRONLY : O_RDONLY) | O_CLOEXEC);
+			e->theirs[i] = file_null(i ? O_WRONLY : O_RDONLY);
 			if (e->theirs[i] >= 0)
 				continue;
 			return refuse(why, ERROR_SYSTEM, errno, "/dev/null: %s", strerror(errno));
@@ -231,7 +167,7 @@ static int be_own_session(struct plan *p)
 /* the group of all commands; without it there are only fewer figures */
 static void join_work(void)
 {
-	int fd = openat(agent_os.cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+	int fd = openat(agent_os.cgroup, "cgroup.procs", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
 
 	if (fd >= 0 && write(fd, "0", 1) == 1)
 		close(fd);
@@ -239,10 +175,10 @@ static void join_work(void)
 
 static int be_user(struct plan *p)
 {
-	if (!p->changes_user)
-		return 0;
-	if (syscall(SYS_setgroups, (long)p->groups, p->group) || syscall(SYS_setgid, p->gid) ||
-	    syscall(SYS_setuid, p->uid))
+	const struct user *u = p->user;
+
+	if (u && (syscall(SYS_setgroups, (long)u->groups, u->group) ||
+		  syscall(SYS_setgid, u->gid) || syscall(SYS_setuid, u->uid)))
 		return fail(p, STAGE_USER);
 	return 0;
 }
@@ -330,7 +266,7 @@ static int explain(const struct plan *p, struct why *why)
 			      strerror(p->error));
 	case STAGE_USER:
 		return refuse(why, ERROR_USER, p->error, "cannot become user %u, group %u: %s",
-			      (unsigned)p->uid, (unsigned)p->gid, strerror(p->error));
+			      (unsigned)p->user->uid, (unsigned)p->user->gid, strerror(p->error));
 	case STAGE_LIMIT:
 		return refuse(why, ERROR_LIMIT, p->error, "cannot set a resource limit: %s",
 			      strerror(p->error));
@@ -436,23 +372,23 @@ static int run_plan(struct plan *p, struct exec_child *ret, struct why *why)
 int exec_start(const struct exec_request *x, struct exec_child *ret, struct why *why)
 {
 	static char text[3][PATH_MAX + 16];
-	char home[PATH_MAX] = "/", name[64] = "root";
+	static struct user user;
 	struct plan p = { .arg = x->arg, .tty = x->flags & EXEC_TTY, .cwd = x->cwd ? x->cwd : "/" };
 	struct ends e;
 	int r = -1;
 
 	if (!x->args || !*x->arg[0])
 		return refuse(why, ERROR_REQUEST, 0, "a command without a name");
-	if (find_user(&p, x->user ? x->user : "0", home, name, why))
+	if (find_user(x->user ? x->user : "0", &user, why))
 		return -1;
-	if (!x->user)
-		p.changes_user = false;
+	if (x->user)
+		p.user = &user;
 	p.rlimit = x->rlimit;
 	p.rlimits = x->rlimits;
 	if (open_ends(x, &e, why))
 		return -1;
 	memcpy(p.fd, e.theirs, sizeof(p.fd));
-	p.env = environment(x, home, name, text);
+	p.env = environment(x, user.home, user.name, text);
 	p.shell_arg = calloc((size_t)x->args + 2, sizeof(*p.shell_arg));
 	if (p.env && p.shell_arg) {
 		memcpy(p.shell_arg + 2, x->arg + 1, x->args * sizeof(*x->arg));

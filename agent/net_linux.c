@@ -126,7 +126,8 @@ static void write_names(const char *text)
 	mkdir("/etc", 0755);
 	/* often a link into /run, to what a service would write that does not run here */
 	unlink(path);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	/* a fifo of a root that cannot be written is not waited for */
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK | O_CLOEXEC, 0644);
 	if (fd < 0 || write(fd, text, strlen(text)) < 0)
 		log_say(LEVEL_ERROR, "%s: %s", path, strerror(errno));
 	if (fd >= 0)

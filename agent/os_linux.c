@@ -56,35 +56,6 @@ static const char *const links[][2] = {
 	{ "fd/2", "/dev/stderr" },
 };
 
-int file_write(int dir, const char *path, const char *text)
-{
-	int fd = openat(dir, path, O_WRONLY | O_CLOEXEC), r = 0, error;
-
-	if (fd < 0)
-		return -1;
-	if (write(fd, text, strlen(text)) < 0)
-		r = -1;
-	error = errno;
-	close(fd);
-	errno = error;
-	return r;
-}
-
-int file_read(int dir, const char *path, char *ret, size_t size)
-{
-	int fd = openat(dir, path, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	if (fd < 0)
-		return -1;
-	n = read(fd, ret, size - 1);
-	close(fd);
-	if (n < 0)
-		return -1;
-	ret[n] = '\0';
-	return 0;
-}
-
 uint64_t clock_ns(int clock)
 {
 	struct timespec t = { 0, 0 };

@@ -2,12 +2,37 @@
 #ifndef HUTCH_OS_LINUX_H
 #define HUTCH_OS_LINUX_H
 
+#include <limits.h>
+
 #include "agent.h"
 
-/* a small file of /proc, /sys or /etc: 0, or -1 with errno; a read one ends in a NUL */
+uint64_t clock_ns(int clock);
+
+/* --- file_linux.c: -1 with errno, EINVAL for what is no file of that kind --- */
+
+int file_open(int dir, const char *path, int flags); /* a regular one, as those of /proc are */
+int file_null(int flags);			     /* /dev/null */
+/* a small one of /proc, /sys or /etc: 0; a read one ends in a NUL */
 int file_write(int dir, const char *path, const char *text);
 int file_read(int dir, const char *path, char *ret, size_t size);
-uint64_t clock_ns(int clock);
+/* the first @most bytes, to free(), with a NUL behind them; or NULL */
+char *file_text(int dir, const char *path, size_t most);
+
+/* --- user_linux.c --- */
+
+#define USER_GROUPS 64
+
+struct user {
+	uid_t uid;
+	gid_t gid;
+	char name[64], home[PATH_MAX]; /* for the environment */
+	int groups;
+	gid_t group[USER_GROUPS];
+};
+
+/* "NAME", "UID", either with ":GROUP", by the files passwd and group in @etc: 0, or -1 with *@why
+ */
+int user_find(int etc, const char *text, struct user *ret, struct why *why);
 
 /* --- modules_linux.c --- */
 

@@ -39,6 +39,7 @@
 #define PROTO_BODY_MAX	(4U << 20)  /* arguments and environment of a command */
 #define PROTO_SMALL_MAX (64U << 10) /* of all others */
 #define PROTO_LOG_MAX	1024
+#define PROTO_SESSIONS	128 /* connections at once; one more is told ERROR_BUSY and closed */
 #define PROTO_OPTIONAL	0x8000
 
 enum proto_type {
@@ -156,6 +157,7 @@ enum proto_error {
 	ERROR_LIMIT,  /* too many at once, too large */
 	ERROR_SYSTEM, /* the guest's kernel refused something */
 	ERROR_PATH,   /* PUT, GET, TREE */
+	ERROR_BUSY,   /* of no request: as many connections as there can be are there already */
 };
 
 struct proto_frame {

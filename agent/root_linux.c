@@ -292,7 +292,8 @@ static void unescape(char *s)
 
 void root_read_only(void)
 {
-	FILE *f = fopen("/proc/mounts", "re");
+	int fd = file_open(AT_FDCWD, "/proc/mounts", O_RDONLY);
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
 	char *line = NULL, *save, *source, *target;
 	size_t size = 0;
 

@@ -76,6 +76,16 @@ static void close_fd(int *fd)
 	*fd = -1;
 }
 
+static void say_hello(struct proto_buf *out)
+{
+	proto_begin(out, PROTO_HELLO, 0);
+	proto_number(out, TAG_MAGIC, PROTO_MAGIC);
+	proto_number(out, TAG_VERSION, PROTO_VERSION);
+	proto_number(out, TAG_BOOT_NS, agent_up_ns());
+	proto_number(out, TAG_INIT_NS, agent_began_ns());
+	proto_end(out);
+}
+
 struct session *session_new(int fd)
 {
 	struct session *s = calloc(1, sizeof(*s));
@@ -86,12 +96,7 @@ struct session *session_new(int fd)
 	}
 	s->fd = fd;
 	s->in.fd = s->outlet[0].fd = s->outlet[1].fd = -1;
-	proto_begin(&s->out, PROTO_HELLO, 0);
-	proto_number(&s->out, TAG_MAGIC, PROTO_MAGIC);
-	proto_number(&s->out, TAG_VERSION, PROTO_VERSION);
-	proto_number(&s->out, TAG_BOOT_NS, agent_up_ns());
-	proto_number(&s->out, TAG_INIT_NS, agent_began_ns());
-	proto_end(&s->out);
+	say_hello(&s->out);
 	return s;
 }
 
@@ -136,15 +141,35 @@ static void give_logs(struct session *s)
 
 /* --- answers --- */
 
+static void say_refusal(struct proto_buf *out, const struct why *why)
+{
+	proto_begin(out, PROTO_ERROR, 0);
+	proto_number(out, TAG_CODE, why->code);
+	proto_number(out, TAG_ERRNO, (uint64_t)why->error);
+	proto_text(out, TAG_TEXT, why->text);
+	proto_end(out);
+}
+
 static void say_error(struct session *s, const struct why *why)
 {
 	log_say(LEVEL_INFO, "refused: %s", why->text);
 	give_logs(s);
-	proto_begin(&s->out, PROTO_ERROR, 0);
-	proto_number(&s->out, TAG_CODE, why->code);
-	proto_number(&s->out, TAG_ERRNO, (uint64_t)why->error);
-	proto_text(&s->out, TAG_TEXT, why->text);
-	proto_end(&s->out);
+	say_refusal(&s->out, why);
+}
+
+void session_turn_away(int fd)
+{
+	struct proto_buf out = { .data = NULL };
+	struct why why;
+
+	refuse(&why, ERROR_BUSY, 0, "this agent serves %d requests at once", PROTO_SESSIONS);
+	say_hello(&out);
+	say_refusal(&out, &why);
+	/* a new connection takes that much at once; and who does not read it is not waited for */
+	if (!out.failed && send(fd, out.data, out.len, MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+		shutdown(fd, SHUT_WR);
+	proto_free(&out);
+	close(fd);
 }
 
 static void say_done(struct session *s, int r, const struct why *why)

@@ -60,6 +60,6 @@ bool flat_until_set(struct flat *f, gpa_t gpa);
 void sleep_ms(unsigned ms);
 /* a line of /proc/self/status in KiB, and how many entries a folder has */
 long proc_status(const char *key);
-unsigned entries(const char *folder);
+unsigned entries(const char *folder); /* "." and ".." too */
 
 #endif

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent_rig.h"
+#include "client_rig.h"
 #include "guest.h"
 #include "suite.h"
 

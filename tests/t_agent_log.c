@@ -1,5 +1,5 @@
 /* t_agent_log - what the agent logs, and how it comes to its host */
-#include "agent_rig.h"
+#include "client_rig.h"
 #include "suite.h"
 
 struct lines {

@@ -4,182 +4,32 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/eventfd.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "command.h"
+#include "agent_rig.h"
+#include "archive_rig.h"
 #include "complain.h"
 #include "env.h"
 #include "guest.h"
+#include "host_rig.h"
 #include "keys.h"
 #include "kvm_rig.h" /* where the flat guests are */
-#include "proto.h"
 #include "result.h"
 #include "suite.h"
 #include "transfer.h"
 
-#define NS 1000000000ULL
-
-enum agent {
-	AGENT_REAL,
-	AGENT_DEAD,  /* takes connections, and no more */
-	AGENT_STUCK, /* the command runs, and nothing else is heard */
-};
-
-struct rig {
-	char dir[32], path[64];
-	pid_t agent, killer;
-	struct command c;
-	uint64_t begin;
-};
-
-static const char *agent_path(void)
-{
-	static char path[4096];
-	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
-
-	require(n > 0);
-	path[n] = '\0';
-	for (int i = 0; i < 2; i++)
-		*strrchr(path, '/') = '\0';
-	strcat(path, "/agent/agent");
-	return path;
-}
-
-/* what a vsock device and a guest make of one connection */
-static void serve(enum agent how, int fd)
-{
-	struct proto_buf b = { .data = NULL };
-	char c = 0;
-
-	while (c != '\n' && read(fd, &c, 1) == 1)
-		;
-	require(write(fd, "OK 1\n", 5) == 5);
-	if (how == AGENT_REAL) {
-		require(dup2(fd, 3) == 3);
-		close_range(4, ~0U, 0);
-		execl(agent_path(), "agent", "--fd", "3", NULL);
-		_exit(99);
-	}
-	if (how == AGENT_DEAD)
-		return;
-	proto_begin(&b, PROTO_HELLO, 0);
-	proto_number(&b, TAG_MAGIC, PROTO_MAGIC);
-	proto_end(&b);
-	proto_begin(&b, PROTO_STARTED, 0);
-	proto_end(&b);
-	require(write(fd, b.data, b.len) == (ssize_t)b.len);
-	proto_free(&b);
-}
-
-static void start_agent(struct rig *x, enum agent how)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	require(s >= 0);
-	strcpy(a.sun_path, x->path);
-	require(!bind(s, (struct sockaddr *)&a, sizeof(a)) && !listen(s, 1));
-	x->agent = fork();
-	if (!x->agent) {
-		int fd = accept(s, NULL, NULL);
-
-		serve(how, fd);
-		for (;;)
-			pause();
-	}
-	close(s);
-}
-
-static void start_command(struct rig *x, const char *const *argv)
-{
-	x->c.forward = true;
-	x->c.what = (struct hutch_request){
-		.what = HUTCH_ASK_EXEC, .argv = argv, .in = -1, .out = -1, .err = -1
-	};
-	x->c.signals = command_signals();
-	complained[0] = '\0';
-	x->begin = now_ns();
-}
-
-static void start(struct rig *x, enum agent how, const char *const *argv)
-{
-	*x = (struct rig){ .dir = "/tmp/hutch-command.XXXXXX", .killer = -1 };
-	require(mkdtemp(x->dir) != NULL);
-	snprintf(x->path, sizeof(x->path), "%s/vsock", x->dir);
-	start_agent(x, how);
-	x->c.h = hutch_new();
-	require(x->c.h && !hutch_set(x->c.h, "vsock", "") &&
-		!hutch_set(x->c.h, "vsock@0.path", x->path));
-	start_command(x, argv);
-}
-
-/* a machine of our own too, whose one CPU spins; its agent is the one of this machine */
-static void start_spinning(struct rig *x, const char *const *argv)
-{
-	char kernel[4096];
-
-	*x = (struct rig){ .dir = "/tmp/hutch-command.XXXXXX", .killer = -1 };
-	require(mkdtemp(x->dir) != NULL);
-	snprintf(x->path, sizeof(x->path), "%s/vsock", x->dir);
-	x->c.h = hutch_new();
-	flat_path("count", kernel, sizeof(kernel));
-	require(x->c.h && !hutch_set(x->c.h, "vsock", "") &&
-		!hutch_set(x->c.h, "vsock@0.path", x->path) &&
-		!hutch_set(x->c.h, "kernel", kernel) && !hutch_set(x->c.h, "memory", "4M") &&
-		!hutch_set(x->c.h, "console", "none"));
-	ck_assert_msg(!hutch_start(x->c.h), "%s", hutch_error(x->c.h));
-	require(!unlink(x->path));
-	start_agent(x, AGENT_REAL);
-	x->c.own = true;
-	start_command(x, argv);
-}
-
-static void stop(struct rig *x)
-{
-	ck_assert_uint_lt(now_ns() - x->begin, 20 * NS);
-	if (x->killer > 0) {
-		kill(x->killer, SIGKILL);
-		waitpid(x->killer, NULL, 0);
-	}
-	hutch_free(x->c.h);
-	close(x->c.signals);
-	kill(x->agent, SIGKILL);
-	require(waitpid(x->agent, NULL, 0) == x->agent);
-	unlink(x->path);
-	rmdir(x->dir);
-}
-
-/* a user who wants us to end, and says so again and again: once every 300 ms */
-static void signals(struct rig *x, int signo)
-{
-	pid_t us = getpid();
-
-	x->killer = fork();
-	if (x->killer)
-		return;
-	for (;;) {
-		usleep(300000);
-		kill(us, signo);
-	}
-}
-
-#define ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
-
 START_TEST(plain)
 {
-	struct rig x;
+	struct host_rig x;
 
-	start(&x, AGENT_REAL, ARGV("sh", "-c", "exit 7"));
+	host_start(&x, AGENT_REAL, ARGV("sh", "-c", "exit 7"));
 	command_run(&x.c);
 	ck_assert_int_eq(x.c.fate, FATE_EXITED);
 	ck_assert_int_eq(command_status(&x.c), 7);
 	ck_assert_str_eq(complained, "");
-	stop(&x);
+	host_stop(&x);
 }
 END_TEST
 
@@ -188,47 +38,119 @@ START_TEST(descriptors_that_fail)
 {
 	int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
 	int folder = open("/", O_RDONLY | O_CLOEXEC);
-	struct rig x;
+	struct host_rig x;
 
-	start(&x, AGENT_REAL, ARGV("echo", "hello"));
+	host_start(&x, AGENT_REAL, ARGV("echo", "hello"));
 	x.c.what.out = full;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
 	ck_assert_ptr_nonnull(strstr(complained, "stdout: No space left"));
-	stop(&x);
-	start(&x, AGENT_REAL, ARGV("sh", "-c", "echo hello >&2; exit 9"));
+	host_stop(&x);
+	host_start(&x, AGENT_REAL, ARGV("sh", "-c", "echo hello >&2; exit 9"));
 	x.c.what.err = full;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), 9);
 	ck_assert_ptr_nonnull(strstr(complained, "stderr: No space left"));
-	stop(&x);
-	start(&x, AGENT_REAL, ARGV("cat"));
+	host_stop(&x);
+	host_start(&x, AGENT_REAL, ARGV("cat"));
 	x.c.what.in = folder;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
 	ck_assert_ptr_nonnull(strstr(complained, "stdin: Is a directory"));
-	stop(&x);
+	host_stop(&x);
 	close(full);
 	close(folder);
 }
 END_TEST
 
+/* as main() leaves one that the caller has closed: a loss only if there was something to say */
+START_TEST(descriptors_that_are_closed)
+{
+	int out = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	int in = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	struct host_rig x;
+
+	host_start(&x, AGENT_REAL, ARGV("echo", "hello"));
+	x.c.what.out = out;
+	command_run(&x.c);
+	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
+	ck_assert_str_eq(complained,
+			 "error 125 E_STDIO: stdout is closed: not all of it was passed on");
+	host_stop(&x);
+	host_start(&x, AGENT_REAL, ARGV("cat"));
+	x.c.what.in = in;
+	command_run(&x.c);
+	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
+	ck_assert_ptr_nonnull(strstr(complained, "E_STDIO: stdin is closed"));
+	host_stop(&x);
+	host_start(&x, AGENT_REAL, ARGV("sh", "-c", "exit 3"));
+	x.c.what.out = x.c.what.err = out;
+	command_run(&x.c);
+	ck_assert_int_eq(command_status(&x.c), 3);
+	ck_assert_str_eq(complained, "");
+	host_stop(&x);
+	close(out);
+	close(in);
+}
+END_TEST
+
+/* the command itself, called with some of the three closed: "version" has a line to say */
+static int call_closed(unsigned closed, char text[256])
+{
+	char path[4096];
+	int p[2], status;
+	ssize_t n;
+	pid_t pid;
+
+	snprintf(path, sizeof(path), "%s", agent_path());
+	*strrchr(path, '/') = '\0';
+	strcpy(strrchr(path, '/'), "/hutch");
+	require(!pipe2(p, O_CLOEXEC));
+	pid = fork();
+	if (!pid) {
+		dup2(p[1], STDERR_FILENO);
+		for (int fd = 0; fd < 3; fd++)
+			if (closed >> fd & 1)
+				close(fd);
+		execl(path, "hutch", "version", NULL);
+		_exit(99);
+	}
+	close(p[1]);
+	n = read(p[0], text, 255);
+	text[n > 0 ? n : 0] = '\0';
+	close(p[0]);
+	require(waitpid(pid, &status, 0) == pid && WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+START_TEST(called_with_closed_descriptors)
+{
+	char text[256];
+
+	ck_assert_int_eq(call_closed(1, text), 0);
+	ck_assert_int_eq(call_closed(2, text), EXIT_HUTCH);
+	ck_assert_str_eq(text, "hutch: stdout: it is closed\n");
+	ck_assert_int_eq(call_closed(4, text), 0);
+	ck_assert_int_eq(call_closed(7, text), EXIT_HUTCH);
+}
+END_TEST
+
 START_TEST(limit_before_the_start)
 {
-	struct rig x;
+	struct host_rig x;
 
-	start(&x, AGENT_DEAD, ARGV("true"));
+	host_start(&x, AGENT_DEAD, ARGV("true"));
 	x.c.limits.most[RULE_TIMEOUT] = 300;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), EXIT_LIMIT);
-	stop(&x);
+	host_stop(&x);
 	/* one that is far away is none: in ms it is more than an int holds, and 0 in its low half
 	 */
-	start(&x, AGENT_REAL, ARGV("sleep", "0.5"));
+	host_start(&x, AGENT_REAL, ARGV("sleep", "0.5"));
 	x.c.limits.most[RULE_TIMEOUT] = (1ULL << 32) + 1;
 	command_run(&x.c);
 	ck_assert_int_eq(command_status(&x.c), 0);
-	stop(&x);
+	host_stop(&x);
 }
 END_TEST
 
@@ -240,7 +162,8 @@ static uint64_t cpu_percent(struct hutch *h)
 	return v;
 }
 
-static void violated(const struct rig *x, unsigned i, const char *key, enum command_answer answer)
+static void violated(const struct host_rig *x, unsigned i, const char *key,
+		     enum command_answer answer)
 {
 	ck_assert_uint_gt(x->c.violations, i);
 	ck_assert_str_eq(x->c.violation[i].limit, key);
@@ -250,10 +173,10 @@ static void violated(const struct rig *x, unsigned i, const char *key, enum comm
 /* it counts from the command's start on, whatever its guest spent before */
 START_TEST(fuel_is_spent)
 {
-	struct rig x;
+	struct host_rig x;
 	uint64_t before;
 
-	start_spinning(&x, ARGV("sleep", "10"));
+	host_start_spinning(&x, ARGV("sleep", "10"));
 	while ((before = hutch_cpu_ns(x.c.h)) < NS / 10)
 		usleep(1000);
 	x.c.limits.most[RULE_FUEL] = 250;
@@ -266,7 +189,7 @@ START_TEST(fuel_is_spent)
 	/* at the limit it is told to end, and has 150 ms for that at most */
 	ck_assert_uint_le(x.c.fuel, 250 + 50 + 150);
 	ck_assert_uint_ge((hutch_cpu_ns(x.c.h) - before) / 1000000, 250);
-	stop(&x);
+	host_stop(&x);
 }
 END_TEST
 
@@ -285,9 +208,9 @@ START_TEST(fuel_is_seen_in_time)
 	uint64_t most = 0, over = UINT64_MAX;
 
 	for (unsigned try = 0; try < 5 && over > 50; try++) {
-		struct rig x;
+		struct host_rig x;
 
-		start_spinning(&x, ARGV("sleep", "0.7"));
+		host_start_spinning(&x, ARGV("sleep", "0.7"));
 		most = hutch_cpu_ns(x.c.h) / 1000000 + 100;
 		x.c.limits.most[RULE_CPU_TIME] = most;
 		x.c.limits.answer[RULE_CPU_TIME] = ANSWER_LOG;
@@ -299,7 +222,7 @@ START_TEST(fuel_is_seen_in_time)
 		ck_assert_uint_eq(x.c.violations, 1);
 		ck_assert_uint_ge(spent_at / 1000000, most);
 		over = spent_at / 1000000 - most;
-		stop(&x);
+		host_stop(&x);
 	}
 	ck_assert_uint_le(over, 50);
 }
@@ -308,10 +231,10 @@ END_TEST
 /* one limit is answered by slowing it down, another by a line, and a third by its end */
 START_TEST(each_limit_has_its_answer)
 {
-	struct rig x;
+	struct host_rig x;
 	uint64_t cpu;
 
-	start_spinning(&x, ARGV("sleep", "10"));
+	host_start_spinning(&x, ARGV("sleep", "10"));
 	x.c.limits.most[RULE_TIMEOUT] = 100;
 	x.c.limits.answer[RULE_TIMEOUT] = ANSWER_LOG;
 	x.c.limits.most[RULE_IDLE_TIMEOUT] = 300;
@@ -331,7 +254,7 @@ START_TEST(each_limit_has_its_answer)
 	cpu = hutch_cpu_ns(x.c.h);
 	usleep(500000);
 	ck_assert_uint_lt(hutch_cpu_ns(x.c.h) - cpu, NS / 8);
-	stop(&x);
+	host_stop(&x);
 }
 END_TEST
 
@@ -343,9 +266,9 @@ START_TEST(throttled_again)
 	} percent[] = { { "0", 10 }, { "100", 10 }, { "55", 5 }, { "7", 1 }, { "1", 1 } };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(percent); i++) {
-		struct rig x;
+		struct host_rig x;
 
-		start_spinning(&x, ARGV("sleep", "0.3"));
+		host_start_spinning(&x, ARGV("sleep", "0.3"));
 		require(!hutch_set(x.c.h, "cpu_percent", percent[i].before));
 		x.c.limits.most[RULE_TIMEOUT] = 50;
 		x.c.limits.answer[RULE_TIMEOUT] = ANSWER_THROTTLE;
@@ -353,7 +276,7 @@ START_TEST(throttled_again)
 		ck_assert_int_eq(command_status(&x.c), 0);
 		violated(&x, 0, "timeout", ANSWER_THROTTLE);
 		ck_assert_uint_eq(cpu_percent(x.c.h), percent[i].after);
-		stop(&x);
+		host_stop(&x);
 	}
 }
 END_TEST
@@ -361,9 +284,9 @@ END_TEST
 /* of a machine that does not count its instructions nobody knows how many are left */
 START_TEST(fuel_that_is_not_counted)
 {
-	struct rig x;
+	struct host_rig x;
 
-	start_spinning(&x, ARGV("sleep", "10"));
+	host_start_spinning(&x, ARGV("sleep", "10"));
 	x.c.limits.most[RULE_FUEL] = 1ULL << 60;
 	x.c.limits.instructions = true;
 	command_run(&x.c);
@@ -371,7 +294,7 @@ START_TEST(fuel_that_is_not_counted)
 	ck_assert_str_eq(x.c.limit, "fuel");
 	ck_assert_uint_eq(x.c.fuel, 1ULL << 60);
 	ck_assert_ptr_nonnull(strstr(complained, "counts as spent"));
-	stop(&x);
+	host_stop(&x);
 }
 END_TEST
 
@@ -383,35 +306,20 @@ START_TEST(signals_end_us)
 
 	require(!pipe2(p, O_CLOEXEC | O_NONBLOCK) && fcntl(p[1], F_SETPIPE_SZ, 4096) > 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(how); i++) {
-		struct rig x;
+		struct host_rig x;
 
 		/* the real one has ended at once, and nobody reads what it said */
-		start(&x, how[i], ARGV("sh", "-c", "trap '' TERM; exec head -c 100000 /dev/zero"));
+		host_start(&x, how[i],
+			   ARGV("sh", "-c", "trap '' TERM; exec head -c 100000 /dev/zero"));
 		x.c.what.out = p[1];
-		signals(&x, SIGTERM);
+		host_signals(&x, SIGTERM);
 		command_run(&x.c);
 		ck_assert_int_eq(x.c.fate, FATE_SIGNAL);
 		ck_assert_int_eq(command_status(&x.c), 128 + SIGTERM);
-		stop(&x);
+		host_stop(&x);
 	}
 	close(p[0]);
 	close(p[1]);
-}
-END_TEST
-
-/* files are not waited for for ever where the machine is ours, and its agent plays dead */
-START_TEST(files_of_a_dead_agent)
-{
-	int never = eventfd(0, EFD_CLOEXEC);
-	char to[64];
-	struct rig x;
-
-	start(&x, AGENT_STUCK, NULL);
-	snprintf(to, sizeof(to), "%s/to", x.dir);
-	ck_assert_int_eq(transfer_get(x.c.h, "cp", "/etc", to, never), -1);
-	ck_assert_ptr_nonnull(strstr(complained, "does not answer"));
-	stop(&x);
-	close(never);
 }
 END_TEST
 
@@ -432,9 +340,9 @@ static void captured(const char *script, uint64_t out_max, const char *want)
 {
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	struct capture said;
-	struct rig x;
+	struct host_rig x;
 
-	start(&x, AGENT_REAL, ARGV("sh", "-c", script));
+	host_start(&x, AGENT_REAL, ARGV("sh", "-c", script));
 	capture_begin(&said, out_max, 0);
 	x.c.what.out = null;
 	x.c.what.out_max = out_max;
@@ -443,7 +351,7 @@ static void captured(const char *script, uint64_t out_max, const char *want)
 	command_run(&x.c);
 	ck_assert_str_eq(written(&said, x.c.exit.out_cut), want);
 	capture_end(&said);
-	stop(&x);
+	host_stop(&x);
 	close(null);
 }
 
@@ -494,12 +402,12 @@ START_TEST(leaves_a_terminal)
 {
 	char script[256], file[64];
 	struct keys keys;
-	struct rig x;
+	struct host_rig x;
 	int in[2], out[2];
 	char said[64] = "";
 
 	require(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC | O_NONBLOCK));
-	start(&x, AGENT_REAL, NULL);
+	host_start(&x, AGENT_REAL, NULL);
 	snprintf(file, sizeof(file), "%s/done", x.dir);
 	snprintf(script, sizeof(script),
 		 "stty -echo; read a; echo got $a; read b; head -c 300000 /dev/zero; touch %s",
@@ -525,7 +433,7 @@ START_TEST(leaves_a_terminal)
 	require(read(out[0], said, sizeof(said) - 1) > 0);
 	ck_assert_ptr_nonnull(strstr(said, "got one\020"));
 	unlink(file);
-	stop(&x);
+	host_stop(&x);
 	for (int i = 0; i < 2; i++) {
 		close(in[i]);
 		close(out[i]);
@@ -589,16 +497,6 @@ START_TEST(tries)
 }
 END_TEST
 
-static int tell(const char *path)
-{
-	struct result r = { .fd = -1, .status_fd = -1 };
-
-	r.text = strdup("{}\n");
-	r.file = strdup(path);
-	complained[0] = '\0';
-	return result_tell(&r);
-}
-
 static void holds(const char *path, const char *text)
 {
 	char buf[64] = "";
@@ -615,6 +513,42 @@ static void put(const char *path, const char *text)
 
 	require(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
 	close(fd);
+}
+
+/* it says so, and what to do about it */
+START_TEST(busy_agent)
+{
+	struct transfer t = { .what_for = "cp", .wake = -1 };
+	char to[64];
+	struct host_rig x;
+
+	host_start(&x, AGENT_BUSY, ARGV("true"));
+	command_run(&x.c);
+	ck_assert_int_eq(x.c.fate, FATE_AGENT);
+	ck_assert_int_eq(command_status(&x.c), EXIT_HUTCH);
+	command_explain(&x.c);
+	ck_assert_str_eq(complained, "error 125 E_AGENT: the sandbox's agent serves 128 requests "
+				     "at once; try again");
+	host_stop(&x);
+	host_start(&x, AGENT_BUSY, NULL);
+	snprintf(to, sizeof(to), "%s/to", x.dir);
+	t.h = x.c.h;
+	ck_assert_int_eq(transfer_get(&t, "/etc", to), -1);
+	ck_assert_ptr_nonnull(strstr(complained, "128 requests at once; try again"));
+	host_stop(&x);
+}
+END_TEST
+
+static int tell(const char *path)
+{
+	struct given file = { .n = 1, .text = path }, none = { .n = 0 };
+	struct result r;
+
+	result_begin(&r);
+	require(!result_init(&r, &file, &none, NULL));
+	r.text = strdup("{}\n");
+	complained[0] = '\0';
+	return result_tell(&r);
 }
 
 START_TEST(where_the_result_goes)
@@ -742,6 +676,8 @@ int main(int argc, char **argv)
 	}
 	tcase_add_test(t, plain);
 	tcase_add_test(t, descriptors_that_fail);
+	tcase_add_test(t, descriptors_that_are_closed);
+	tcase_add_test(t, called_with_closed_descriptors);
 	tcase_add_test(t, limit_before_the_start);
 	(void)argc;
 	flat_setup(argv[0]);
@@ -754,7 +690,7 @@ int main(int argc, char **argv)
 		tcase_add_test(t, what_the_result_counts);
 	}
 	tcase_add_test(t, signals_end_us);
-	tcase_add_test(t, files_of_a_dead_agent);
+	tcase_add_test(t, busy_agent);
 	tcase_add_test(t, captures);
 	tcase_add_test(t, capture_is_bounded);
 	tcase_add_test(t, leaves_a_terminal);

@@ -96,6 +96,7 @@ START_TEST(levels_are_lowest)
 	is("timeout", "10m", "level standard");
 	is("stdout_max", "2000000B", "level standard");
 	is("stderr_max", "2000000B", "level standard");
+	is("copy_max", "1G", "level standard");
 	is("memory", "512M", "level standard");
 	is("cpu_time", "0", "built-in");
 	ck_assert_str_eq(policy.level, "standard");
@@ -123,6 +124,7 @@ START_TEST(minimal_has_no_limits)
 	taken("--level minimal");
 	is("timeout", "0", "built-in");
 	is("stdout_max", "0", "built-in");
+	is("copy_max", "0", "built-in");
 	ck_assert_str_eq(policy.level, "minimal");
 	put("box.yaml", "level: minimal\n");
 	taken("-C box.yaml");
@@ -206,6 +208,7 @@ START_TEST(what_stays_has_no_clock)
 	is("memory", "512M", "level standard");
 	is("timeout", "0", "built-in");
 	is("stdout_max", "0", "built-in");
+	is("copy_max", "1G", "level standard"); /* it has no clock */
 	put("p.yaml", "timeout: 1h\n");
 	taken("--policy p.yaml");
 	is("timeout", "1h", "p.yaml:1");
@@ -262,6 +265,7 @@ START_TEST(looser_is_refused)
 		  "--boot-timeout 30s" },
 		{ "stdout_max: 1M", "--stdout-max 0", "--stdout-max 1K", "--stdout-max 1M" },
 		{ "stderr_max: 1M", "--stderr-max 2M", "--stderr-max 1K", "--stderr-max 1M" },
+		{ "copy_max: 1M", "--copy-max 0", "--copy-max 1K", "--copy-max 1M" },
 		{ "level: strict", "--level standard", "--level maximum", "--level strict" },
 		{ "on_violation: pause", "--on-violation log", "--on-violation kill",
 		  "--on-violation pause" },

@@ -276,6 +276,7 @@ int run_or_check(int argc, char **argv, const struct verb *verb)
 	struct given given[FLAGS] = { 0 };
 	struct run r = { .given = given,
 			 .ready = -1,
+			 .pid_fd = -1,
 			 .retry = { .report = -1 },
 			 .checking = verb == &verb_check };
 	int n, status;

@@ -56,19 +56,43 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-int command_signals(void)
+static sigset_t passed(void)
 {
-	static const int passed[] = {
-		SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH
-	};
+	static const int all[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH };
 	sigset_t set;
 
 	sigemptyset(&set);
-	for (unsigned i = 0; i < sizeof(passed) / sizeof(*passed); i++)
-		sigaddset(&set, passed[i]);
+	for (unsigned i = 0; i < sizeof(all) / sizeof(*all); i++)
+		sigaddset(&set, all[i]);
+	return set;
+}
+
+int command_signals(void)
+{
+	sigset_t set = passed();
+
 	signal(SIGPIPE, SIG_IGN);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int command_ends(void)
+{
+	sigset_t set = passed();
+
+	sigdelset(&set, SIGWINCH); /* the command learns of it when it runs */
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+bool command_interrupted(struct command *c)
+{
+	struct signalfd_siginfo info;
+
+	if (read(c->ends, &info, sizeof(info)) != sizeof(info))
+		return false;
+	c->fate = FATE_SIGNAL;
+	c->signal = (int)info.ssi_signo;
+	return true;
 }
 
 static void end(struct state *s, enum command_fate fate, const char *text)
@@ -80,14 +104,28 @@ static void end(struct state *s, enum command_fate fate, const char *text)
 }
 
 /* a limit is reached, and so is one no longer */
-static struct violation *violate(struct state *s, uint64_t *value, const char *name)
+static struct violation *add_violation(struct command *c, const char *name,
+				       enum command_answer answer)
 {
-	struct command *c = s->c;
 	struct violation *v = &c->violation[c->violations++];
 
-	*value = 0;
-	*v = (struct violation){ name, ANSWER_KILL, realtime_ms(), 0 };
+	*v = (struct violation){ name, answer, realtime_ms(), 0 };
 	return v;
+}
+
+static struct violation *violate(struct state *s, uint64_t *value, const char *name)
+{
+	*value = 0;
+	return add_violation(s->c, name, ANSWER_KILL);
+}
+
+void command_violation(struct command *c, const char *limit)
+{
+	const struct violation *v = add_violation(c, limit, ANSWER_CUT);
+
+	c->limit = limit;
+	if (c->on_violation)
+		c->on_violation(c->arg, v);
 }
 
 static void tell(struct state *s, const struct violation *v)
@@ -452,8 +490,10 @@ static void look_at_descriptors(struct command *c)
 	for (unsigned i = 0; i < sizeof(fd) / sizeof(*fd); i++) {
 		if (!fd[i].error)
 			continue;
-		snprintf(c->text, sizeof(c->text), "%s: %s: not all of it was passed on",
-			 fd[i].name, strerror(fd[i].error));
+		/* main() keeps such a descriptor closed in all but its number */
+		snprintf(c->text, sizeof(c->text), "%s%s%s: not all of it was passed on",
+			 fd[i].name, fd[i].error == EBADF ? " is closed" : ": ",
+			 fd[i].error == EBADF ? "" : strerror(fd[i].error));
 		complain("error %d E_STDIO: %s", EXIT_HUTCH, c->text);
 		if (c->fate == FATE_EXITED && !c->exit.status)
 			c->fate = FATE_STDIO;
@@ -512,7 +552,7 @@ const char *command_code(const struct command *c)
 	case FATE_AGENT:
 		return "E_AGENT";
 	case FATE_WORK:
-		return "E_FILES";
+		return c->limit ? "E_LIMIT" : "E_FILES";
 	case FATE_STDIO:
 		return "E_STDIO";
 	case FATE_REFUSED:

@@ -24,7 +24,7 @@ struct violation {
 	uint64_t percent; /* cpu_percent until then */
 };
 
-#define LIMITS (RULES + 3) /* each is told once; the others: the boot, stdout, stderr */
+#define LIMITS (RULES + 4) /* each is told once; the others: the boot, stdout, stderr, files */
 
 /* 0: none */
 struct command_limits {
@@ -54,6 +54,7 @@ struct command {
 	const char *runtime; /* the command is this interpreter, which nobody named; or NULL */
 	struct command_limits limits;
 	int signals;		       /* from command_signals() */
+	int ends;		       /* from command_ends() */
 	bool forward;		       /* pass them on */
 	void (*on_started)(void *arg); /* the command runs; may be NULL */
 	void (*on_violation)(void *arg,
@@ -93,5 +94,11 @@ void command_explain(const struct command *c);
 
 /* a signalfd for what is passed on; blocks these signals, so before threads are made */
 int command_signals(void);
+/* one for those of them that end what goes on before the command and behind it; then */
+int command_ends(void);
+/* did one of them come? then that is how it ended */
+bool command_interrupted(struct command *c);
+/* a limit of what goes on behind it was reached: told as all are */
+void command_violation(struct command *c, const char *limit);
 
 #endif

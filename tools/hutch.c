@@ -1,5 +1,5 @@
 /* hutch.c - the command: finds the verb and runs it */
-/* #syscalls:before openat close */
+/* #syscalls:before openat fcntl */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -57,16 +57,28 @@ static int run_alias(const struct alias *a, int argc, char **argv)
 	return status;
 }
 
-/* a caller may have closed them: a kernel's image must not become our stdin */
-static void open_standard_fds(void)
+/*
+ * A caller may have closed them: a kernel's image must not become our stdin.  Each is opened the
+ * wrong way round, so that who reads or writes it gets EBADF all the same.
+ */
+static bool hold_standard_fds(void)
 {
-	int fd;
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
+			return false;
+	return true;
+}
 
-	do {
-		fd = open("/dev/null", O_RDWR);
-	} while (fd >= 0 && fd <= STDERR_FILENO);
-	if (fd >= 0)
-		close(fd);
+/* what was to be said was said, or it is no success */
+static int finish(int status)
+{
+	if (globals.failed)
+		status = EXIT_HUTCH;
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	complain("stdout: %s", errno == EBADF ? "it is closed" : strerror(errno));
+	return status ? status : EXIT_HUTCH;
 }
 
 int main(int argc, char **argv)
@@ -78,7 +90,8 @@ int main(int argc, char **argv)
 	const char *word;
 	int flags, status;
 
-	open_standard_fds();
+	if (!hold_standard_fds())
+		return EXIT_HUTCH;
 	if (argc < 2) {
 		help_all(stderr);
 		return EXIT_USAGE;
@@ -91,15 +104,11 @@ int main(int argc, char **argv)
 	if (flags < 0)
 		return EXIT_USAGE;
 	verb = find_verb(argv[1]);
-	if (verb) {
-		status = verb->run(argc - 2, argv + 2, verb);
-		return globals.failed ? EXIT_HUTCH : status;
-	}
+	if (verb)
+		return finish(verb->run(argc - 2, argv + 2, verb));
 	alias = alias_find(argv[1]);
-	if (alias) {
-		status = run_alias(alias, argc - 2, argv + 2);
-		return globals.failed ? EXIT_HUTCH : status;
-	}
+	if (alias)
+		return finish(run_alias(alias, argc - 2, argv + 2));
 	word = argv[1];
 	status = external_run(argv + 1, flags);
 	if (status != -ENOENT)

@@ -39,6 +39,7 @@ static const struct {
 	{ "timeout", "10m", false, false },
 	{ "stdout_max", "2000000B", false, false },
 	{ "stderr_max", "2000000B", false, false },
+	{ "copy_max", "1G", true, false },
 };
 
 #define FUEL	    "fuel" /* in one unit or another */
@@ -70,6 +71,7 @@ static const struct ceiling {
 	{ .key = "boot_timeout" },
 	{ .key = "stdout_max" },
 	{ .key = "stderr_max" },
+	{ .key = "copy_max" },
 };
 
 #define CEILINGS (sizeof(ceilings) / sizeof(*ceilings))
@@ -130,7 +132,7 @@ static int check_keys(struct hutch *policy)
 		complain("error %d E_POLICY: %s: %s is nothing that a policy can hold "
 			 "down; it "
 			 "takes level, net, memory, cpus, cpu_percent, pids, layer, the times, "
-			 "fuel, stdout_max, stderr_max, on_violation and on_LIMIT",
+			 "fuel, stdout_max, stderr_max, copy_max, on_violation and on_LIMIT",
 			 EXIT_HUTCH, where, key.name);
 		return EXIT_HUTCH;
 	}

@@ -8,7 +8,7 @@
  * their names, and then each --policy.
  *
  *	memory cpus cpu_percent pids layer timeout cpu_time idle_timeout
- *	boot_timeout stdout_max stderr_max
+ *	boot_timeout stdout_max stderr_max copy_max
  *				at most this; where 0 means no limit, 0 is too much
  *	fuel			the same, and in the policy's unit
  *	level on_violation	at least as strict; a policy that is silent on

@@ -1,4 +1,5 @@
-/* #syscalls:caller openat newfstatat write renameat unlinkat close getpid clock_gettime */
+/* #syscalls:caller ftruncate openat newfstatat write renameat unlinkat close getpid clock_gettime
+ */
 /* #syscalls:before fcntl */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,7 @@ void result_begin(struct result *r)
 {
 	*r = (struct result){
 		.fd = -1,
+		.file_fd = -1,
 		.status_fd = -1,
 		.begin_ns = clock_ns(CLOCK_MONOTONIC),
 		.begin_ms = realtime_ms(),
@@ -53,7 +55,10 @@ static int parse_fd(const char *flag, const char *text, int *ret)
 	return 0;
 }
 
-/* what cannot be written in the end is told before anything is done */
+/*
+ * What cannot be written in the end is told before anything is done; and it is kept open, for in
+ * the jail root may not have the right any more.
+ */
 static int try_file(struct result *r, const char *path)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
@@ -62,7 +67,7 @@ static int try_file(struct result *r, const char *path)
 		complain("--result %s: %s", path, strerror(errno));
 		return EXIT_USAGE;
 	}
-	close(fd);
+	r->file_fd = fd;
 	r->file = strdup(path);
 	return 0;
 }
@@ -151,8 +156,10 @@ static const char *status_word(const struct command *c)
 
 void result_reason(const struct result *r, const struct command *c, char *buf, size_t size)
 {
-	if (c->fate == FATE_LIMIT)
+	if (c->fate == FATE_LIMIT || (c->fate == FATE_WORK && c->limit))
 		snprintf(buf, size, "%s was reached", c->limit);
+	else if (c->fate == FATE_SIGNAL)
+		snprintf(buf, size, "it was ended by signal %d", c->signal);
 	else if (c->fate == FATE_LEFT)
 		snprintf(buf, size, "its terminal was left; the command goes on");
 	else if (c->fate == FATE_WORK)
@@ -358,7 +365,7 @@ static void write_output(FILE *out, const struct result *r, const struct hutch_e
 static void write_object(FILE *out, const struct result *r, const struct command *c)
 {
 	const struct hutch_exit *e = &c->exit;
-	bool guest = c->fate == FATE_EXITED || c->fate == FATE_REFUSED;
+	bool guest = c->fate == FATE_EXITED; /* else a number of 124 to 127 is our word */
 	int signo = c->fate == FATE_EXITED && e->how == HUTCH_SIGNALED ? e->signal
 		    : c->fate == FATE_SIGNAL			       ? c->signal
 								       : 0;
@@ -455,22 +462,23 @@ void result_keep(const struct result *r, int dir)
 		complain("the result cannot be kept in the sandbox's folder: %s", strerror(-e));
 }
 
-/* a plain file is replaced as a whole; a link, /dev/null, a pipe stay what they are */
-static int tell_file(const char *path, const char *text)
+/* a plain file is replaced as a whole; a link, /dev/null, a pipe stay what they are; takes @fd */
+static int tell_file(const char *path, int fd, const char *text)
 {
 	struct stat st;
-	int fd, n;
+	int n;
 
 	if (!lstat(path, &st) && S_ISREG(st.st_mode)) {
 		n = write_file(AT_FDCWD, path, text);
-		if (n != -EACCES && n != -EPERM && n != -EROFS)
+		if (n != -EACCES && n != -EPERM && n != -EROFS) {
+			close(fd);
 			return n;
+		}
 	}
 	/* it, or its folder, only lets itself be written to */
-	fd = open(path, O_WRONLY | O_TRUNC | O_CREAT | O_CLOEXEC, 0666);
-	if (fd < 0)
-		return -errno;
 	n = line(fd, text);
+	if (!n && !fstat(fd, &st) && S_ISREG(st.st_mode) && ftruncate(fd, (off_t)strlen(text)))
+		n = -errno;
 	if (close(fd) && !n)
 		n = -errno;
 	return n;
@@ -482,7 +490,7 @@ int result_tell(struct result *r)
 
 	r->gone_ns = clock_ns(CLOCK_MONOTONIC);
 	if (r->text && r->file)
-		in_file = tell_file(r->file, r->text);
+		in_file = tell_file(r->file, r->file_fd, r->text);
 	if (in_file)
 		complain("error %d E_RESULT: --result %s: %s", EXIT_HUTCH, r->file,
 			 strerror(-in_file));

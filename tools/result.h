@@ -18,6 +18,7 @@ struct result {
 	const struct capture *said;  /* NULL: it was not asked for */
 	const struct retry *retry;   /* tries before this one; NULL: it was not asked for */
 	char *file;		     /* --result */
+	int file_fd;		     /* it, open from the beginning, or -1 */
 	int fd;			     /* of --result fd:N, or -1 */
 	int status_fd;
 	int status;

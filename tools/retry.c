@@ -357,7 +357,7 @@ int retry_run(struct run *r)
 	if (!status && watch_signals(&w))
 		status = EXIT_HUTCH;
 	if (!status && r->given[FLAG_PID_FILE].n)
-		status = run_write_pid(r->given[FLAG_PID_FILE].text);
+		status = run_write_pid(r, r->given[FLAG_PID_FILE].text);
 	if (status)
 		return run_finish(r, status);
 	for (;;) {

@@ -47,6 +47,9 @@ struct run {
 	struct command c;
 	struct env *env;
 	struct work *work;
+	struct porter *porter; /* NULL: files are carried as anybody can */
+	int pid_fd;	       /* of --pid-file */
+	bool untold;	       /* --result did not get it */
 	struct policy policy;
 	struct capture said; /* --capture */
 	struct retry retry;
@@ -76,7 +79,7 @@ int run_sandbox(struct run *r);
 int run_prepare(struct run *r);
 int run_once(struct run *r);
 int run_finish(struct run *r, int status);
-int run_write_pid(const char *path);
+int run_write_pid(struct run *r, const char *path);
 /* with -d: nobody reads what we say any more, but `hutch logs` */
 void run_quiet(struct run *r);
 

@@ -2,7 +2,7 @@
  * run_box.c - a run: the sandbox enters the registry, the machine starts, the agent calls, the
  * command runs, the machine goes, the result is told, the registry forgets
  *
- * #syscalls:caller openat dup2 close write epoll_create1 epoll_ctl unlink ioctl:TCGETS
+ * #syscalls:caller ftruncate openat dup2 close write epoll_create1 epoll_ctl unlink ioctl:TCGETS
  * #syscalls:before pipe2 clone setsid read wait4 getpid geteuid
  */
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "run.h"
+#include "units.h"
 
 #define SETTLE_MS      10000
 #define AGENT_LOG_MAX  (1 << 20) /* bytes of the agent's log */
@@ -49,8 +50,9 @@ void run_violation(void *arg, const struct violation *v)
 		caution("%s of %s was reached, and sandbox '%s' is throttled to %s%% of a "
 			"processor; 'hutch set %s cpu-percent=%lu' lets it go on as before",
 			v->limit, value, name, percent, name, (unsigned long)v->percent);
-	/* the first limits are the level's, which nobody may know of */
-	if (v->answer == ANSWER_CUT)
+	/* the first limits are the level's, which nobody may know of; transfer.c tells of its own
+	 */
+	if (v->answer == ANSWER_CUT && strcmp(v->limit, "copy_max"))
 		caution("%s of %s was reached: the command said more, which is lost; give more "
 			"with "
 			"--%.6s-max, 0 is no limit",
@@ -199,14 +201,38 @@ static void on_started(void *arg)
 	run_quiet(r);
 }
 
-int run_write_pid(const char *path)
+/* what may be written now is kept open: root may not be able to do it again in the jail */
+int run_write_pid(struct run *r, const char *path)
 {
-	FILE *f = fopen(path, "we");
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%d\n", getpid());
 
-	if (f && fprintf(f, "%d\n", getpid()) > 0 && !fclose(f))
+	r->pid_fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (r->pid_fd >= 0 && write(r->pid_fd, text, (size_t)n) == n)
 		return 0;
 	complain("--pid-file %s: %s", path, strerror(errno));
 	return EXIT_HUTCH;
+}
+
+/* where it has to stay it says nothing */
+static void remove_pid(struct run *r, const char *path)
+{
+	if (unlink(path) && errno != ENOENT && r->pid_fd >= 0 && ftruncate(r->pid_fd, 0))
+		complain("--pid-file %s: it stays there: %s", path, strerror(errno));
+	if (r->pid_fd >= 0)
+		close(r->pid_fd);
+}
+
+/* root in a jail: see porter.h */
+static int start_porter(struct run *r)
+{
+	char jail[16];
+
+	if (geteuid() || !work_any(r->work) || hutch_get(r->h, "jail", jail, sizeof(jail)) ||
+	    !strcmp(jail, "none"))
+		return 0;
+	r->porter = porter_new();
+	return r->porter ? 0 : EXIT_HUTCH;
 }
 
 /* what the host lacks now it may have later */
@@ -221,11 +247,14 @@ static int start(struct run *r)
 	int n;
 
 	r->c.signals = command_signals();
+	r->c.ends = command_ends();
 	machine_files();
 	if (r->c.what.tty && isatty(STDIN_FILENO))
 		term_guard();
 	if (r->given[FLAG_PID_FILE].n && !r->retry.most &&
-	    run_write_pid(r->given[FLAG_PID_FILE].text))
+	    run_write_pid(r, r->given[FLAG_PID_FILE].text))
+		return EXIT_HUTCH;
+	if (start_porter(r))
 		return EXIT_HUTCH;
 	n = hutch_start(r->h);
 	if (!n) {
@@ -247,7 +276,7 @@ static int wake_of(struct run *r)
 	struct epoll_event e = { .events = EPOLLIN };
 	int fd = epoll_create1(EPOLL_CLOEXEC);
 
-	if (fd >= 0 && (epoll_ctl(fd, EPOLL_CTL_ADD, r->c.signals, &e) ||
+	if (fd >= 0 && (epoll_ctl(fd, EPOLL_CTL_ADD, r->c.ends, &e) ||
 			epoll_ctl(fd, EPOLL_CTL_ADD, hutch_event_fd(r->h), &e))) {
 		close(fd);
 		return -1;
@@ -255,11 +284,36 @@ static int wake_of(struct run *r)
 	return fd;
 }
 
+/*
+ * A guest whose helper stands still would keep us for ever: files that go with a command may take
+ * as long as it may, and as the guest may to begin.
+ */
+static struct transfer files_of(struct run *r)
+{
+	struct transfer t = { .h = r->h, .porter = r->porter, .wake = wake_of(r) };
+	uint64_t run = 0, boot = 0;
+
+	if (!hutch_get_number(r->h, "timeout", &run) &&
+	    !hutch_get_number(r->h, "boot-timeout", &boot) && run)
+		t.until_ms = monotonic_ms() + run + boot;
+	return t;
+}
+
+/* files did not come or go; the exit status */
+static int fail_work(struct run *r, int status)
+{
+	if (command_interrupted(&r->c))
+		return command_status(&r->c);
+	r->c.fate = FATE_WORK;
+	return status;
+}
+
 /* the guest is there: what the command needs is brought; 0, or the exit status */
 static int bring_work(struct run *r)
 {
 	struct command boot = r->c;
-	int wake, status;
+	struct transfer t;
+	int status;
 
 	boot.what =
 		(struct hutch_request){ .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
@@ -270,28 +324,31 @@ static int bring_work(struct run *r)
 		r->c = boot;
 		return command_status(&r->c);
 	}
-	wake = wake_of(r);
-	status = work_in(r->work, r->h, wake);
-	if (wake >= 0)
-		close(wake);
-	if (status)
-		r->c.fate = FATE_WORK;
-	return status;
+	t = files_of(r);
+	status = work_in(r->work, &t);
+	if (t.wake >= 0)
+		close(t.wake);
+	return status ? fail_work(r, status) : 0;
 }
 
 static int take_work(struct run *r)
 {
-	int wake, status;
+	struct transfer t;
+	int status;
+	bool over;
 
 	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT && r->c.fate != FATE_STDIO)
 		return 0;
-	wake = wake_of(r);
-	status = work_out(r->work, r->h, wake);
-	if (wake >= 0)
-		close(wake);
-	if (status)
-		r->c.fate = FATE_WORK;
-	return status;
+	t = files_of(r);
+	status = EXIT_HUTCH;
+	over = false;
+	if (!transfer_limit(&t))
+		status = work_out(r->work, &t, &over);
+	if (t.wake >= 0)
+		close(t.wake);
+	if (over)
+		command_violation(&r->c, "copy_max");
+	return status ? fail_work(r, status) : 0;
 }
 
 /* does the guest write to what outlives it? */
@@ -380,6 +437,16 @@ static void tell_complete(const struct run *r)
 	box_event(&r->box, HUTCH_LOG_INFO, "execution.complete", members);
 }
 
+/* the last that is written */
+static void tell_last(void *arg)
+{
+	struct run *r = arg;
+
+	if (r->given[FLAG_PID_FILE].n)
+		remove_pid(r, r->given[FLAG_PID_FILE].text);
+	r->untold = result_tell(&r->result) != 0;
+}
+
 /* what the caller gets: a result that could not be told is no success */
 int run_finish(struct run *r, int status)
 {
@@ -395,9 +462,15 @@ int run_finish(struct run *r, int status)
 	hutch_free(r->h);
 	if (r->has_box)
 		box_end(&r->box);
-	if (r->given[FLAG_PID_FILE].n)
-		unlink(r->given[FLAG_PID_FILE].text);
-	if (result_tell(&r->result) && !status)
+	/* files that came back may have taken the place of what is kept open */
+	if (r->porter) {
+		porter_begin(r->porter, tell_last, r);
+		porter_wait(r->porter);
+	} else {
+		tell_last(r);
+	}
+	porter_free(r->porter);
+	if (r->untold && !status)
 		status = EXIT_HUTCH;
 	capture_end(&r->said);
 	if (r->given[FLAG_TIMING].n)

@@ -18,6 +18,7 @@
 
 #include "archive.h"
 #include "transfer.h"
+#include "units.h"
 
 #define TEXT_MAX 2000
 #define TREE_MAX (20UL << 20)
@@ -26,6 +27,7 @@ struct side {
 	bool unpacks;
 	int fd; /* its end of the pipe */
 	const char *path, *source;
+	uint64_t most, spent;
 	struct archive_report report;
 	int r;
 };
@@ -35,10 +37,12 @@ static void note(void *arg, const char *text)
 	complain("%s: %s", (const char *)arg, text);
 }
 
-static void *run_side(void *arg)
+static void run_side(void *arg)
 {
 	struct side *s = arg;
 	struct archive_opts opts = { .source = s->source,
+				     .most = s->most,
+				     .spent = s->spent,
 				     .note = note,
 				     .arg = (void *)(uintptr_t) "files" };
 
@@ -47,6 +51,11 @@ static void *run_side(void *arg)
 	else
 		s->r = archive_pack(s->fd, s->path, &opts, &s->report);
 	close(s->fd);
+}
+
+static void *side_thread(void *arg)
+{
+	run_side(arg);
 	return NULL;
 }
 
@@ -65,21 +74,23 @@ static void read_text(int fd, char *buf, size_t size)
 }
 
 /* until it has ended; @wake: the machine is ours, and an agent that is lost is not waited for */
-static int wait_for(struct hutch *h, struct hutch_job *job, int wake, struct hutch_exit *e)
+static int wait_for(const struct transfer *t, struct hutch_job *job, struct hutch_exit *e)
 {
 	unsigned missed = 0;
 	int r;
 
 	do {
-		r = hutch_job_wait(job, AGENT_LOOK, wake, e);
-		if (wake >= 0 && r == -ETIMEDOUT && agent_is_silent(h, job, &missed))
+		r = hutch_job_wait(job, AGENT_LOOK, t->wake, e);
+		if (t->wake >= 0 && r == -ETIMEDOUT && agent_is_silent(t->h, job, &missed))
 			return r;
+		if (r == -ETIMEDOUT && t->until_ms && monotonic_ms() >= t->until_ms)
+			return -ETIME;
 	} while (r == -ETIMEDOUT || r == -EINPROGRESS);
 	return r;
 }
 
 /* ask, and wait; the guest's words go to @text */
-static int ask(struct hutch *h, struct hutch_request *x, char *text, size_t size, int wake)
+static int ask(const struct transfer *t, struct hutch_request *x, char *text, size_t size)
 {
 	int words = memfd_create("words", MFD_CLOEXEC), r = -1;
 	struct hutch_job *job;
@@ -87,15 +98,16 @@ static int ask(struct hutch *h, struct hutch_request *x, char *text, size_t size
 
 	x->err = words;
 	x->err_max = TEXT_MAX;
-	job = hutch_ask(h, x);
+	job = hutch_ask(t->h, x);
 	if (job)
-		r = wait_for(h, job, wake, &e);
+		r = wait_for(t, job, &e);
 	text[0] = '\0';
 	if (r)
 		snprintf(text, size, "%s",
 			 r == -EINTR	   ? "interrupted"
 			 : r == -ETIMEDOUT ? "the agent does not answer any more"
-					   : hutch_error(h));
+			 : r == -ETIME	   ? "it takes too long"
+					   : hutch_error(t->h));
 	else if (e.how != HUTCH_DONE)
 		read_text(words, text, size);
 	if (!r && e.how != HUTCH_DONE) {
@@ -109,58 +121,104 @@ static int ask(struct hutch *h, struct hutch_request *x, char *text, size_t size
 	return r;
 }
 
-static int transfer(struct hutch *h, const char *what_for, struct hutch_request *x,
-		    struct side *side, int wake)
+int transfer_limit(struct transfer *t)
+{
+	if (!hutch_get_number(t->h, "copy-max", &t->most))
+		return 0;
+	complain("%s", hutch_error(t->h));
+	return -1;
+}
+
+static void explain(const struct transfer *t, const struct side *side, int r, const char *text)
+{
+	char most[32] = "";
+
+	/* the side that gave up first tells why; the other only that its stream ended */
+	if (side->report.over) {
+		hutch_get(t->h, "copy-max", most, sizeof(most));
+		complain("error %d E_LIMIT: %s: copy_max of %s was reached: there is more in the "
+			 "guest, and it stays there; take more with --copy-max, 0 is no limit",
+			 EXIT_HUTCH, t->what_for, most);
+	} else if (r == -ETIME) {
+		complain("error %d E_LIMIT: %s: files took longer than --timeout and "
+			 "--boot-timeout "
+			 "together",
+			 EXIT_HUTCH, t->what_for);
+	} else if (r == -EINTR) {
+		complain("%s: %s", t->what_for, text);
+	} else if (side->r && (!r || (side->r != -EPIPE && side->r != -EPROTO))) {
+		complain("%s: %s", t->what_for, side->report.text);
+	} else {
+		complain("%s: %s%s", t->what_for, r == -EBUSY ? "" : "in the guest: ", text);
+	}
+}
+
+/* our side works while the other is asked for; what that says is @text */
+static int both(struct transfer *t, struct hutch_request *x, struct side *side, int theirs,
+		char *text, size_t size)
+{
+	pthread_t thread;
+	int r = 0;
+
+	if (t->porter)
+		porter_begin(t->porter, run_side, side);
+	else
+		r = pthread_create(&thread, NULL, side_thread, side);
+	if (r) {
+		complain("%s: no thread: %s", t->what_for, strerror(r));
+		close(theirs);
+		close(side->fd);
+		return -EAGAIN;
+	}
+	r = ask(t, x, text, size);
+	close(theirs);
+	if (t->porter)
+		porter_wait(t->porter);
+	else
+		pthread_join(thread, NULL);
+	t->used = side->report.spent;
+	if (r || side->r)
+		explain(t, side, r, text);
+	return r;
+}
+
+static int transfer(struct transfer *t, struct hutch_request *x, struct side *side)
 {
 	char text[TEXT_MAX * 4];
-	pthread_t thread;
 	int p[2], r;
 
 	signal(SIGPIPE, SIG_IGN);
 	if (pipe2(p, O_CLOEXEC)) {
-		complain("%s: pipe: %s", what_for, strerror(errno));
+		complain("%s: pipe: %s", t->what_for, strerror(errno));
 		return -1;
 	}
 	fcntl(p[0], F_SETPIPE_SZ, 256 << 10);
 	side->fd = side->unpacks ? p[0] : p[1];
+	side->spent = t->used;
 	*(side->unpacks ? &x->out : &x->in) = side->unpacks ? p[1] : p[0];
-	r = pthread_create(&thread, NULL, run_side, side);
-	if (r) {
-		complain("%s: no thread: %s", what_for, strerror(r));
-		close(p[0]);
-		close(p[1]);
-		return -1;
-	}
-	r = ask(h, x, text, sizeof(text), wake);
-	close(side->unpacks ? p[1] : p[0]);
-	pthread_join(thread, NULL);
-	/* the side that gave up first tells why; the other only that its stream ended */
-	if (side->r && (!r || (side->r != -EPIPE && side->r != -EPROTO)))
-		complain("%s: %s", what_for, side->report.text);
-	else if (r)
-		complain("%s: in the guest: %s", what_for, text);
-	return r || side->r ? -1 : 0;
+	r = both(t, x, side, side->unpacks ? p[1] : p[0], text, sizeof(text));
+	return side->report.over ? -EFBIG : r || side->r ? -1 : 0;
 }
 
-int transfer_put(struct hutch *h, const char *what_for, const char *from, const char *to, int wake)
+int transfer_put(struct transfer *t, const char *from, const char *to)
 {
 	struct hutch_request x = {
 		.what = HUTCH_ASK_PUT, .path = to, .flags = ARCHIVE_TRUSTED, .out = -1
 	};
 	struct side side = { .path = from };
 
-	return transfer(h, what_for, &x, &side, wake);
+	return transfer(t, &x, &side);
 }
 
-int transfer_get(struct hutch *h, const char *what_for, const char *from, const char *to, int wake)
+int transfer_get(struct transfer *t, const char *from, const char *to)
 {
 	struct hutch_request x = { .what = HUTCH_ASK_GET, .path = from, .in = -1 };
-	struct side side = { .unpacks = true, .path = to, .source = from };
+	struct side side = { .unpacks = true, .path = to, .source = from, .most = t->most };
 
-	return transfer(h, what_for, &x, &side, wake);
+	return transfer(t, &x, &side);
 }
 
-void *transfer_tree(struct hutch *h, const char *path, size_t *ret_size, int wake)
+void *transfer_tree(struct transfer *t, const char *path, size_t *ret_size)
 {
 	struct hutch_request x = {
 		.what = HUTCH_ASK_TREE, .path = path, .in = -1, .out_max = TREE_MAX
@@ -172,7 +230,7 @@ void *transfer_tree(struct hutch *h, const char *path, size_t *ret_size, int wak
 	x.out = memfd_create("tree", MFD_CLOEXEC);
 	if (x.out < 0)
 		return NULL;
-	r = ask(h, &x, text, sizeof(text), wake);
+	r = ask(t, &x, text, sizeof(text));
 	size = lseek(x.out, 0, SEEK_END);
 	if (!r && size > 0)
 		tree = malloc((size_t)size);

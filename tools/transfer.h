@@ -2,18 +2,33 @@
 #ifndef HUTCH_TRANSFER_H
 #define HUTCH_TRANSFER_H
 
+#include "porter.h"
 #include "tool.h"
+
+struct transfer {
+	struct hutch *h;
+	char what_for[300];    /* in front of complaints: "cp" or "--mount ./src" */
+	int wake;	       /* it is given up when this is readable; -1: none */
+	uint64_t until_ms;     /* and then, on CLOCK_MONOTONIC; 0: as long as it takes */
+	struct porter *porter; /* NULL: a thread of its own does it */
+	/* what may come out of the guest, and did in all its transfers: agent/archive.h; 0: no
+	 * limit
+	 */
+	uint64_t most, used;
+};
+
+/* @t->most is the key copy_max: -1 after a complaint */
+int transfer_limit(struct transfer *t);
 
 /*
  * What is at @from here becomes @to there, and the other way; as cp -a does, see agent/archive.h.
- * 0, or -1 after a complaint.  @what_for stands in front of it, "cp" or "--mount ./src".
- * It is given up when @wake is readable (-1: none).
+ * 0, or -1 after a complaint; -EFBIG: after one that there is more than may come.
  */
-int transfer_put(struct hutch *h, const char *what_for, const char *from, const char *to, int wake);
-int transfer_get(struct hutch *h, const char *what_for, const char *from, const char *to, int wake);
+int transfer_put(struct transfer *t, const char *from, const char *to);
+int transfer_get(struct transfer *t, const char *from, const char *to);
 
 /* a list of what lies below @path in the guest (agent/tree.h), to free(): NULL without a complaint
  */
-void *transfer_tree(struct hutch *h, const char *path, size_t *ret_size, int wake);
+void *transfer_tree(struct transfer *t, const char *path, size_t *ret_size);
 
 #endif

@@ -102,6 +102,14 @@ uint64_t realtime_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+uint64_t monotonic_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
 void time_print(uint64_t ms, char buf[TIME_TEXT])
 {
 	time_t t = (time_t)(ms / 1000);

@@ -17,6 +17,7 @@ void duration_print(uint64_t ms, char *buf, size_t size);
 int size_value(const char *flag, const char *text, uint64_t *ret);
 
 uint64_t realtime_ms(void);
+uint64_t monotonic_ms(void);
 /* "2026-01-31T23:59:59.123Z", which sorts as text */
 #define TIME_TEXT 32
 void time_print(uint64_t ms, char buf[TIME_TEXT]);

@@ -196,23 +196,24 @@ const char *work_folder(const struct work *w)
 	return w->mounts ? w->mount[0].guest : NULL;
 }
 
-int work_in(struct work *w, struct hutch *h, int wake)
+int work_in(struct work *w, struct transfer *t)
 {
-	char what[300], from[4300];
+	char from[4300];
 
 	for (unsigned i = 0; i < w->mounts; i++) {
 		const struct mount *m = &w->mount[i];
 
 		/* the guest's path is this very folder, whether it is there already or not */
-		snprintf(what, sizeof(what), "--mount %.250s", m->host);
+		snprintf(t->what_for, sizeof(t->what_for), "--mount %.250s", m->host);
 		snprintf(from, sizeof(from), "%.4200s%s", m->host, is_folder(m->host) ? "/." : "");
-		if (transfer_put(h, what, from, m->guest, wake))
+		if (transfer_put(t, from, m->guest))
 			return EXIT_HUTCH;
 	}
-	if (w->code && transfer_put(h, "--code", w->code, w->code_path, wake))
+	strcpy(t->what_for, "--code");
+	if (w->code && transfer_put(t, w->code, w->code_path))
 		return EXIT_HUTCH;
 	if (w->mounts)
-		w->before = transfer_tree(h, w->mount[0].guest, &w->before_size, wake);
+		w->before = transfer_tree(t, w->mount[0].guest, &w->before_size);
 	return 0;
 }
 
@@ -235,16 +236,17 @@ static void on_change(void *arg, enum tree_change what, const char *name, size_t
 	w->changes += w->change[w->changes].name != NULL;
 }
 
-int work_out(struct work *w, struct hutch *h, int wake)
+int work_out(struct work *w, struct transfer *t, bool *ret_over)
 {
-	char what[300], from[4300];
+	char from[4300];
 	struct tree_result result;
 	size_t size = 0;
 	void *after;
-	int status = 0;
+	int status = 0, r;
 
+	*ret_over = false;
 	if (w->before) {
-		after = transfer_tree(h, w->mount[0].guest, &size, wake);
+		after = transfer_tree(t, w->mount[0].guest, &size);
 		w->known = after && !tree_diff(w->before, w->before_size, after, size, on_change, w,
 					       &result);
 		free(after);
@@ -254,10 +256,12 @@ int work_out(struct work *w, struct hutch *h, int wake)
 
 		if (!m->back)
 			continue;
-		snprintf(what, sizeof(what), "--mount %.250s", m->host);
+		snprintf(t->what_for, sizeof(t->what_for), "--mount %.250s", m->host);
 		snprintf(from, sizeof(from), "%.4200s%s", m->guest, is_folder(m->host) ? "/." : "");
-		if (transfer_get(h, what, from, m->host, wake))
+		r = transfer_get(t, from, m->host);
+		if (r)
 			status = EXIT_HUTCH;
+		*ret_over |= r == -EFBIG;
 	}
 	return status;
 }

@@ -26,9 +26,10 @@ bool work_any(const struct work *w);
 char **work_argv(const struct work *w);
 /* the code is to be compiled and not run; its arguments are left out: -ENOMEM */
 int work_compile(struct work *w);
-/* 0, or an exit status after a complaint; given up when @wake is readable */
-int work_in(struct work *w, struct hutch *h, int wake);
-int work_out(struct work *w, struct hutch *h, int wake);
+/* 0, or an exit status after a complaint; @t without its what_for */
+int work_in(struct work *w, struct transfer *t);
+/* the limit is of all folders together; *@ret_over: it was reached */
+int work_out(struct work *w, struct transfer *t, bool *ret_over);
 /* the folder whose changes are told, NULL: none; and they, in order: false if they are not known */
 const char *work_folder(const struct work *w);
 bool work_changes(const struct work *w, const struct work_change **ret, size_t *ret_n);

@@ -382,7 +382,7 @@ static void end_item(struct client_end *e, const struct proto_item *item)
 		archive_clean(e->text, sizeof(e->text), (const char *)item->data, item->len);
 }
 
-static void on_end(struct client *c, uint8_t type, struct proto_reader r)
+static int on_end(struct client *c, uint8_t type, struct proto_reader r)
 {
 	struct proto_item item;
 
@@ -391,15 +391,19 @@ static void on_end(struct client *c, uint8_t type, struct proto_reader r)
 	if (c->setups && type == PROTO_DONE) {
 		if (!--c->setups)
 			c->ready_ns = now_ns();
-		return;
+		return 0;
 	}
 	c->end = (struct client_end){ .type = type };
 	while (proto_next(&r, &item) == 1)
 		end_item(&c->end, &item);
 	c->end.status = MIN(c->end.status, 255U);
+	/* not of what we asked, which it has not read */
+	if (type == PROTO_ERROR && c->end.code == ERROR_BUSY)
+		return -EBUSY;
 	c->ended = true;
 	c->in.fd = -1;
 	c->state = CLIENT_IDLE;
+	return 0;
 }
 
 static void on_started(struct client *c, struct proto_reader r)
@@ -492,8 +496,7 @@ static int on_frame(struct client *c, const struct proto_frame *f, const uint8_t
 	case PROTO_DONE:
 	case PROTO_ERROR:
 	case PROTO_EXIT:
-		on_end(c, f->type, r);
-		return 0;
+		return on_end(c, f->type, r);
 	default:
 		return -EPROTO;
 	}
@@ -529,8 +532,10 @@ static int take_frames(struct client *c)
 			return -EPROTO;
 		if (c->rx_len - at - PROTO_HEADER < f.len)
 			break;
-		if (on_frame(c, &f, c->rx + at + PROTO_HEADER))
-			return -EPROTO;
+		r = on_frame(c, &f, c->rx + at + PROTO_HEADER);
+		if (r)
+			return r;
+		r = 1;
 		at += PROTO_HEADER + f.len;
 	}
 	c->rx_len -= at;

@@ -136,7 +136,7 @@ unsigned client_silence(struct client *c);
  * 0 when the request has ended and its output is written, -EINPROGRESS once when the command runs,
  * -EINTR when @wake is readable (-1: none),
  * -ETIMEDOUT, also while data moves; -ECONNRESET when the agent is lost, -EPROTO when it talks
- * nonsense.
+ * nonsense, -EBUSY when it has as many connections as it takes.
  */
 int client_pump(struct client *c, int timeout_ms, int wake) must_check;
 

@@ -210,6 +210,9 @@ const struct field conf_fields[] = {
 	       .help = "most output of the command that is passed on; 0 is no limit"),
 	F_SIZE(struct conf, stderr_max, 0, UINT64_MAX, .inner = true, .arg = "SIZE", .box = true,
 	       .help = "the same of its errors"),
+	F_SIZE(struct conf, copy_max, 0, UINT64_MAX, .arg = "SIZE", .box = true,
+	       .help = "most that is copied back from the guest, and no file is longer; a name "
+		       "counts 4K, and 0 is no limit"),
 	F_ENUM(struct conf, on_violation, violation_names, .arg = "WHAT", .dflt = "kill",
 	       .box = true,
 	       .help = "when a limit of time or fuel is reached: kill the command; pause the "

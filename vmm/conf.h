@@ -114,7 +114,7 @@ struct conf {
 	uint32_t level; /* enum conf_level */
 	/* milliseconds, 0: no limit */
 	uint64_t timeout, cpu_time, idle_timeout, boot_timeout, kill_after, heartbeat;
-	uint64_t stdout_max, stderr_max;
+	uint64_t stdout_max, stderr_max, copy_max;
 	uint32_t on_violation;					    /* enum conf_violation */
 	uint32_t on_timeout, on_cpu_time, on_idle_timeout, on_fuel; /* the same, from 1; 0: it */
 	char fuel[32];

@@ -203,7 +203,8 @@ struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x);
 /*
  * hutch_job_wait() - move data until it has ended, @wake is readable (-1: none), or time is up
  *
- * -EINPROGRESS, once: the command runs now.  -EINTR, -ETIMEDOUT; -ECONNRESET: the agent is lost.
+ * -EINPROGRESS, once: the command runs now.  -EINTR, -ETIMEDOUT; -ECONNRESET: the agent is lost;
+ * -EBUSY: it serves as many requests as it can.
  * Data moves only within this call.
  */
 int hutch_job_wait(struct hutch_job *job, int timeout_ms, int wake, struct hutch_exit *ret);

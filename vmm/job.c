@@ -165,6 +165,8 @@ int hutch_job_wait(struct hutch_job *job, int timeout_ms, int wake, struct hutch
 		err(r, "the guest's agent closed the connection");
 	else if (r == -EPROTO)
 		err(r, "the guest's agent talks nonsense");
+	else if (r == -EBUSY)
+		err(r, "the sandbox's agent serves %d requests at once; try again", PROTO_SESSIONS);
 	return r == -EINTR || r == -ETIMEDOUT || r == -EINPROGRESS ? r : hutch_fail(job->h, r);
 }
 

@@ -1,0 +1,60 @@
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "agent_rig.h"
+#include "guest.h"
+
+const char *agent_path(void)
+{
+	static char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+
+	require(n > 0);
+	path[n] = '\0';
+	for (int i = 0; i < 2; i++)
+		*strrchr(path, '/') = '\0';
+	strcat(path, "/agent/agent");
+	return path;
+}
+
+pid_t agent_listen(const char *path)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int s = socket(AF_UNIX, SOCK_STREAM, 0);
+	pid_t pid;
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	require(s >= 0 && !bind(s, (struct sockaddr *)&a, sizeof(a)) && !listen(s, 512));
+	pid = fork();
+	if (!pid) {
+		require(s == 3 || dup2(s, 3) == 3);
+		close_range(4, ~0U, 0);
+		prctl(PR_SET_CHILD_SUBREAPER, 1);
+		execl(agent_path(), "agent", "--fd", "3", NULL);
+		_exit(99);
+	}
+	close(s);
+	return pid;
+}
+
+size_t agent_status(pid_t pid, const char *key)
+{
+	char path[64], line[256];
+	size_t v = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid ? pid : getpid());
+	f = fopen(path, "re");
+	require(f != NULL);
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, key, strlen(key)))
+			v = strtoul(line + strlen(key), NULL, 10);
+	fclose(f);
+	return v;
+}
