@@ -390,6 +390,7 @@ static const struct {
 	{ "kill_after", "1s", true },
 	{ "stdout_max", "1M", true },
 	{ "stderr_max", "1M", true },
+	{ "copy_max", "1M", false },
 	{ "on_violation", "log", false },
 	{ "on_timeout", "log", false },
 	{ "on_cpu_time", "log", false },

@@ -181,7 +181,9 @@ screen_shows() { # PATTERN: within a minute
 	return 1
 }
 
+# The guest's shell asks the terminal where its cursor is, and drops what is typed before that is answered.
 type_line() {
+	sleep 2
 	tmux -L e2e send-keys -t 0 -l "$1"
 	tmux -L e2e send-keys -t 0 Enter
 }
