@@ -26,10 +26,10 @@ static const struct member {
 	{                                                                             \
 #m, MEMBER_##k, offsetof(struct box, m), sizeof(((struct box *)0)->m) \
 	}
-	MEMBER(TEXT, id),	MEMBER(TEXT, name),	MEMBER(TEXT, correlation_id),
-	MEMBER(INT, pid),	MEMBER(STATUS, status), MEMBER(MS, created_ms),
-	MEMBER(MS, started_ms), MEMBER(MS, ended_ms),	MEMBER(INT, exit_code),
-	MEMBER(TEXT, reason),	MEMBER(TEXT, command),	MEMBER(BOOL, keep),
+	MEMBER(TEXT, id),	MEMBER(TEXT, name),	MEMBER(INT, pid),
+	MEMBER(STATUS, status), MEMBER(MS, created_ms), MEMBER(MS, started_ms),
+	MEMBER(MS, ended_ms),	MEMBER(INT, exit_code), MEMBER(TEXT, reason),
+	MEMBER(TEXT, command),	MEMBER(BOOL, keep),	MEMBER(TEXT, correlation_id),
 #undef MEMBER
 };
 

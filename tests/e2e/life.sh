@@ -81,7 +81,7 @@ reap() {
 records() {
 	member='"id":"[0-9a-f]{32}","name":"r[0-9]+","pid":[0-9]+,"status":"(starting|running|stopping)"'
 	times='"created_ms":[0-9]{13},"started_ms":([0-9]{13}|0),"ended_ms":0,"exit_code":0,"reason":"[^"]*"'
-	last='"command":"boot [^"]*hello.elf x","keep":false,"cpu_ms":[0-9]+,"memory_bytes":[0-9]+'
+	last='"command":"boot [^"]*hello.elf x","keep":false,"correlation_id":"[0-9a-f]{32}","cpu_ms":[0-9]+,"memory_bytes":[0-9]+'
 	{
 		pids=
 		for i in $(seq 50); do
