@@ -14,6 +14,7 @@
  * 4. Signals of the terminal reach both, those of kill(2) are passed on.  One
  *    that asks for the end ends all tries, also between two.
  * 5. A try goes with its parent.
+ * 6. A try is in the jail, and its parent is not: what it says is bounded here.
  *
  * #syscalls:caller write close
  * #syscalls:before clone pipe2 prctl getpid getppid kill unlinkat waitid rt_sigprocmask signalfd4
@@ -46,6 +47,7 @@ struct watch {
 	int signals, report;
 	pid_t pid;
 	int signo;  /* asked for the end, 0: nothing did */
+	bool fresh; /* it may have begun behind a signal of the terminal */
 	bool told;  /* the try has said its last word */
 	bool again; /* and that was: it may be tried again */
 	struct attempt attempt;
@@ -89,6 +91,15 @@ void retry_started(struct run *r)
 	say(r, &report);
 }
 
+/* input that is gone is not there for another try */
+static bool has_read(const struct run *r, bool started)
+{
+	if (r->c.what.in < 0 || !started)
+		return false;
+	caution("it is not tried again: the command has begun to read its input, which is gone");
+	return true;
+}
+
 /* hutch or the machine failed, nobody asked for the end, and there is all that a try needs */
 static bool may_try_again(const struct run *r)
 {
@@ -98,10 +109,7 @@ static bool may_try_again(const struct run *r)
 
 	if (!failed || r->useless || c->asked_to_end || r->retry.failed >= r->retry.most)
 		return false;
-	if (c->what.in < 0 || !c->started_ns)
-		return true;
-	caution("it is not tried again: the command has begun to read its input, which is gone");
-	return false;
+	return !has_read(r, c->started_ns);
 }
 
 static int one_try(struct run *r)
@@ -179,9 +187,14 @@ static void read_reports(struct watch *w)
 			command_began(w);
 			continue;
 		}
+		/* one that may not be tried again, and says so, is as good as one that broke */
+		if (report.what == REPORT_AGAIN && w->r->retry.failed >= w->r->retry.most)
+			continue;
 		w->told = true;
 		w->again = report.what == REPORT_AGAIN;
 		w->attempt = report.attempt;
+		w->attempt.code[sizeof(w->attempt.code) - 1] = '\0';
+		w->attempt.text[sizeof(w->attempt.text) - 1] = '\0';
 	}
 }
 
@@ -193,7 +206,7 @@ static void on_signal(struct watch *w, const struct signalfd_siginfo *info)
 		return;
 	if (command_asks_to_end(signo))
 		w->signo = signo;
-	if (w->pid > 0 && info->ssi_code != SI_KERNEL)
+	if (w->pid > 0 && (w->fresh || info->ssi_code != SI_KERNEL))
 		kill(w->pid, signo);
 }
 
@@ -260,7 +273,7 @@ static int broke(struct watch *w, const siginfo_t *info, uint64_t begin_ms)
 		       : "its process ended with %d and told nothing",
 		 info->si_status);
 	complain("error %d E_MACHINE: %s", EXIT_HUTCH, c->text);
-	w->again = w->r->retry.failed < w->r->retry.most;
+	w->again = w->r->retry.failed < w->r->retry.most && !has_read(w->r, w->r->retry.started);
 	w->attempt = (struct attempt){ "E_MACHINE", "", begin_ms, realtime_ms() };
 	snprintf(w->attempt.text, sizeof(w->attempt.text), "%.*s", (int)sizeof(w->attempt.text) - 1,
 		 c->text);
@@ -295,6 +308,9 @@ static void prepare_next(struct watch *w)
 	char delay[24], members[128];
 
 	retry->attempt[retry->failed++] = w->attempt;
+	/* what broke() left is not of the next */
+	w->r->c.fate = FATE_EXITED;
+	w->r->c.text[0] = '\0';
 	snprintf(members, sizeof(members), ",\"attempt\":%u,\"code\":\"%s\"", retry->failed,
 		 w->attempt.code);
 	box_event(&w->r->box, HUTCH_LOG_WARNING, "sandbox.retry", members);
@@ -342,8 +358,15 @@ static bool try_once(struct watch *w, int *ret)
 	if (w->pid < 0) {
 		complain("fork: %s", strerror(errno));
 	} else {
+		/* one that came before there were two of us reached only this one; one that
+		 * reached both waits in the other, where it is still one */
+		w->fresh = true;
+		read_signals(w);
+		w->fresh = false;
 		info = watch_try(w);
-		*ret = w->told ? info.si_status : broke(w, &info, begin_ms);
+		*ret = !w->told			     ? broke(w, &info, begin_ms)
+		       : info.si_code == CLD_EXITED ? info.si_status
+						     : 128 + info.si_status;
 	}
 	close(w->report);
 	return false;
