@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "fake.h"
-#include "hutch.h"
+#include "handle.h"
 #include "kvm_rig.h"
 #include "perf.h"
 #include "suite.h"
@@ -84,6 +84,28 @@ START_TEST(counters_that_tell_nothing)
 		ck_assert_int_eq(perf_read(fd, &v), -EIO);
 		close(fd);
 	}
+}
+END_TEST
+
+/* the guest stood still since: what it spent must not become less than nothing */
+START_TEST(estimates_that_fall)
+{
+	static const uint64_t high[] = { 1000, 2000, 1000 }, low[] = { 1010, 10000, 9000 },
+			      more[] = { 3000, 10000, 9990 };
+	const uint64_t *const reads[] = { high, low, more };
+	static const uint64_t counts[] = { 2000, 2000, 3003 };
+	struct hutch *h = hutch_new();
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(reads); i++) {
+		h->instructions =
+			open(fake_file("count", reads[i], sizeof(high)), O_RDONLY | O_CLOEXEC);
+		ck_assert_int_eq(hutch_instructions(h, &v), 0);
+		ck_assert_uint_eq(v, counts[i]);
+		close(h->instructions);
+	}
+	h->instructions = -1;
+	hutch_free(h);
 }
 END_TEST
 
@@ -200,6 +222,7 @@ int main(int argc, char **argv)
 	tcase_set_timeout(t, 30);
 	tcase_add_checked_fixture(t, set_up, tear_down);
 	tcase_add_test(t, counters_that_tell_nothing);
+	tcase_add_test(t, estimates_that_fall);
 	tcase_add_test(t, who_may_not);
 	if (flat_possible()) {
 		tcase_add_test(t, threads_are_counted);

@@ -19,7 +19,7 @@ static struct seen {
 	enum command_fate fate; /* of the last try, or of the parent's end */
 	char text[64];
 	int signals;
-} *seen;
+} * seen;
 
 static void (*try_it)(struct run *r);
 
@@ -76,10 +76,9 @@ static int tries(unsigned most, int in, void (*fn)(struct run *r))
 	seen = mmap(NULL, sizeof(*seen), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ck_assert(seen != MAP_FAILED);
 	setrlimit(RLIMIT_CORE, &none);
-	r = (struct run){ .given = given,
-			  .ready = -1,
-			  .pid_fd = -1,
-			  .retry = { .most = most, .report = -1 } };
+	r = (struct run){
+		.given = given, .ready = -1, .pid_fd = -1, .retry = { .most = most, .report = -1 }
+	};
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	r.box.dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	ck_assert_int_ge(r.box.dir, 0);

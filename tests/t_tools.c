@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -595,6 +596,51 @@ START_TEST(lines)
 }
 END_TEST
 
+/* what @verb of "one" prints */
+static const char *printed(const struct verb *verb, const char *source)
+{
+	static char text[4096], name[] = "one", flag[] = "--source", word[16];
+	char *args[] = { flag, word, name, NULL };
+	int out = dup(STDOUT_FILENO), fd = memfd_create("out", MFD_CLOEXEC), r;
+	ssize_t n;
+
+	snprintf(word, sizeof(word), "%s", source);
+	fflush(stdout);
+	dup2(fd, STDOUT_FILENO);
+	r = *source ? verb->run(3, args, verb) : verb->run(1, args + 2, verb);
+	fflush(stdout);
+	dup2(out, STDOUT_FILENO);
+	ck_assert_int_eq(r, 0);
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	close(out);
+	close(fd);
+	return text;
+}
+
+/* a guest's last words are in both; a terminal obeys U+009B as it does ESC [ */
+START_TEST(words_of_a_guest)
+{
+	static const char words_[] = "oops \x1b[31m\xc2\x9b"
+				     "2J\xe2\x80\xae \xc3\xa4";
+	struct box box = make_box("one", true), seen;
+	const char *text;
+
+	box_log(&box, "audit", HUTCH_LOG_WARNING, "%s", words_);
+	text = printed(&verb_logs, "audit");
+	ck_assert_ptr_nonnull(strstr(text, "warning oops \\x1b[31m\\xc2\\x9b"
+					   "2J\\xe2\\x80\\xae \xc3\xa4\n"));
+	strcpy(box.reason, words_);
+	box_end(&box);
+	text = printed(&verb_events, "");
+	ck_assert_ptr_nonnull(strstr(text, "reason=\"oops \\x1b[31m\\xc2\\x9b"
+					   "2J\\xe2\\x80\\xae \xc3\xa4\""));
+	ck_assert_int_eq(box_open("one", &seen), 0);
+	ck_assert_int_eq(box_remove(&seen), 0);
+	box_close(&seen);
+}
+END_TEST
+
 /* who had it open learns the exit code although the folder is gone */
 START_TEST(gone_at_once)
 {
@@ -793,6 +839,7 @@ static TCase *registry_case(void)
 	tcase_add_checked_fixture(t, make_root, remove_root);
 	tcase_add_test(t, one_life);
 	tcase_add_test(t, lines);
+	tcase_add_test(t, words_of_a_guest);
 	tcase_add_test(t, gone_at_once);
 	tcase_add_test(t, names);
 	tcase_add_test(t, ids);

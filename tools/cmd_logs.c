@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "archive.h"
 #include "follow.h"
 #include "json.h"
 #include "tool.h"
@@ -93,21 +94,17 @@ static int print_json(const struct view *v, char *line, size_t len)
 	return fflush(stdout) ? -errno : 0;
 }
 
-static void clean(char *text)
-{
-	for (char *c = text; *c; c++)
-		*c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
-}
-
 /* "2026-01-31T23:59:59.123Z warning what was said" */
 static int print_text(char *line, size_t len)
 {
-	char key[32], value[4096], when[TIME_TEXT] = "", level[16] = "", said[4096] = "";
+	char key[32], raw[4096], value[4 * sizeof(raw)], said[sizeof(value)] = "";
+	char when[TIME_TEXT] = "", level[16] = "";
 	const char *at = line;
 	int r;
 
-	while ((r = json_member(&at, key, sizeof(key), value, sizeof(value))) == 1) {
-		clean(value);
+	while ((r = json_member(&at, key, sizeof(key), raw, sizeof(raw))) == 1) {
+		/* JSON's escapes are gone, and a guest's words may be in it */
+		archive_clean(value, sizeof(value), raw, strlen(raw));
 		if (!strcmp(key, "ts"))
 			snprintf(when, sizeof(when), "%.*s", TIME_TEXT - 1, value);
 		else if (!strcmp(key, "level"))
@@ -237,16 +234,16 @@ static bool is_plain(const char *key, const char *value, const char *id)
 
 static int print_event(void *arg, char *line, size_t len)
 {
-	char key[64], value[1024];
+	char key[64], raw[1024], value[4 * sizeof(raw)];
 	const struct box *box = arg;
 	const char *at = line;
 	int r;
 
 	(void)len;
-	while ((r = json_member(&at, key, sizeof(key), value, sizeof(value))) == 1) {
-		if (is_plain(key, value, box->id))
+	while ((r = json_member(&at, key, sizeof(key), raw, sizeof(raw))) == 1) {
+		if (is_plain(key, raw, box->id))
 			continue;
-		clean(value);
+		archive_clean(value, sizeof(value), raw, strlen(raw));
 		if (!strcmp(key, "time") || !strcmp(key, "event"))
 			printf("%s ", value);
 		else

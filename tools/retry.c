@@ -364,9 +364,9 @@ static bool try_once(struct watch *w, int *ret)
 		read_signals(w);
 		w->fresh = false;
 		info = watch_try(w);
-		*ret = !w->told			     ? broke(w, &info, begin_ms)
+		*ret = !w->told			    ? broke(w, &info, begin_ms)
 		       : info.si_code == CLD_EXITED ? info.si_status
-						     : 128 + info.si_status;
+						    : 128 + info.si_status;
 	}
 	close(w->report);
 	return false;

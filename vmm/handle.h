@@ -32,6 +32,7 @@ struct hutch {
 	struct hutch_thread aside; /* tells on_pause */
 	int event_fd;
 	int instructions; /* counts the guest's; -1: nobody asked */
+	uint64_t counted; /* of them, so far */
 	void (*on_pause)(void *arg, bool paused);
 	void *on_pause_arg;
 	void (*on_agent_log)(void *arg, enum hutch_level level, const char *text);

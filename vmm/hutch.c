@@ -231,10 +231,16 @@ int hutch_can_count(struct hutch *h)
 
 int hutch_instructions(struct hutch *h, uint64_t *ret)
 {
+	int r;
+
 	if (h->instructions < 0)
 		return hutch_fail(h, err(-EINVAL, "the guest's instructions are not counted; give "
 						  "the machine fuel in instructions"));
-	return hutch_fail(h, perf_read(h->instructions, ret));
+	r = hutch_fail(h, perf_read(h->instructions, ret));
+	/* where the PMU is shared it is an estimate, which may turn out to have been too high */
+	if (!r)
+		*ret = h->counted = MAX(h->counted, *ret);
+	return r;
 }
 
 bool hutch_is_paused(const struct hutch *h)
