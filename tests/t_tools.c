@@ -384,6 +384,7 @@ START_TEST(json)
 	char key[8], value[32];
 
 	ck_assert_str_eq(json_of("a\"b\\c\n\t\x7f"), "\"a\\\"b\\\\c\\n\\u0009\\u007f\"");
+	ck_assert_str_eq(json_of("\xc2\x80\xc2\x9b\xc2\xa0"), "\"\\u0080\\u009b\xc2\xa0\"");
 	ck_assert_str_eq(json_of("\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"),
 			 "\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"");
 	/* what is no UTF-8: cut, overlong, a surrogate, too large, a stray byte */

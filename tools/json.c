@@ -35,6 +35,8 @@ void json_bytes(FILE *out, const void *data, size_t len)
 			fputs("\\n", out);
 		else if ((unsigned char)*s < 0x20 || *s == 0x7f)
 			fprintf(out, "\\u%04x", (unsigned)*s);
+		else if (n == 2 && *s == (char)0xc2 && (unsigned char)s[1] < 0xa0)
+			fprintf(out, "\\u%04x", (unsigned)(unsigned char)s[1]);
 		else
 			fwrite(s, 1, n, out);
 	}
