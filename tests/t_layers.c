@@ -4,13 +4,14 @@
 #include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "complain.h"
 #include "fake.h"
 #include "machine.h"
-#include "policy.h"
+#include "run.h"
 #include "suite.h"
 
 static const struct flag flags[] = {
@@ -460,6 +461,33 @@ START_TEST(each_key_of_a_disk_is_decided_on)
 }
 END_TEST
 
+/* who looks at what a foreign file would do looks at a terminal, row by row */
+START_TEST(values_command_no_terminal)
+{
+	int out = dup(STDOUT_FILENO), fd = memfd_create("out", MFD_CLOEXEC);
+	char text[16384];
+	ssize_t n;
+
+	put(HERE,
+	    "append: \"a\\njail none flag \\e[2J\\x9b2J\"\ndisk: [{path: \"d\\e\", ro: yes}]\n");
+	taken("");
+	fflush(stdout);
+	dup2(fd, STDOUT_FILENO);
+	print_effective(h);
+	fflush(stdout);
+	dup2(out, STDOUT_FILENO);
+	n = pread(fd, text, sizeof(text) - 1, 0);
+	ck_assert_int_gt(n, 0);
+	text[n] = '\0';
+	ck_assert_ptr_nonnull(
+		strstr(text, " a\\x0ajail none flag \\x1b[2J\\xc2\\x9b2J ./hutch.yaml:1\n"));
+	ck_assert_ptr_nonnull(strstr(text, "/d\\x1b ./hutch.yaml:2\n"));
+	ck_assert_ptr_null(strchr(text, '\x1b'));
+	close(out);
+	close(fd);
+}
+END_TEST
+
 /* a text with a path, %s, and which key has it afterwards */
 static const struct {
 	const char *text, *key, *name;
@@ -742,6 +770,7 @@ int main(void)
 	tcase_add_test(t, each_key_is_decided_on);
 	tcase_add_test(t, each_key_of_a_disk_is_decided_on);
 	tcase_add_test(t, paths_stay_in_the_folder);
+	tcase_add_test(t, values_command_no_terminal);
 	tcase_add_test(t, disks_are_not_written);
 	tcase_add_test(t, what_it_extends_is_fenced);
 	tcase_add_test(t, templates);

@@ -1,23 +1,33 @@
 /* cmd_check.c - hutch check: would it run, and with what? */
+#include <string.h>
+
+#include "archive.h"
 #include "run.h"
+
+/* a file that is somebody else's may give a value that a terminal would obey, or that looks like
+ * more rows */
+static void print_row(const char *key, const char *value, const char *from)
+{
+	char shown[4 * 4096];
+
+	archive_clean(shown, sizeof(shown), value, strlen(value));
+	printf("%-24s %-24s %s\n", key, *shown ? shown : "-", from ? from : "built-in");
+}
 
 static void row(struct hutch *h, const char *key, const char *value)
 {
-	const char *from = hutch_origin(h, key);
-
-	printf("%-24s %-24s %s\n", key, *value ? value : "-", from ? from : "built-in");
+	print_row(key, value, hutch_origin(h, key));
 }
 
 /* one value of an element of a list, if there is such an element: "disk@0.path" */
 static bool sub_row(struct hutch *h, const char *list, unsigned i, const char *sub)
 {
-	const char *from = hutch_origin(h, list);
 	char key[64], value[4096];
 
 	snprintf(key, sizeof(key), "%s@%u.%s", list, i, sub);
 	if (hutch_get(h, key, value, sizeof(value)))
 		return false;
-	printf("%-24s %-24s %s\n", key, *value ? value : "-", from ? from : "built-in");
+	print_row(key, value, hutch_origin(h, list));
 	return true;
 }
 
