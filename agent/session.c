@@ -479,7 +479,7 @@ static void on_detach(struct session *s)
 		refuse(&why, ERROR_REQUEST, 0, "a command without a terminal cannot be left");
 		say_error(s, &why);
 	} else if (!orphan_add(fd)) {
-		refuse(&why, ERROR_LIMIT, 0, "%d terminals have been left already", ORPHANS);
+		refuse(&why, ERROR_LIMIT, 0, "%d terminals are left; this one ends", ORPHANS);
 		say_error(s, &why);
 	} else {
 		s->in.fd = s->outlet[0].fd = -1;
