@@ -218,6 +218,7 @@ static int count_instructions(struct hutch *h)
 	uint64_t fuel;
 	int r = conf_fuel(h->conf.fuel, &fuel, &instructions);
 
+	h->counted = 0;
 	return r || !fuel || !instructions ? r
 					   : perf_open(PERF_GUEST_INSTRUCTIONS, &h->instructions);
 }
