@@ -226,8 +226,10 @@ static void step(int listener, int signals)
 		if (!session[i])
 			continue;
 		ms = session_poll(session[i], &p[FDS + n * SESSION_FDS]);
-		if (session_takes_logs(session[i]))
+		if (session_takes_logs(session[i])) {
 			p[2].fd = log_fd();
+			ms = log_waits() ? 0 : ms;
+		}
 		if (ms >= 0 && (wait < 0 || ms < wait))
 			wait = ms;
 		who[n++] = i;

@@ -158,6 +158,7 @@ void log_about(const char *what); /* the correlation id, for the console */
 /* errno stays */
 void log_say(enum proto_level level, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 int log_fd(void);		     /* readable when there is a line; -1 */
+bool log_waits(void);		     /* a line was read, and not taken */
 bool log_take(struct proto_buf *to); /* the next line as a frame; false: there is none */
 
 /* --- orphan.c: terminals that were left --- */

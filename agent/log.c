@@ -94,6 +94,12 @@ int log_fd(void)
 	return ends[0];
 }
 
+/* what was read already wakes nobody */
+bool log_waits(void)
+{
+	return memchr(have, '\n', have_len);
+}
+
 bool log_take(struct proto_buf *to)
 {
 	char *end = memchr(have, '\n', have_len);

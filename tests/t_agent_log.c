@@ -87,6 +87,32 @@ START_TEST(nobody_reads)
 }
 END_TEST
 
+/* all that waits comes, however it falls into frames, and nothing else has to happen for that */
+START_TEST(none_is_held_back)
+{
+	for (unsigned n = 30; n < 60; n++) {
+		struct proto_buf hello = { .data = NULL };
+		struct rig x;
+
+		clear();
+		start(&x);
+		for (unsigned i = 0; i < n; i++)
+			run(&x, ARGV("/no/such/command"));
+		client_logs(&x.c, on_log, &lines);
+		proto_begin(&hello, PROTO_HELLO, 0);
+		proto_number(&hello, TAG_MAGIC, PROTO_MAGIC);
+		proto_number(&hello, TAG_VERSION, PROTO_VERSION);
+		proto_number(&hello, TAG_LOGS, 1);
+		proto_end(&hello);
+		client_request(&x.c, &hello, 0);
+		for (unsigned i = 0; i < 100 && lines.n < n; i++)
+			ck_assert_int_eq(pump(&x.c, 10, -1), -ETIMEDOUT);
+		ck_assert_uint_eq(lines.n, n);
+		stop(&x);
+	}
+}
+END_TEST
+
 /* text of a line, whatever is in it: one line, that a terminal can be shown */
 START_TEST(names_that_are_odd)
 {
@@ -153,6 +179,7 @@ int main(void)
 		tcase_add_test(t, lines_of_a_command);
 		tcase_add_test(t, not_to_one_who_did_not_ask);
 		tcase_add_test(t, nobody_reads);
+		tcase_add_test(t, none_is_held_back);
 		tcase_add_test(t, names_that_are_odd);
 	} else {
 		printf("skip agent_log: %s is not built\n", agent_path());
