@@ -19,6 +19,7 @@ static struct seen {
 	enum command_fate fate; /* of the last try, or of the parent's end */
 	char text[64];
 	int signals;
+	uint64_t first_end_ms, try_ms; /* of the first try, and of the last one's beginning */
 } * seen;
 
 static void (*try_it)(struct run *r);
@@ -47,6 +48,8 @@ int __wrap_run_finish(struct run *r, int status)
 {
 	seen->ends++;
 	seen->fate = r->c.fate;
+	seen->first_end_ms = r->retry.attempt[0].end_ms;
+	seen->try_ms = r->result.try_ms;
 	snprintf(seen->text, sizeof(seen->text), "%.63s", r->c.text);
 	return status;
 }
@@ -82,6 +85,7 @@ static int tries(unsigned most, int in, void (*fn)(struct run *r))
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	r.box.dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	ck_assert_int_ge(r.box.dir, 0);
+	result_begin(&r.result);
 	r.c.what.in = in;
 	try_it = fn;
 	status = retry_run(&r);
@@ -128,6 +132,23 @@ START_TEST(each_has_its_own_end)
 	ck_assert_uint_eq(seen->ends, 1);
 	ck_assert_int_eq(seen->fate, FATE_EXITED);
 	ck_assert_str_eq(seen->text, "");
+}
+END_TEST
+
+static void break_late(struct run *r)
+{
+	(void)r;
+	sleep_ms(20);
+	raise(SIGSEGV);
+}
+
+/* the last try began where it did, also if it could not tell so itself */
+START_TEST(the_last_has_its_own_time)
+{
+	ck_assert_int_eq(tries(1, -1, break_late), EXIT_HUTCH);
+	ck_assert_uint_eq(seen->tries, 2);
+	ck_assert_uint_gt(seen->first_end_ms, 0);
+	ck_assert_uint_ge(seen->try_ms, seen->first_end_ms);
 }
 END_TEST
 
@@ -222,6 +243,7 @@ int main(void)
 	tcase_set_timeout(t, 20);
 	tcase_add_test(t, no_more_than_there_are);
 	tcase_add_test(t, each_has_its_own_end);
+	tcase_add_test(t, the_last_has_its_own_time);
 	tcase_add_test(t, input_is_read_once);
 	tcase_add_test(t, signal_before_the_try);
 	suite_add_tcase(s, t);

@@ -150,7 +150,6 @@ static int be_a_try(struct watch *w, pid_t parent, int report)
 	r->retry.report = report;
 	r->box.pid = getpid();
 	box_write(&r->box);
-	result_again(&r->result);
 	return one_try(r);
 }
 
@@ -342,6 +341,7 @@ static bool try_once(struct watch *w, int *ret)
 	int fd[2];
 
 	w->told = w->again = false;
+	result_again(&w->r->result);
 	*ret = EXIT_HUTCH;
 	if (pipe2(fd, O_CLOEXEC | O_NONBLOCK)) {
 		complain("pipe: %s", strerror(errno));
