@@ -13,6 +13,7 @@
 #include "complain.h"
 #include "env.h"
 #include "guest.h"
+#include "handle.h"
 #include "host_rig.h"
 #include "keys.h"
 #include "kvm_rig.h" /* where the flat guests are */
@@ -278,6 +279,40 @@ START_TEST(throttled_again)
 		ck_assert_uint_eq(cpu_percent(x.c.h), percent[i].after);
 		host_stop(&x);
 	}
+}
+END_TEST
+
+static int counter;
+
+static void counter_is_back(void *arg)
+{
+	static const uint64_t count[] = { 1000, 1, 1 };
+
+	(void)arg;
+	for (int i = 0; i < 100; i++)
+		require(write(counter, count, sizeof(count)) == sizeof(count));
+}
+
+/* what the guest had done before is not to be taken for the command's */
+START_TEST(fuel_that_was_not_counted)
+{
+	struct host_rig x;
+	int p[2];
+
+	require(!pipe2(p, O_CLOEXEC | O_NONBLOCK));
+	host_start_spinning(&x, ARGV("sleep", "20"));
+	x.c.limits.most[RULE_FUEL] = 1ULL << 60;
+	x.c.limits.instructions = true;
+	x.c.h->instructions = p[0];
+	counter = p[1];
+	x.c.on_started = counter_is_back;
+	command_run(&x.c);
+	ck_assert_int_eq(x.c.fate, FATE_LIMIT);
+	ck_assert_str_eq(x.c.limit, "fuel");
+	ck_assert_uint_eq(x.c.fuel, 1ULL << 60);
+	ck_assert_ptr_nonnull(strstr(complained, "counts as spent"));
+	host_stop(&x);
+	close(p[1]);
 }
 END_TEST
 
@@ -687,6 +722,7 @@ int main(int argc, char **argv)
 		tcase_add_test(t, each_limit_has_its_answer);
 		tcase_add_test(t, throttled_again);
 		tcase_add_test(t, fuel_that_is_not_counted);
+		tcase_add_test(t, fuel_that_was_not_counted);
 		tcase_add_test(t, what_the_result_counts);
 	}
 	tcase_add_test(t, signals_end_us);

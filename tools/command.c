@@ -300,7 +300,17 @@ static void look_at_spent(struct state *s, enum command_rule rule, uint64_t most
 	sooner(wait, ms < least ? (int)least : ms < LONG_WAIT ? (int)ms : LONG_WAIT);
 }
 
-/* what was spent since the command began; a count that is lost is as good as all of it */
+/* a count that is lost is as good as all of it */
+static void lose_fuel(struct state *s)
+{
+	struct command *c = s->c;
+
+	complain("%s; the command's fuel counts as spent", hutch_error(c->h));
+	c->fuel = c->limits.most[RULE_FUEL];
+	s->fuel_lost = true;
+}
+
+/* what was spent since the command began */
 static void count_fuel(struct state *s)
 {
 	struct command *c = s->c;
@@ -313,9 +323,7 @@ static void count_fuel(struct state *s)
 	} else if (!hutch_instructions(c->h, &count)) {
 		c->fuel = count - s->fuel_begin;
 	} else {
-		complain("%s; the command's fuel counts as spent", hutch_error(c->h));
-		c->fuel = c->limits.most[RULE_FUEL];
-		s->fuel_lost = true;
+		lose_fuel(s);
 	}
 }
 
@@ -432,9 +440,9 @@ static void on_started(struct state *s)
 {
 	s->c->started_ns = s->c->exit.started_ns;
 	s->fuel_begin = hutch_cpu_ns(s->c->h) / CPU_MS;
-	/* if that is lost already, the next look says so */
+	/* were it to come back, it would have the guest's boot in it */
 	if (s->c->limits.instructions && hutch_instructions(s->c->h, &s->fuel_begin))
-		s->fuel_begin = 0;
+		lose_fuel(s);
 	if (s->c->on_started)
 		s->c->on_started(s->c->arg);
 }
