@@ -400,16 +400,27 @@ static int execute(struct run *r)
 	return status;
 }
 
+/* a failure before there was a command is not a command's number, and no try mends it */
+static int own_up(struct run *r, int status)
+{
+	if (!status || r->c.fate != FATE_EXITED || r->c.exit.started_ns)
+		return status;
+	r->c.fate = FATE_MACHINE;
+	r->useless = true;
+	snprintf(r->c.text, sizeof(r->c.text), "the sandbox could not be made");
+	return status;
+}
+
 int run_prepare(struct run *r)
 {
 	int status = make_sandbox(r);
 
-	return status || !r->given[FLAG_DETACH].n ? status : detach_output(r);
+	return own_up(r, status || !r->given[FLAG_DETACH].n ? status : detach_output(r));
 }
 
 int run_once(struct run *r)
 {
-	int status = start(r);
+	int status = own_up(r, start(r));
 
 	if (status)
 		return status;
@@ -450,7 +461,7 @@ static void tell_last(void *arg)
 /* what the caller gets: a result that could not be told is no success */
 int run_finish(struct run *r, int status)
 {
-	r->result.status = status;
+	r->result.status = own_up(r, status);
 	result_finish(&r->result, &r->c);
 	if (r->has_box) {
 		tell_complete(r);

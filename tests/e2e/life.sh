@@ -439,6 +439,14 @@ retries() {
 	wait $pid
 	check "retry: what no try would mend is not tried again" test "$(tries)" = 0
 	check "and it is hutch that failed" grep -q '"status":"error","origin":"hutch".*"message":"[^"]*nonsense' "$tmp/result"
+	for flag in "--pid-file $tmp/none/pid" "--rootfs nosuch" "--retry 1 --pid-file $tmp/none/pid"; do
+		retried hello x --result "$tmp/result" $flag
+		reap 125
+		check "what fails before the machine is hutch's too: $flag" \
+			grep -q '"status":"error","origin":"hutch".*"error":{"code":"E_MACHINE"' "$tmp/result"
+	done
+	"$hutch" check --kernel "$flat/hello.elf" --rootfs nosuch --code "$tmp/nonsense" 2>"$tmp/err"
+	check "and tells nothing of code that was not compiled" test $? = 125
 	check "retry: but memory may be there later" sh -c "ulimit -v 100000
 		'$hutch' run --retry 1,delay=0 --kernel '$flat/hello.elf' -- true 2>&1 | grep -q '^hutch: try 1 of 2'"
 
