@@ -107,11 +107,9 @@ const struct verb verb_init = {
 	.name = "init",
 	.args = "[FLAGS] [FILE]",
 	.summary = "write a configuration file to begin with: every key, its default, what it does",
-	.text = "FILE is hutch.yaml unless one is named, which `hutch run` reads from the folder "
-		"it is\n"
-		"started in; `-C ./hutch.yaml` allows keys in it that lead out of the guest, too "
-		"(`hutch help\n"
-		"configuration`). All keys in it are remarks.",
+	.text = "FILE is hutch.yaml unless one is named, which `hutch run` reads from the folder\n"
+		"it is started in; `-C ./hutch.yaml` allows keys in it that lead out of the\n"
+		"guest, too (`hutch help configuration`). All keys in it are remarks.",
 	.flags = flags,
 	.run = run_init,
 };

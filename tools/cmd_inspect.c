@@ -74,12 +74,10 @@ const struct verb verb_inspect = {
 	.args = "[FLAGS] [NAME]",
 	.summary =
 		"print the tree of a running machine, or of the one that flags and files describe",
-	.text = "With NAME, the machine that was started with --name NAME stands still for a "
-		"moment and\n"
-		"tells its configuration and all of its state: processors, interrupt controllers, "
-		"devices.\n"
-		"Without, nothing is started: the tree is what `hutch boot` with these flags would "
-		"make.",
+	.text = "With NAME, the machine that was started with --name NAME stands still for a\n"
+		"moment and tells its configuration and all of its state: processors, interrupt\n"
+		"controllers, devices. Without, nothing is started: the tree is what `hutch\n"
+		"boot` with these flags would make.",
 	.flags = flags,
 	.machine = true,
 	.box = true,

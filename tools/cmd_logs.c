@@ -147,11 +147,9 @@ static const struct flag logs_flags[] = {
 	[LOGS_SOURCE] = { .name = "source",
 			  .arg = "SOURCE",
 			  .help = "stdout and stderr of a detached command, console (the guest's), "
-				  "agent (in the guest), vmm (hutch itself) or audit (limits "
-				  "that were reached, what was broken or lost) [stdout where there "
-				  "is "
-				  "one, "
-				  "else console]" },
+				  "agent (in the guest), vmm (hutch itself) or audit (limits that "
+				  "were reached, what was broken or lost) [stdout where there is "
+				  "one, else console]" },
 	[LOGS_FOLLOW] = { .name = "follow", .letter = 'f', .help = "go on until the sandbox ends" },
 	[LOGS_SINCE] = { .name = "since",
 			 .arg = "DURATION",

@@ -18,8 +18,7 @@ const struct flag run_flags[] = {
 	[FLAG_DETACH_KEYS] = { .name = "detach-keys",
 			       .arg = "KEYS",
 			       .help = "of `hutch exec -t` alone: the machine of run -t goes with "
-				       "its "
-				       "terminal" },
+				       "its terminal" },
 	[FLAG_KEEP] = { .name = "keep",
 			.help = "let the ended sandbox stay in `hutch ps --all` until `hutch rm`" },
 	[FLAG_PORT] = { .name = "publish",
@@ -315,17 +314,13 @@ const struct verb verb_run = {
 	.args = "[FLAGS] -- COMMAND [ARGUMENTS]",
 	.summary =
 		"run a command in a machine of its own, and hand back its output and exit status",
-	.text = "The machine begins with the command and goes with it; nothing is left behind. "
-		"stdout and\n"
-		"stderr carry the command's bytes alone. The exit status is the command's own; 124 "
-		"when a\n"
-		"limit ended it, 125 when hutch failed, 126 when it cannot be run (also a bad "
-		"--workdir or\n"
-		"--user), 127 when it is not there, 128+N when signal N ended it. The result tells "
-		"a command\n"
-		"that returns 124 to 127 itself from hutch that does. `hutch help configuration` "
-		"tells which\n"
-		"files and variables are read.",
+	.text = "The machine begins with the command and goes with it; nothing is left behind.\n"
+		"stdout and stderr carry the command's bytes alone. The exit status is the\n"
+		"command's own; 124 when a limit ended it, 125 when hutch failed, 126 when it\n"
+		"cannot be run (also a bad --workdir or --user), 127 when it is not there, 128+N\n"
+		"when signal N ended it. The result tells a command that returns 124 to 127\n"
+		"itself from hutch that does. `hutch help configuration` tells which files and\n"
+		"variables are read.",
 	.flags = run_flags,
 	.machine = true,
 	.box = true,

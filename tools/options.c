@@ -63,8 +63,7 @@ const struct flag global_flags[] = {
 			      .many = true,
 			      .machine = true,
 			      .help = "begin from this file, which all others win over; NAME is "
-				      "one "
-				      "in ~/.config/hutch/templates or /etc/hutch/templates" },
+				      "one in ~/.config/hutch/templates or /etc/hutch/templates" },
 	[GLOBAL_BARE] = { .name = "no-config",
 			  .machine = true,
 			  .help = "without the files that are read by themselves" },

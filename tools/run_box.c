@@ -54,8 +54,7 @@ void run_violation(void *arg, const struct violation *v)
 	 */
 	if (v->answer == ANSWER_CUT && strcmp(v->limit, "copy_max"))
 		caution("%s of %s was reached: the command said more, which is lost; give more "
-			"with "
-			"--%.6s-max, 0 is no limit",
+			"with --%.6s-max, 0 is no limit",
 			v->limit, value, v->limit);
 }
 

@@ -112,8 +112,8 @@ int agent_poweroff(const char *name, unsigned ms);
 struct hutch *sandbox_handle(const char *name);
 /* what takes an agent @ms takes that of a throttled machine so long */
 uint64_t agent_ms(struct hutch *h, uint64_t ms);
-/* one look at an agent, every AGENT_LOOK ms: true once it has not answered for `heartbeat` and some
- * looks */
+/* one look at an agent, every AGENT_LOOK ms: true once it has not
+ * answered for `heartbeat` and some looks */
 #define AGENT_LOOK 250
 bool agent_is_silent(struct hutch *h, struct hutch_job *job, unsigned *missed);
 

@@ -128,8 +128,7 @@ const struct field conf_fields[] = {
 	F_RANGE(struct conf, cpu_percent, 0, 100 * CONF_CPUS, .inner = true, .arg = "N",
 		.live = true,
 		.help = "most that the virtual CPUs get together, in percent of one processor, "
-			"over "
-			"100 ms: 50 is half of one, 150 one and a half; 0 is no limit"),
+			"over 100 ms: 50 is half of one, 150 one and a half; 0 is no limit"),
 	F_RANGE(struct conf, cpu_percent_max, 0, 100 * CONF_CPUS, .inner = true, .arg = "N",
 		.help = "most that cpu-percent may become while the machine runs; 0 is anything"),
 	F_LIST(struct conf, disk, disks, disk_fields, .inner = true,
@@ -202,8 +201,7 @@ const struct field conf_fields[] = {
 	       .help = "longest time until the guest's agent answers"),
 	F_TIME(struct conf, heartbeat, .inner = true, .arg = "TIME", .dflt = "1s", .box = true,
 	       .help = "longest silence of the guest's agent while a command runs, before it "
-		       "counts "
-		       "as lost; 0: it is not asked"),
+		       "counts as lost; 0: it is not asked"),
 	F_TIME(struct conf, kill_after, .inner = true, .arg = "TIME", .dflt = "0", .box = true,
 	       .help = "time between SIGTERM and SIGKILL when a limit ends the command"),
 	F_SIZE(struct conf, stdout_max, 0, UINT64_MAX, .inner = true, .arg = "SIZE", .box = true,
