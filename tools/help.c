@@ -99,9 +99,8 @@ void help_verb(const struct verb *verb, FILE *out)
 
 void help_all(FILE *out)
 {
-	fputs("usage: hutch [FLAGS] VERB [FLAGS] [ARGUMENTS]\n\nhutch runs untrusted work in a "
-	      "microVM of "
-	      "its own.\n\nverbs:\n",
+	fputs("usage: hutch [FLAGS] VERB [FLAGS] [ARGUMENTS]\n\n"
+	      "hutch runs untrusted work in a microVM of its own.\n\nverbs:\n",
 	      out);
 	for (unsigned i = 0; verbs[i]; i++)
 		fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->summary);

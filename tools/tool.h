@@ -134,6 +134,8 @@ enum image_fs { IMAGE_EXT4 = 1, IMAGE_EROFS, IMAGE_SQUASHFS };
  * removes it.  Returns an enum image_fs, or -errno after a complaint.
  */
 int image_resolve(const char *what, unsigned flags, char *path, size_t size);
+/* would it find something? 0, or -errno after a complaint */
+int image_there(const char *what);
 /* "ext4", "erofs", "squashfs": what the guest's kernel calls it; NULL for other numbers */
 const char *image_fs_name(int fs);
 

@@ -67,10 +67,16 @@ static int parse_mount(const char *text, struct mount *m)
 	if (how && (!strcmp(how, ":rw") || !strcmp(how, ":ro") || !strcmp(how, ":copy"))) {
 		m->back = !strcmp(how, ":rw");
 		*how = '\0';
+	} else if (how) {
+		complain("--mount: '%s' is no mount: '%s' behind the guest's path is none of :ro, "
+			 ":rw and :copy",
+			 text, how);
+		return -1;
 	}
 	if (!access(copy, m->back ? R_OK | W_OK : R_OK))
 		return 0;
-	complain("--mount: %s: %s", copy, strerror(errno));
+	complain("--mount: %s: %s; name a file or folder of this host that may be read%s", copy,
+		 strerror(errno), m->back ? " and written" : "");
 	return -1;
 }
 

@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <strings.h>
 
 #include "conf.h"
@@ -314,12 +315,13 @@ int conf_fuel(const char *text, uint64_t *ret, bool *ret_instructions)
 	}
 	if (!*ret_instructions) {
 		r = span_parse(text, ret);
-		return r == -EINVAL ? err(r,
-					  "fuel: '%.32s' is none; write a time, as in 500ms, or a "
-					  "number of instructions, as in 1000000000i",
-					  text)
-		       : r	    ? err(r, "fuel: %s", err_last())
-				    : 0;
+		return r == -EINVAL
+			       ? err(r,
+				     "fuel: '%.32s' is no budget; write a time, as in 500ms, or a "
+				     "number of instructions, as in 1000000000i",
+				     text)
+		       : r ? err(r, "fuel: %s", err_last())
+			   : 0;
 	}
 	snprintf(digits, sizeof(digits), "%.*s", (int)MIN(n, sizeof(digits) - 1), text);
 	r = number_parse(digits, ret);
@@ -409,6 +411,37 @@ int conf_mac(const char *what, const char *text, uint8_t ret[6])
 	return 0;
 }
 
+/* "80" or "80-90", of ports that there are; behind it, or NULL */
+static const char *behind_ports(const char *s)
+{
+	char *end = (char *)(uintptr_t)s;
+
+	do {
+		unsigned long n = isdigit((unsigned char)*s) ? strtoul(s, &end, 10) : 0;
+
+		if (!n || n > 65535)
+			return NULL;
+		s = end + 1;
+	} while (*end == '-');
+	return end;
+}
+
+/* "[ADDRESS/]HOST[:GUEST]", more of them behind + */
+static bool good_forward(const char *s)
+{
+	for (;; s++) {
+		const char *slash = memchr(s, '/', strcspn(s, "+"));
+
+		s = behind_ports(slash ? slash + 1 : s);
+		if (s && *s == ':')
+			s = behind_ports(s + 1);
+		if (!s || !*s)
+			return s;
+		if (*s != '+')
+			return false;
+	}
+}
+
 static int check_net(const struct conf_net *net, const char *what)
 {
 	uint8_t mac[6];
@@ -432,8 +465,11 @@ static int check_net(const struct conf_net *net, const char *what)
 			   "%s: forward=%s needs mode user, with a passt that hutch starts; write "
 			   "user,forward=%s",
 			   what, net->forward, net->forward);
-	if (net->forward[strspn(net->forward, "0123456789abcdefABCDEF.:/-+")])
-		return err(-EINVAL, "%s: forward=%s: write ports as 8080:80, more of them behind +",
+	if (net->forward[0] && (net->forward[strspn(net->forward, "0123456789abcdefABCDEF.:/-+")] ||
+				!good_forward(net->forward)))
+		return err(-EINVAL,
+			   "%s: forward=%s: write ports of 1 to 65535 as 8080:80, more of them "
+			   "behind +",
 			   what, net->forward);
 	if (net->mtu && net->mtu < CONF_MTU_MIN)
 		return err(-EINVAL, "%s: mtu=%u is too small; IPv4 needs %d", what, net->mtu,
