@@ -63,7 +63,7 @@ static void write_key(FILE *out, unsigned nth, const struct hutch_key *key)
 	element(out, nth);
 }
 
-static void write_all(FILE *out)
+static void write_keys(FILE *out)
 {
 	struct hutch_key key;
 
@@ -96,7 +96,7 @@ static int run_init(int argc, char **argv, const struct verb *verb)
 	}
 	out = fd < 0 ? NULL : fdopen(fd, "w");
 	if (out)
-		write_all(out);
+		write_keys(out);
 	if (out && !ferror(out) && !fclose(out))
 		return 0;
 	complain("init: %s: %s", path, strerror(errno));

@@ -65,6 +65,8 @@ void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void caution(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void inform(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+int write_all(int fd, const char *buf, size_t len); /* 0, or -errno of what was not written */
+
 /*
  * parse() - the flags of @verb, wherever they stand among the arguments before "--"
  *
