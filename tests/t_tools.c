@@ -244,6 +244,36 @@ START_TEST(where_the_log_goes)
 }
 END_TEST
 
+/* every word of a flag's help, in lines that a terminal of 100 columns holds */
+START_TEST(help_is_folded)
+{
+	char *text = NULL, *to, *line, *rest;
+	size_t len, keys = 0;
+	struct hutch_key key;
+
+	for (unsigned v = 0; verbs[v]; v++) {
+		FILE *out = open_memstream(&text, &len);
+
+		help_verb(verbs[v], out);
+		fclose(out);
+		line = rest = strdup(text);
+		for (char *l; (l = strsep(&rest, "\n"));)
+			ck_assert_msg(strlen(l) <= 100 && (!*l || l[strlen(l) - 1] != ' '), "'%s'",
+				      l);
+		free(line);
+		to = text;
+		for (const char *from = text; *from; from++)
+			if (!strchr(" \n", *from) || (to > text && to[-1] != ' '))
+				*to++ = *from == '\n' ? ' ' : *from;
+		*to = '\0';
+		for (unsigned i = 0; verbs[v] == &verb_run && !hutch_key(i, &key); i++, keys++)
+			ck_assert_msg(key.inner || strstr(text, key.help), "%s", key.help);
+		free(text);
+	}
+	ck_assert_uint_gt(keys, 40);
+}
+END_TEST
+
 static int leading(const char *line)
 {
 	parse_line(&plain, ""); /* clears */
@@ -821,6 +851,7 @@ int main(void)
 	tcase_add_test(t, flags_before_the_verb);
 	suite_add_tcase(s, t);
 	t = tcase_create("text");
+	tcase_add_test(t, help_is_folded);
 	tcase_add_test(t, durations);
 	tcase_add_test(t, sizes);
 	tcase_add_test(t, times);
