@@ -1,5 +1,5 @@
-/* bzimage.h - Linux's own boot file: a setup header and a packed kernel that unpacks itself (layer
- * 3) */
+/* bzimage.h - Linux's own boot file: a setup header and a
+ * packed kernel that unpacks itself (layer 3) */
 #ifndef HUTCH_BZIMAGE_H
 #define HUTCH_BZIMAGE_H
 

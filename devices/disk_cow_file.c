@@ -63,8 +63,7 @@ static int check_header(const struct cow *c, const char *path, const struct cow_
 	if (h->base_bytes != want.base_bytes)
 		return err(-EINVAL,
 			   "overlay %s: was made over a base of %lu bytes, %s has %lu; give the "
-			   "base "
-			   "it was made over",
+			   "base it was made over",
 			   path, le64toh(h->base_bytes), c->d->path, le64toh(want.base_bytes));
 	if (h->base_mtime_ns != want.base_mtime_ns)
 		return err(-EINVAL,
@@ -182,8 +181,7 @@ static int open_nameless(struct cow *c)
 	if (f->lock < 0)
 		return err(-errno,
 			   "disk %s: no overlay can be made in %s: %s; set TMPDIR, or name one "
-			   "with "
-			   "overlay=PATH",
+			   "with overlay=PATH",
 			   d->path, folder, strerror(errno));
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", f->lock);
 	/* nobody will read it again, so nothing has to be durable */

@@ -63,15 +63,20 @@ static void take_back(struct cow *c)
 	}
 }
 
+/* what was written may not be there */
+static void lose(struct cow *c, int result)
+{
+	c->result = result;
+	c->lost = true;
+	take_back(c);
+}
+
 static void bits_durable(struct disk_io *io)
 {
 	struct cow *c = io->disk->cow;
 
-	if (io->result) {
-		c->result = io->result;
-		c->lost = true;
-		take_back(c);
-	}
+	if (io->result)
+		lose(c, io->result);
 	end_flush(c);
 }
 
@@ -128,16 +133,13 @@ static void data_durable(struct disk_io *io)
 	struct cow *c = io->disk->cow;
 
 	if (io->result) {
-		c->result = io->result;
-		c->lost = true;
-		take_back(c);
-		end_flush(c);
+		lose(c, io->result);
 	} else if (any_set_aside(c)) {
 		c->write_at = 0;
 		write_pages(c);
-	} else {
-		end_flush(c);
+		return;
 	}
+	end_flush(c);
 }
 
 static void set_aside(struct cow *c)

@@ -79,8 +79,8 @@ void vdev_config_changed(struct vdev *v)
 		config_interrupt(v);
 }
 
-/* the eventfd is never read: an edge comes with each store to it, and its count has room for
- * centuries */
+/* the eventfd is never read: an edge comes with each store to
+ * it, and its count has room for centuries */
 static void on_kick(void *arg, uint32_t events)
 {
 	struct vdev_kick *k = arg;
@@ -112,8 +112,8 @@ void vdev_kick_at(struct vdev *v, unsigned q, uint64_t addr, unsigned len, bool 
 	k->len = len;
 	k->match = q;
 	k->matched = matched;
-	/* refused (two devices moved to one address): the store leaves the guest and vdev_notify()
-	 * kicks */
+	/* refused (two devices moved to one address): the store
+	 * leaves the guest and vdev_notify() kicks */
 	if (addr && irq->ops->kick(irq, addr, len, matched ? &k->match : NULL, k->h.fd, true))
 		k->addr = 0;
 }
@@ -303,8 +303,8 @@ struct vq_state *vdev_queue(struct vdev *v, uint32_t q)
 	return q < v->s.nvq ? &v->s.vq[q] : NULL;
 }
 
-/* may the driver shape this queue now? only between FEATURES_OK and DRIVER_OK, and not once it is
- * ready */
+/* may the driver shape this queue now? only between FEATURES_OK
+ * and DRIVER_OK, and not once it is ready */
 static struct vq_state *open_queue(struct vdev *v, uint32_t q)
 {
 	struct vq_state *s = vdev_queue(v, q);

@@ -149,8 +149,8 @@ void vq_push(struct vdev *v, unsigned q, struct vq_buf *b, uint32_t written);
 /* the same for one thing in @n buffers: the driver sees all of them used at once, or none yet */
 void vq_push_all(struct vdev *v, unsigned q, const struct vq_done *d, unsigned n);
 void vq_notify(struct vdev *v, unsigned q);
-/* vq_unpop() - the @n buffers popped last were not used: they are back in the ring, to be popped
- * again */
+/* vq_unpop() - the @n buffers popped last were not used: they
+ * are back in the ring, to be popped again */
 void vq_unpop(struct vdev *v, unsigned q, unsigned n);
 /* vq_drop() - forget a buffer that cannot be answered; the device has to be broken then */
 void vq_drop(struct vdev *v, struct vq_buf *b);

@@ -165,8 +165,8 @@ int host_watch(struct vsock_conn *c, int fd)
 {
 	int r;
 
-	/* the kernel gives the lowest number that is free: so it tells what the whole process has
-	 * open */
+	/* the kernel gives the lowest number that is free: so it
+	 * tells what the whole process has open */
 	if ((unsigned)fd >= c->vs->fd_limit) {
 		close(fd);
 		return -EMFILE;

@@ -84,6 +84,8 @@ START_TEST(sizes)
 	}
 	ck_assert_int_eq(size_parse("512", &(uint64_t){ 0 }), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(err_last(), "unit is missing"));
+	ck_assert_int_eq(size_parse("512X", &(uint64_t){ 0 }), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err_last(), "'512X' is not a size; write a whole number"));
 }
 END_TEST
 

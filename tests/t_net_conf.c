@@ -18,7 +18,16 @@ static const struct {
 	{ { "user,mtu=67" }, "mtu=67" },
 	{ { "tap=t0,forward=8080:80" }, "forward=8080:80 needs mode user" },
 	{ { "user,socket=/x,forward=8080:80" }, "forward=8080:80 needs mode user" },
-	{ { "user,forward=80 90" }, "write ports as 8080:80" },
+	{ { "user,forward=80 90" }, "write ports of 1 to 65535 as 8080:80" },
+	{ { "user,forward=0:80" }, "forward=0:80: write ports" },
+	{ { "user,forward=80:65536" }, "forward=80:65536: write ports" },
+	{ { "user,forward=:80" }, "forward=:80: write ports" },
+	{ { "user,forward=80:" }, "forward=80:: write ports" },
+	{ { "user,forward=80-" }, "forward=80-: write ports" },
+	{ { "user,forward=80:80:80" }, "forward=80:80:80: write ports" },
+	{ { "user,forward=80+" }, "forward=80+: write ports" },
+	{ { "user,forward=127.0.0.1:80" }, "forward=127.0.0.1:80: write ports" },
+	{ { "user,forward=::1/80+0" }, "forward=::1/80+0: write ports" },
 };
 
 START_TEST(wrong_confs_are_told)
@@ -38,8 +47,14 @@ END_TEST
 
 START_TEST(right_confs)
 {
-	static const char *const right[] = { "tap=t0", "user", "none", "none,tap=t0",
-					     "user,socket=/x,mac=02:AB:cd:00:00:01,mtu=68" };
+	static const char *const right[] = {
+		"tap=t0",
+		"user",
+		"none",
+		"none,tap=t0",
+		"user,socket=/x,mac=02:AB:cd:00:00:01,mtu=68",
+		"user,forward=1+127.0.0.1/8080-8081:80-81+::1/65535:2"
+	};
 	struct conf *conf = malloc(sizeof(*conf));
 
 	conf_defaults(conf);

@@ -101,9 +101,10 @@ START_TEST(letters)
 	ck_assert_str_eq(argv[0], "-");
 
 	ck_assert_int_eq(parse_line(&plain, "-ix"), -1);
-	ck_assert_str_eq(complained, "test: unknown flag -x in '-ix'");
+	ck_assert_str_eq(complained,
+			 "test: unknown flag -x in '-ix'; 'hutch help test' lists them");
 	ck_assert_int_eq(parse_line(&plain, "-m"), -1); /* no machine, no key of it */
-	ck_assert_str_eq(complained, "test: unknown flag -m");
+	ck_assert_str_eq(complained, "test: unknown flag -m; 'hutch help test' lists them");
 	ck_assert_int_eq(parse_line(&plain, "-itw"), -1);
 	ck_assert_str_eq(complained, "-w: a value is missing: DIR");
 	ck_assert_int_eq(parse_line(&plain, "--tty=yes"), -1);
@@ -216,7 +217,8 @@ START_TEST(where_the_log_goes)
 	ck_assert_int_eq(fd >= 0 ? unlink(path) : -1, 0);
 	snprintf(line, sizeof(line), "--bogus --log-file %s -x --log-format json", path);
 	ck_assert_int_eq(parse_line(&plain, line), -1);
-	ck_assert_ptr_nonnull(strstr(complained, "unknown flag --bogus"));
+	ck_assert_ptr_nonnull(
+		strstr(complained, "unknown flag --bogus; 'hutch help test' lists them"));
 	ck_assert(globals.log_json && !globals.failed);
 	ck_assert_str_eq(globals.log_file, path);
 	ck_assert_int_eq(stat(path, &st), 0);
@@ -240,6 +242,36 @@ START_TEST(where_the_log_goes)
 	ck_assert_str_eq(complained,
 			 "error 125 E_LOG: --log-file /no/such/folder/x: No such file or "
 			 "directory; name a file that can be appended to");
+}
+END_TEST
+
+/* every word of a flag's help, in lines that a terminal of 100 columns holds */
+START_TEST(help_is_folded)
+{
+	char *text = NULL, *to, *line, *rest;
+	size_t len, keys = 0;
+	struct hutch_key key;
+
+	for (unsigned v = 0; verbs[v]; v++) {
+		FILE *out = open_memstream(&text, &len);
+
+		help_verb(verbs[v], out);
+		fclose(out);
+		line = rest = strdup(text);
+		for (char *l; (l = strsep(&rest, "\n"));)
+			ck_assert_msg(strlen(l) <= 100 && (!*l || l[strlen(l) - 1] != ' '), "'%s'",
+				      l);
+		free(line);
+		to = text;
+		for (const char *from = text; *from; from++)
+			if (!strchr(" \n", *from) || (to > text && to[-1] != ' '))
+				*to++ = *from == '\n' ? ' ' : *from;
+		*to = '\0';
+		for (unsigned i = 0; verbs[v] == &verb_run && !hutch_key(i, &key); i++, keys++)
+			ck_assert_msg(key.inner || strstr(text, key.help), "%s", key.help);
+		free(text);
+	}
+	ck_assert_uint_gt(keys, 40);
 }
 END_TEST
 
@@ -867,6 +899,7 @@ int main(void)
 	tcase_add_test(t, flags_before_the_verb);
 	suite_add_tcase(s, t);
 	t = tcase_create("text");
+	tcase_add_test(t, help_is_folded);
 	tcase_add_test(t, durations);
 	tcase_add_test(t, sizes);
 	tcase_add_test(t, times);

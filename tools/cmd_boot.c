@@ -319,17 +319,13 @@ const struct verb verb_boot = {
 	.name = "boot",
 	.args = "[FLAGS]",
 	.summary = "boot a kernel in a raw machine, its serial console on this terminal",
-	.text = "Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A. Without --kernel the "
-		"default guest\n"
-		"boots. The exit status is 0 when the guest powers off or reboots, 1 when this "
-		"host or a\n"
-		"file is at fault, 2 for flags that make no sense, 3 when the guest's kernel "
-		"panics, 4 when\n"
-		"the guest dies of a triple fault, and 128+N when signal N ends the machine. A raw "
-		"machine\n"
-		"is what these flags and the files they name make it: no file is read by itself, "
-		"and none of\n"
-		"the environment's keys.",
+	.text = "Ctrl-A x ends the machine, Ctrl-A Ctrl-A sends Ctrl-A. Without --kernel the\n"
+		"default guest boots. The exit status is 0 when the guest powers off or reboots,\n"
+		"1 when this host or a file is at fault, 2 for flags that make no sense, 3 when\n"
+		"the guest's kernel panics, 4 when the guest dies of a triple fault, and 128+N\n"
+		"when signal N ends the machine. A raw machine is what these flags and the files\n"
+		"they name make it: no file is read by itself, and none of the environment's\n"
+		"keys.",
 	.flags = flags,
 	.machine = true,
 	.run = run_boot,

@@ -65,18 +65,13 @@ const struct verb verb_check = {
 	.name = "check",
 	.args = "[FLAGS] [-- COMMAND [ARGUMENTS]]",
 	.summary = "tell whether `hutch run` would take the same flags, and run nothing",
-	.text = "Files, flags and policies are read and checked, and nothing is printed if they "
-		"are "
-		"good. The\n"
-		"exit status is 2 for what makes no sense, and 125 for what a policy forbids or "
-		"this host\n"
-		"cannot do. With --code the code is compiled in a guest of its own and not run: 0 "
-		"if it is\n"
-		"valid, 1 and what its interpreter says if not, 127 if the guest has no such "
-		"interpreter.\n"
-		"With --effective each key is printed with its value and who gave it: FILE:LINE, "
-		"HUTCH_KEY of\n"
-		"the environment, a flag, the level, or built-in.",
+	.text = "Files, flags and policies are read and checked, and nothing is printed if they\n"
+		"are good. The exit status is 2 for what makes no sense, and 125 for what a\n"
+		"policy forbids or this host cannot do. With --code the code is compiled in a\n"
+		"guest of its own and not run: 0 if it is valid, 1 and what its interpreter says\n"
+		"if not, 127 if the guest has no such interpreter. With --effective each key is\n"
+		"printed with its value and who gave it: FILE:LINE, HUTCH_KEY of the\n"
+		"environment, a flag, the level, or built-in.",
 	.flags = run_flags,
 	.machine = true,
 	.box = true,

@@ -87,12 +87,10 @@ const struct verb verb_cp = {
 	.name = "cp",
 	.args = "[FLAGS] FROM NAME:TO | NAME:FROM TO",
 	.summary = "copy files and folders into a sandbox that runs, or out of it",
-	.text = "As cp -a does: what is copied goes into TO if that is a folder, else it becomes "
-		"TO.\n"
-		"\"FROM/.\" is what is in a folder. Nothing that a guest sends leads out of TO: "
-		"symbolic\n"
-		"links are copied, not followed, and device nodes and set-user-id bits stay "
-		"behind.",
+	.text = "As cp -a does: what is copied goes into TO if that is a folder, else it becomes\n"
+		"TO. \"FROM/.\" is what is in a folder. Nothing that a guest sends leads out of\n"
+		"TO: symbolic links are copied, not followed, and device nodes and set-user-id\n"
+		"bits stay behind.",
 	.flags = flags,
 	.run = run_cp,
 };

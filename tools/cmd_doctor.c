@@ -315,12 +315,9 @@ const struct verb verb_doctor = {
 	.name = "doctor",
 	.args = "[FLAGS]",
 	.summary = "tell what this host can do, what is missing and how to get it",
-	.text = "Each fact is tried, not guessed; last, the default guest boots and runs `true`, "
-		"as "
-		"`hutch run`\n"
-		"does. \"warn\" is what hutch does without. The exit status is 0 when this host is "
-		"ready and 1\n"
-		"when it is not.",
+	.text = "Each fact is tried, not guessed; last, the default guest boots and runs `true`,\n"
+		"as `hutch run` does. \"warn\" is what hutch does without. The exit status is 0\n"
+		"when this host is ready and 1 when it is not.",
 	.flags = flags,
 	.run = run_doctor,
 };

@@ -186,11 +186,9 @@ const struct verb verb_exec = {
 	.name = "exec",
 	.args = "[FLAGS] NAME -- COMMAND [ARGUMENTS]",
 	.summary = "run one more command in a sandbox that runs",
-	.text = "Its bytes, signals and exit status are passed on as `hutch run` does. If this "
-		"process is\n"
-		"killed, the command is; but the keys of --detach-keys leave a terminal, and the "
-		"command "
-		"goes on.",
+	.text = "Its bytes, signals and exit status are passed on as `hutch run` does. If this\n"
+		"process is killed, the command is; but the keys of --detach-keys leave a\n"
+		"terminal, and the command goes on.",
 	.flags = flags,
 	.command = true,
 	.run = run_exec,

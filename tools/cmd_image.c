@@ -254,16 +254,13 @@ static const struct verb build = {
 	.name = "image build",
 	.args = "[FLAGS] SOURCE NAME | -o FILE SOURCE",
 	.summary = "make a root file system of a folder, a tar or an OCI layout",
-	.text = "SOURCE is a folder, a tar archive (ustar, pax or GNU; plain or gzip) or an OCI "
-		"image\n"
-		"layout (a folder or a plain tar of it). The image is EROFS and only depends on "
-		"what\n"
-		"SOURCE holds: the same files give the same bytes.\n\n"
-		"Kept are modes, owners, times, links, devices, and of extended attributes "
-		"user.*,\n"
-		"security.capability and POSIX ACLs; others (labels and marks of the host) are "
-		"left out,\n"
-		"as are sockets and what is mounted inside a folder.",
+	.text = "SOURCE is a folder, a tar archive (ustar, pax or GNU; plain or gzip) or an OCI\n"
+		"image layout (a folder or a plain tar of it). The image is EROFS and only\n"
+		"depends on what SOURCE holds: the same files give the same bytes.\n"
+		"\n"
+		"Kept are modes, owners, times, links, devices, and of extended attributes\n"
+		"user.*, security.capability and POSIX ACLs; others (labels and marks of the\n"
+		"host) are left out, as are sockets and what is mounted inside a folder.",
 	.flags = build_flags,
 	.run = run_build,
 };

@@ -63,7 +63,7 @@ static void write_key(FILE *out, unsigned nth, const struct hutch_key *key)
 	element(out, nth);
 }
 
-static void write_all(FILE *out)
+static void write_keys(FILE *out)
 {
 	struct hutch_key key;
 
@@ -96,7 +96,7 @@ static int run_init(int argc, char **argv, const struct verb *verb)
 	}
 	out = fd < 0 ? NULL : fdopen(fd, "w");
 	if (out)
-		write_all(out);
+		write_keys(out);
 	if (out && !ferror(out) && !fclose(out))
 		return 0;
 	complain("init: %s: %s", path, strerror(errno));
@@ -107,11 +107,9 @@ const struct verb verb_init = {
 	.name = "init",
 	.args = "[FLAGS] [FILE]",
 	.summary = "write a configuration file to begin with: every key, its default, what it does",
-	.text = "FILE is hutch.yaml unless one is named, which `hutch run` reads from the folder "
-		"it is\n"
-		"started in; `-C ./hutch.yaml` allows keys in it that lead out of the guest, too "
-		"(`hutch help\n"
-		"configuration`). All keys in it are remarks.",
+	.text = "FILE is hutch.yaml unless one is named, which `hutch run` reads from the folder\n"
+		"it is started in; `-C ./hutch.yaml` allows keys in it that lead out of the\n"
+		"guest, too (`hutch help configuration`). All keys in it are remarks.",
 	.flags = flags,
 	.run = run_init,
 };

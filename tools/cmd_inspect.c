@@ -1,5 +1,4 @@
 /* cmd_inspect.c - hutch inspect: a machine's tree, running or described */
-/* #syscalls:before write */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -16,25 +15,12 @@ static const struct flag flags[] = {
 	{ .name = NULL },
 };
 
-static int write_all(const char *p, size_t n)
-{
-	while (n) {
-		ssize_t k = write(STDOUT_FILENO, p, n);
-
-		if (k < 0)
-			return -1;
-		p += k;
-		n -= (size_t)k;
-	}
-	return 0;
-}
-
 static int show(void *tree, long size, bool blob)
 {
 	int r;
 
 	if (blob)
-		r = write_all(tree, (size_t)size);
+		r = write_all(STDOUT_FILENO, tree, (size_t)size);
 	else
 		r = hutch_tree_print(tree, (size_t)size, stdout, globals.json);
 	if (fflush(stdout))
@@ -74,12 +60,10 @@ const struct verb verb_inspect = {
 	.args = "[FLAGS] [NAME]",
 	.summary =
 		"print the tree of a running machine, or of the one that flags and files describe",
-	.text = "With NAME, the machine that was started with --name NAME stands still for a "
-		"moment and\n"
-		"tells its configuration and all of its state: processors, interrupt controllers, "
-		"devices.\n"
-		"Without, nothing is started: the tree is what `hutch boot` with these flags would "
-		"make.",
+	.text = "With NAME, the machine that was started with --name NAME stands still for a\n"
+		"moment and tells its configuration and all of its state: processors, interrupt\n"
+		"controllers, devices. Without, nothing is started: the tree is what `hutch\n"
+		"boot` with these flags would make.",
 	.flags = flags,
 	.machine = true,
 	.box = true,

@@ -1,5 +1,5 @@
 /* cmd_logs.c - hutch logs and hutch events: what a sandbox has written, and writes */
-/* #syscalls:before faccessat2 write */
+/* #syscalls:before faccessat2 */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -26,17 +26,7 @@ static const struct source {
 static int print_raw(void *arg, char *buf, size_t len)
 {
 	(void)arg;
-	while (len) {
-		ssize_t n = write(STDOUT_FILENO, buf, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		buf += n;
-		len -= (size_t)n;
-	}
-	return 0;
+	return write_all(STDOUT_FILENO, buf, len);
 }
 
 /* how the lines of a log are shown: from one time on, as text or as JSON */
@@ -71,7 +61,7 @@ static bool is_recent(struct view *v, const char *line)
 static int print_line(char *line, size_t len)
 {
 	line[len] = '\n'; /* where the NUL was */
-	return print_raw(NULL, line, len + 1);
+	return write_all(STDOUT_FILENO, line, len + 1);
 }
 
 static int print_json(const struct view *v, char *line, size_t len)
@@ -144,11 +134,9 @@ static const struct flag logs_flags[] = {
 	[LOGS_SOURCE] = { .name = "source",
 			  .arg = "SOURCE",
 			  .help = "stdout and stderr of a detached command, console (the guest's), "
-				  "agent (in the guest), vmm (hutch itself) or audit (limits "
-				  "that were reached, what was broken or lost) [stdout where there "
-				  "is "
-				  "one, "
-				  "else console]" },
+				  "agent (in the guest), vmm (hutch itself) or audit (limits that "
+				  "were reached, what was broken or lost) [stdout where there is "
+				  "one, else console]" },
 	[LOGS_FOLLOW] = { .name = "follow", .letter = 'f', .help = "go on until the sandbox ends" },
 	[LOGS_SINCE] = { .name = "since",
 			 .arg = "DURATION",

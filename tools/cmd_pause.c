@@ -23,10 +23,8 @@ const struct verb verb_pause = {
 	.name = "pause",
 	.args = "NAME...",
 	.summary = "freeze sandboxes, until `hutch resume`",
-	.text = "The guest stands still and loses nothing. The exit status is 1 if there is no "
-		"such "
-		"sandbox, or\n"
-		"it is paused already.",
+	.text = "The guest stands still and loses nothing. The exit status is 1 if there is no\n"
+		"such sandbox, or it is paused already.",
 	.run = ask_each,
 };
 

@@ -144,9 +144,9 @@ const struct verb verb_ps = {
 	.name = "ps",
 	.args = "[FLAGS]",
 	.summary = "list the sandboxes that run",
-	.text = "CPU is the processor time that the sandbox's process has used, guest and all; MEM "
-		"is how\n"
-		"much memory it holds now. What a killed sandbox left behind is swept, not listed.",
+	.text = "CPU is the processor time that the sandbox's process has used, guest and all;\n"
+		"MEM is how much memory it holds now. What a killed sandbox left behind is swept,\n"
+		"not listed.",
 	.flags = flags,
 	.run = run_ps,
 };

@@ -133,9 +133,7 @@ const struct verb verb_gc = {
 	.name = "gc",
 	.args = "",
 	.summary = "sweep what killed sandboxes have left behind, and print their names",
-	.text = "Every verb that meets such remains sweeps them as well; sandboxes that are kept "
-		"as "
-		"\"exited\"\n"
-		"stay.",
+	.text = "Every verb that meets such remains sweeps them as well; sandboxes that are kept\n"
+		"as \"exited\" stay.",
 	.run = run_gc,
 };

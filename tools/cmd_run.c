@@ -5,7 +5,10 @@
  * checked; run_box.c does it.  With -d a child is the machine, and the caller
  * leaves once the command runs.
  */
+/* #syscalls:before access */
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "run.h"
 
@@ -18,8 +21,7 @@ const struct flag run_flags[] = {
 	[FLAG_DETACH_KEYS] = { .name = "detach-keys",
 			       .arg = "KEYS",
 			       .help = "of `hutch exec -t` alone: the machine of run -t goes with "
-				       "its "
-				       "terminal" },
+				       "its terminal" },
 	[FLAG_KEEP] = { .name = "keep",
 			.help = "let the ended sandbox stay in `hutch ps --all` until `hutch rm`" },
 	[FLAG_PORT] = { .name = "publish",
@@ -62,8 +64,7 @@ const struct flag run_flags[] = {
 			  .arg = "FILE",
 			  .many = true,
 			  .help = "a ceiling: a YAML, JSON or TOML file of keys, as for --config, "
-				  "that "
-				  "nothing may go over; those in " POLICY_D " always hold" },
+				  "that nothing may go over; those in " POLICY_D " always hold" },
 	[FLAG_DRY_RUN] = { .name = "dry-run",
 			   .help = "check everything that can be checked without a machine" },
 	[FLAG_EFFECTIVE] = { .name = "effective",
@@ -223,18 +224,43 @@ static bool only_checks(const struct run *r)
 	return g[FLAG_DRY_RUN].n || g[FLAG_EFFECTIVE].n || (r->checking && !g[FLAG_CODE].n);
 }
 
+/* is every file there that the machine begins with? */
+static int check_files(struct run *r)
+{
+	static const char *const lists[] = { "kernel", "initrd@%u.path", "disk@%u.path" };
+	char key[32], path[4096];
+
+	for (unsigned k = 0, i = 0; k < sizeof(lists) / sizeof(*lists); k++, i = 0) {
+		while (snprintf(key, sizeof(key), lists[k], i++),
+		       !hutch_get(r->h, key, path, sizeof(path))) {
+			if (access(path, R_OK)) {
+				complain("%.*s %s: %s; name a file that may be read",
+					 (int)strcspn(key, "@"), key, path, strerror(errno));
+				return EXIT_HUTCH;
+			}
+			if (!strchr(lists[k], '%'))
+				break;
+		}
+	}
+	if (!hutch_get(r->h, "rootfs", path, sizeof(path)) && path[0] && image_there(path))
+		return EXIT_HUTCH;
+	return 0;
+}
+
 /* what hutch_start() would find in the keys; run_sandbox() gives the vsock its path */
 static int check_machine(struct run *r)
 {
 	char path[256];
 
-	if (machine_line(r->h) || machine_guest(r->h, true))
+	if (!hutch_get(r->h, "name", path, sizeof(path)) && path[0] && rundir_check(path))
+		return EXIT_USAGE;
+	if (machine_line(r->h) || machine_guest(r->h, true) || run_publish(r))
 		return EXIT_HUTCH;
 	if (!hutch_get(r->h, "vsock@0.path", path, sizeof(path)) && !path[0] &&
 	    run_set(r, "vsock@0.path", "vsock"))
 		return EXIT_HUTCH;
 	if (!hutch_check(r->h))
-		return 0;
+		return check_files(r);
 	complain("%s", hutch_error(r->h));
 	return EXIT_USAGE;
 }
@@ -315,17 +341,13 @@ const struct verb verb_run = {
 	.args = "[FLAGS] -- COMMAND [ARGUMENTS]",
 	.summary =
 		"run a command in a machine of its own, and hand back its output and exit status",
-	.text = "The machine begins with the command and goes with it; nothing is left behind. "
-		"stdout and\n"
-		"stderr carry the command's bytes alone. The exit status is the command's own; 124 "
-		"when a\n"
-		"limit ended it, 125 when hutch failed, 126 when it cannot be run (also a bad "
-		"--workdir or\n"
-		"--user), 127 when it is not there, 128+N when signal N ended it. The result tells "
-		"a command\n"
-		"that returns 124 to 127 itself from hutch that does. `hutch help configuration` "
-		"tells which\n"
-		"files and variables are read.",
+	.text = "The machine begins with the command and goes with it; nothing is left behind.\n"
+		"stdout and stderr carry the command's bytes alone. The exit status is the\n"
+		"command's own; 124 when a limit ended it, 125 when hutch failed, 126 when it\n"
+		"cannot be run (also a bad --workdir or --user), 127 when it is not there, 128+N\n"
+		"when signal N ended it. The result tells a command that returns 124 to 127\n"
+		"itself from hutch that does. `hutch help configuration` tells which files and\n"
+		"variables are read.",
 	.flags = run_flags,
 	.machine = true,
 	.box = true,

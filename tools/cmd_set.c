@@ -44,8 +44,8 @@ const struct verb verb_set = {
 	.args = "NAME KEY=VALUE...",
 	.summary = "change a running machine",
 	.text = "What can be changed is marked (live) in `hutch help boot`: balloon.size=128M,\n"
-		"net@N.link=no, console-size=100x30, and limits: cpu-percent=20, disk@N.iops=500, "
-		"or several\n"
-		"at once, disk@N=iops=500,bw=10M (0: none any more). N counts the flags from 0.",
+		"net@N.link=no, console-size=100x30, and limits: cpu-percent=20,\n"
+		"disk@N.iops=500, or several at once, disk@N=iops=500,bw=10M (0: none any more).\n"
+		"N counts the flags from 0.",
 	.run = run_set,
 };

@@ -330,8 +330,7 @@ const struct verb verb_stats = {
 		"MOST       of one processor that its virtual CPUs get (--cpu-percent)\n"
 		"MEM        memory that the process holds now, the guest's included\n"
 		"THREADS    of the process: one a virtual CPU, the loop, and workers of disks\n"
-		"DISK-READ, DISK-WRIT   bytes that the guest has read from and written to its "
-		"disks\n"
+		"DISK-READ, DISK-WRIT   bytes that the guest has read from and written to disks\n"
 		"NET-RX, NET-TX         bytes that the guest has received and sent",
 	.flags = flags,
 	.run = run_stats,

@@ -161,13 +161,9 @@ const struct verb verb_stop = {
 	.name = "stop",
 	.args = "[FLAGS] NAME...",
 	.summary = "end sandboxes, asking their guests first",
-	.text = "The agent is asked to power off, then the guest's power button is pressed, then "
-		"the "
-		"machine\n"
-		"is stopped, then its process killed, until it has ended: within --time and a "
-		"second. "
-		"-v tells\n"
-		"what was done.",
+	.text = "The agent is asked to power off, then the guest's power button is pressed, then\n"
+		"the machine is stopped, then its process killed, until it has ended: within\n"
+		"--time and a second. -v tells what was done.",
 	.flags = flags,
 	.run = run_stop,
 };

@@ -78,14 +78,10 @@ const struct verb verb_wait = {
 	.name = "wait",
 	.args = "NAME...",
 	.summary = "wait until sandboxes end, and end with their exit code",
-	.text = "The exit code is the sandbox's own: 137 if `hutch kill` or `hutch stop` had to "
-		"kill "
-		"it, 125 if\n"
-		"something else did. It is 1 if there is no such sandbox; -v tells the reason of "
-		"the "
-		"end.\n"
-		"Of several, \"NAME CODE\" is printed of each in the order they are named, and "
-		"the exit code is\n"
-		"the first that is not 0; if one of them is not there, none is waited for.",
+	.text = "The exit code is the sandbox's own: 137 if `hutch kill` or `hutch stop` had to\n"
+		"kill it, 125 if something else did. It is 1 if there is no such sandbox; -v\n"
+		"tells the reason of the end. Of several, \"NAME CODE\" is printed of each in\n"
+		"the order they are named, and the exit code is the first that is not 0; if one\n"
+		"of them is not there, none is waited for.",
 	.run = run_wait,
 };

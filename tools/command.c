@@ -590,8 +590,7 @@ void command_explain(const struct command *c)
 	case FATE_REFUSED:
 		if (c->runtime && c->exit.status == 127)
 			complain("error 127 E_RUNTIME: the guest has no '%s', which this code is "
-				 "to be run "
-				 "by; --rootfs takes a root that has it",
+				 "to be run by; --rootfs takes a root that has it",
 				 c->runtime);
 		else
 			complain("%s", c->text);

@@ -6,6 +6,7 @@
 #include "layers.h"
 
 #define COLUMN 30
+#define WIDTH  100
 
 /* a flag or a key, as it is told */
 struct entry {
@@ -32,20 +33,37 @@ static int left_side(char *buf, size_t size, const struct entry *e, const char *
 	return n;
 }
 
+/* words from COLUMN on, in as many lines as they need */
+static void words(FILE *out, const char *text)
+{
+	int at = COLUMN;
+
+	while (*text) {
+		int n = (int)strcspn(text, " ");
+
+		if (at > COLUMN && at + 1 + n > WIDTH)
+			at = fprintf(out, "\n%*s", COLUMN, "") - 1;
+		else if (at > COLUMN)
+			at += fprintf(out, " ");
+		at += fprintf(out, "%.*s", n, text);
+		text += n + (text[n] == ' ');
+	}
+	fputc('\n', out);
+}
+
 static void option(FILE *out, const struct entry *e)
 {
 	const struct hutch_key *key = &e->key;
-	char left[128];
+	char left[128], text[1024];
 	int n = left_side(left, sizeof(left), e, key->arg);
 
 	fprintf(out, "%-*s", COLUMN, left);
 	if (n >= COLUMN)
 		fprintf(out, "\n%*s", COLUMN, "");
-	fprintf(out, "%s%s%s", key->help, key->many ? "; may be repeated" : "",
-		key->live ? " (live)" : "");
-	if (key->dflt)
-		fprintf(out, " [%s]", key->dflt);
-	fputc('\n', out);
+	snprintf(text, sizeof(text), "%s%s%s%s%s%s", key->help,
+		 key->many ? "; may be repeated" : "", key->live ? " (live)" : "",
+		 key->dflt ? " [" : "", key->dflt ? key->dflt : "", key->dflt ? "]" : "");
+	words(out, text);
 }
 
 static void machine_options(FILE *out, const struct verb *verb,
@@ -99,9 +117,8 @@ void help_verb(const struct verb *verb, FILE *out)
 
 void help_all(FILE *out)
 {
-	fputs("usage: hutch [FLAGS] VERB [FLAGS] [ARGUMENTS]\n\nhutch runs untrusted work in a "
-	      "microVM of "
-	      "its own.\n\nverbs:\n",
+	fputs("usage: hutch [FLAGS] VERB [FLAGS] [ARGUMENTS]\n\n"
+	      "hutch runs untrusted work in a microVM of its own.\n\nverbs:\n",
 	      out);
 	for (unsigned i = 0; verbs[i]; i++)
 		fprintf(out, "  %-10s %s\n", verbs[i]->name, verbs[i]->summary);

@@ -187,8 +187,20 @@ static int open_what(const char *what, char *named, size_t size)
 			 "images",
 			 what);
 	else
-		complain("%s: %s", what, strerror(-code));
+		complain("rootfs %s: %s; name an image, a folder, or one of 'hutch image ls'", what,
+			 strerror(-code));
 	return code;
+}
+
+int image_there(const char *what)
+{
+	char named[PATH_MAX];
+	int fd = open_what(what, named, sizeof(named));
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
 }
 
 int image_resolve(const char *what, unsigned flags, char *path, size_t size)

@@ -30,8 +30,7 @@ int keys_parse(const char *text, struct keys *ret)
 		if (c < 0 || (at[len] && !at[len + 1])) {
 			complain("--detach-keys: '%s' is not understood; write keys with commas "
 				 "between, each a character or ctrl- and one of a-z @ [ \\ ] ^ _, "
-				 "as "
-				 "in " KEYS_DEFAULT,
+				 "as in " KEYS_DEFAULT,
 				 text);
 			return -EINVAL;
 		}

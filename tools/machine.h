@@ -10,8 +10,8 @@
 int machine_defaults(struct hutch *h, bool box);
 /* without --kernel: the default guest, with the agent's initramfs if @box; -1 after a complaint */
 int machine_guest(struct hutch *h, bool box);
-/* without --append: the kernel command line that suits; before machine_guest(). -1 after a
- * complaint */
+/* without --append: the kernel command line that suits; before
+ * machine_guest(). -1 after a complaint */
 int machine_line(struct hutch *h);
 /* enter @box, whose command and keep are set, under the machine's name or one that is made up;
  * its sockets are made in its folder.  -errno after a complaint */

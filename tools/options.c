@@ -63,8 +63,7 @@ const struct flag global_flags[] = {
 			      .many = true,
 			      .machine = true,
 			      .help = "begin from this file, which all others win over; NAME is "
-				      "one "
-				      "in ~/.config/hutch/templates or /etc/hutch/templates" },
+				      "one in ~/.config/hutch/templates or /etc/hutch/templates" },
 	[GLOBAL_BARE] = { .name = "no-config",
 			  .machine = true,
 			  .help = "without the files that are read by themselves" },
@@ -182,9 +181,11 @@ static bool find(const struct parser *p, const char *flag, size_t len, struct ta
 static int unknown_letter(const struct parser *p, const char *word, char letter)
 {
 	if (word[2])
-		complain("%s: unknown flag -%c in '%s'", p->verb->name, letter, word);
+		complain("%s: unknown flag -%c in '%s'; 'hutch help %s' lists them", p->verb->name,
+			 letter, word, p->verb->name);
 	else
-		complain("%s: unknown flag %s", p->verb->name, word);
+		complain("%s: unknown flag %s; 'hutch help %s' lists them", p->verb->name, word,
+			 p->verb->name);
 	return -1;
 }
 
@@ -211,8 +212,11 @@ static int unknown(const struct parser *p, const char *flag, size_t len)
 			names[n++] = global_flags[i].name;
 	snprintf(word, sizeof(word), "%.*s", (int)(len < 60 ? len : 60), flag);
 	near = hutch_nearest(word, names);
-	complain("%s: unknown flag --%s%s%s%s", p->verb->name, word,
-		 near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
+	if (near)
+		complain("%s: unknown flag --%s; did you mean --%s?", p->verb->name, word, near);
+	else
+		complain("%s: unknown flag --%s; 'hutch help %s' lists them", p->verb->name, word,
+			 p->verb->name);
 	return -1;
 }
 
@@ -492,8 +496,8 @@ int parse_names(int argc, char **argv, const struct verb *verb, struct given *gi
 		return -1;
 	}
 	if (max >= 0 && n > max) {
-		complain("%s: '%s' is too much: hutch %s %s", verb->name, argv[max], verb->name,
-			 verb->args);
+		complain("%s: '%s' is too much: hutch %s%s%s", verb->name, argv[max], verb->name,
+			 *verb->args ? " " : "", verb->args);
 		return -1;
 	}
 	return n;

@@ -129,8 +129,7 @@ static int check_keys(struct hutch *policy)
 		where = hutch_origin(policy, key.name);
 		if (!where || can_hold(key.name))
 			continue;
-		complain("error %d E_POLICY: %s: %s is nothing that a policy can hold "
-			 "down; it "
+		complain("error %d E_POLICY: %s: %s is nothing that a policy can hold down; it "
 			 "takes level, net, memory, cpus, cpu_percent, pids, layer, the times, "
 			 "fuel, stdout_max, stderr_max, copy_max, on_violation and on_LIMIT",
 			 EXIT_HUTCH, where, key.name);
@@ -399,8 +398,7 @@ static int check_cards(const struct reading *r)
 		for (unsigned k = 0; where && card(r->h, k, mode, tap); k++) {
 			if (allows(r->policy[i], mode, tap))
 				continue;
-			complain("error %d E_POLICY: net: '%s%s%s' (%s) is not among what "
-				 "the "
+			complain("error %d E_POLICY: net: '%s%s%s' (%s) is not among what the "
 				 "policy allows (%s)",
 				 EXIT_HUTCH, mode, tap[0] ? "=" : "", tap,
 				 hutch_origin(r->h, "net"), where);

@@ -87,23 +87,6 @@ int result_init(struct result *r, const struct given *file, const struct given *
 	return status;
 }
 
-/* 0 or -errno */
-static int line(int fd, const char *text)
-{
-	size_t len = strlen(text), at = 0;
-
-	while (at < len) {
-		ssize_t n = write(fd, text + at, len - at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EIO;
-		at += (size_t)n;
-	}
-	return 0;
-}
-
 static void tell_status(const struct result *r, const char *event)
 {
 	char text[512], when[TIME_TEXT];
@@ -114,7 +97,7 @@ static void tell_status(const struct result *r, const char *event)
 	snprintf(text, sizeof(text),
 		 "{\"event\":\"%s\",\"time\":\"%s\",\"id\":\"%s\",\"correlation_id\":\"%s\"}\n",
 		 event, when, r->box->id, r->box->correlation_id);
-	line(r->status_fd, text);
+	write_all(r->status_fd, text, strlen(text));
 }
 
 void result_machine(struct result *r)
@@ -476,7 +459,7 @@ static int tell_file(const char *path, int fd, const char *text)
 		}
 	}
 	/* it, or its folder, only lets itself be written to */
-	n = line(fd, text);
+	n = write_all(fd, text, strlen(text));
 	if (!n && !fstat(fd, &st) && S_ISREG(st.st_mode) && ftruncate(fd, (off_t)strlen(text)))
 		n = -errno;
 	if (close(fd) && !n)
@@ -495,12 +478,12 @@ int result_tell(struct result *r)
 		complain("error %d E_RESULT: --result %s: %s", EXIT_HUTCH, r->file,
 			 strerror(-in_file));
 	if (r->text && r->fd >= 0)
-		on_fd = line(r->fd, r->text);
+		on_fd = write_all(r->fd, r->text, strlen(r->text));
 	if (on_fd)
 		complain("error %d E_RESULT: --result fd:%d: %s", EXIT_HUTCH, r->fd,
 			 strerror(-on_fd));
 	if (r->text && r->status_fd >= 0)
-		line(r->status_fd, r->text);
+		write_all(r->status_fd, r->text, strlen(r->text));
 	free(r->text);
 	free(r->file);
 	r->text = r->file = NULL;

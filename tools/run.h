@@ -65,14 +65,15 @@ void print_effective(struct hutch *h);
 
 /* a key of the machine's; -1 after a complaint */
 int run_set(struct run *r, const char *key, const char *value);
+/* -p is net@0.forward, of a network that is made for it if there is none; -1 after a complaint */
+int run_publish(struct run *r);
 /* a limit is being answered: whatever the answer is, it is told; @arg is the run */
 void run_violation(void *arg, const struct violation *v);
 /* the guest breaks the rules of its devices; @arg is the run */
 void run_fault(void *arg, unsigned n);
 /* with -d: the child goes on with false; the caller has its exit status in *@ret */
 bool run_detach(struct run *r, int *ret);
-/* from the registry's entry to its end, and the result told; the exit status.  Frees the machine.
- */
+/* from the registry's entry to its end, and the result told: the exit status; frees the machine */
 int run_sandbox(struct run *r);
 
 /* the three parts of that: it enters the registry, it runs, its end is told */

@@ -54,8 +54,7 @@ void run_violation(void *arg, const struct violation *v)
 	 */
 	if (v->answer == ANSWER_CUT && strcmp(v->limit, "copy_max"))
 		caution("%s of %s was reached: the command said more, which is lost; give more "
-			"with "
-			"--%.6s-max, 0 is no limit",
+			"with --%.6s-max, 0 is no limit",
 			v->limit, value, v->limit);
 }
 
@@ -84,8 +83,7 @@ static void on_agent_log(void *arg, enum hutch_level level, const char *text)
 		box_log(&r->box, "agent", level, "%s", text);
 }
 
-/* -p is net@0.forward, of a network that is made for it if there is none */
-static int publish(struct run *r)
+int run_publish(struct run *r)
 {
 	const struct given *ports = &r->given[FLAG_PORT];
 	char all[256] = "", mode[8];
@@ -124,7 +122,7 @@ static int make_sandbox(struct run *r)
 	char path[256];
 	int n;
 
-	if (machine_line(r->h) || machine_guest(r->h, true) || find_root(r) || publish(r))
+	if (machine_line(r->h) || machine_guest(r->h, true) || find_root(r) || run_publish(r))
 		return EXIT_HUTCH;
 	if (hutch_get(r->h, "vsock@0.path", path, sizeof(path)) && run_set(r, "vsock", ""))
 		return EXIT_HUTCH;

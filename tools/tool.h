@@ -65,6 +65,8 @@ void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void caution(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void inform(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+int write_all(int fd, const char *buf, size_t len); /* 0, or -errno of what was not written */
+
 /*
  * parse() - the flags of @verb, wherever they stand among the arguments before "--"
  *
@@ -112,8 +114,8 @@ int agent_poweroff(const char *name, unsigned ms);
 struct hutch *sandbox_handle(const char *name);
 /* what takes an agent @ms takes that of a throttled machine so long */
 uint64_t agent_ms(struct hutch *h, uint64_t ms);
-/* one look at an agent, every AGENT_LOOK ms: true once it has not answered for `heartbeat` and some
- * looks */
+/* one look at an agent, every AGENT_LOOK ms: true once it has not
+ * answered for `heartbeat` and some looks */
 #define AGENT_LOOK 250
 bool agent_is_silent(struct hutch *h, struct hutch_job *job, unsigned *missed);
 
@@ -134,6 +136,8 @@ enum image_fs { IMAGE_EXT4 = 1, IMAGE_EROFS, IMAGE_SQUASHFS };
  * removes it.  Returns an enum image_fs, or -errno after a complaint.
  */
 int image_resolve(const char *what, unsigned flags, char *path, size_t size);
+/* would it find something? 0, or -errno after a complaint */
+int image_there(const char *what);
 /* "ext4", "erofs", "squashfs": what the guest's kernel calls it; NULL for other numbers */
 const char *image_fs_name(int fs);
 

@@ -141,8 +141,7 @@ static void explain(const struct transfer *t, const struct side *side, int r, co
 			 EXIT_HUTCH, t->what_for, most);
 	} else if (r == -ETIME) {
 		complain("error %d E_LIMIT: %s: files took longer than --timeout and "
-			 "--boot-timeout "
-			 "together",
+			 "--boot-timeout together",
 			 EXIT_HUTCH, t->what_for);
 	} else if (r == -EINTR) {
 		complain("%s: %s", t->what_for, text);

@@ -62,8 +62,7 @@ int duration_parse(const char *flag, const char *text, uint64_t *ret_ms)
 			 text, text, text);
 	else if (r)
 		complain("%s: '%s' is not a duration; write a whole number and ms, s, m or h, as "
-			 "in "
-			 "500ms or 30s",
+			 "in 500ms or 30s",
 			 flag, text);
 	return r;
 }

@@ -49,28 +49,50 @@ static bool is_folder(const char *path)
 	return !stat(path, &st) && S_ISDIR(st.st_mode);
 }
 
-/* "HOST:GUEST[:ro|rw|copy]" */
-static int parse_mount(const char *text, struct mount *m)
+/* "HOST:GUEST[:ro|rw|copy]", which is cut into pieces; @text is as it was given */
+static int cut_mount(char *host, const char *text, struct mount *ret)
 {
-	char *copy = strdup(text), *colon = copy ? strchr(copy, ':') : NULL, *how;
+	char *guest = strchr(host, ':'), *how;
+	bool back = false;
 
-	if (!colon || colon == copy || colon[1] != '/') {
+	if (!guest || guest == host || guest[1] != '/') {
 		complain("--mount: '%s' is no mount; write HOST:/GUEST, and :rw behind it to have "
 			 "changes copied back",
 			 text);
-		free(copy);
 		return -1;
 	}
-	*colon = '\0';
-	*m = (struct mount){ copy, colon + 1, false };
-	how = strrchr(colon + 1, ':');
-	if (how && (!strcmp(how, ":rw") || !strcmp(how, ":ro") || !strcmp(how, ":copy"))) {
-		m->back = !strcmp(how, ":rw");
+	*guest++ = '\0';
+	how = strchr(guest, ':');
+	if (how) {
+		back = !strcmp(how, ":rw");
+		if (!back && strcmp(how, ":ro") && strcmp(how, ":copy")) {
+			complain("--mount: '%s' is no mount: '%s' behind the guest's path is none "
+				 "of :ro, :rw and :copy",
+				 text, how);
+			return -1;
+		}
 		*how = '\0';
 	}
-	if (!access(copy, m->back ? R_OK | W_OK : R_OK))
+	if (access(host, back ? R_OK | W_OK : R_OK)) {
+		complain("--mount: %s: %s; name a file or folder of this host that may be read%s",
+			 host, strerror(errno), back ? " and written" : "");
+		return -1;
+	}
+	*ret = (struct mount){ host, guest, back };
+	return 0;
+}
+
+static int parse_mount(const char *text, struct mount *ret)
+{
+	char *copy = strdup(text);
+
+	if (!copy) {
+		complain("out of memory");
+		return -1;
+	}
+	if (!cut_mount(copy, text, ret))
 		return 0;
-	complain("--mount: %s: %s", copy, strerror(errno));
+	free(copy);
 	return -1;
 }
 

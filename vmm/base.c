@@ -66,14 +66,14 @@ int size_parse(const char *text, uint64_t *ret)
 		return err(-EINVAL,
 			   "'%.32s' is not a size; write a number and K, M or G, as in 512M", text);
 	unit = strchr(units, toupper((unsigned char)text[len - 1]));
-	if (!unit || isdigit((unsigned char)text[len - 1]))
+	if (strspn(text, "0123456789") == len)
 		return err(-EINVAL,
 			   "'%s' is not a size: its unit is missing; write K, M or G behind it, as "
 			   "in 512M",
 			   text);
 	memcpy(digits, text, len - 1);
 	digits[len - 1] = '\0';
-	if (number_parse(digits, &v))
+	if (!unit || number_parse(digits, &v))
 		return err(-EINVAL,
 			   "'%s' is not a size; write a whole number and K, M or G, as in 512M",
 			   text);

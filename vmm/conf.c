@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <strings.h>
 
 #include "conf.h"
@@ -128,8 +129,7 @@ const struct field conf_fields[] = {
 	F_RANGE(struct conf, cpu_percent, 0, 100 * CONF_CPUS, .inner = true, .arg = "N",
 		.live = true,
 		.help = "most that the virtual CPUs get together, in percent of one processor, "
-			"over "
-			"100 ms: 50 is half of one, 150 one and a half; 0 is no limit"),
+			"over 100 ms: 50 is half of one, 150 one and a half; 0 is no limit"),
 	F_RANGE(struct conf, cpu_percent_max, 0, 100 * CONF_CPUS, .inner = true, .arg = "N",
 		.help = "most that cpu-percent may become while the machine runs; 0 is anything"),
 	F_LIST(struct conf, disk, disks, disk_fields, .inner = true,
@@ -202,8 +202,7 @@ const struct field conf_fields[] = {
 	       .help = "longest time until the guest's agent answers"),
 	F_TIME(struct conf, heartbeat, .inner = true, .arg = "TIME", .dflt = "1s", .box = true,
 	       .help = "longest silence of the guest's agent while a command runs, before it "
-		       "counts "
-		       "as lost; 0: it is not asked"),
+		       "counts as lost; 0: it is not asked"),
 	F_TIME(struct conf, kill_after, .inner = true, .arg = "TIME", .dflt = "0", .box = true,
 	       .help = "time between SIGTERM and SIGKILL when a limit ends the command"),
 	F_SIZE(struct conf, stdout_max, 0, UINT64_MAX, .inner = true, .arg = "SIZE", .box = true,
@@ -316,12 +315,13 @@ int conf_fuel(const char *text, uint64_t *ret, bool *ret_instructions)
 	}
 	if (!*ret_instructions) {
 		r = span_parse(text, ret);
-		return r == -EINVAL ? err(r,
-					  "fuel: '%.32s' is none; write a time, as in 500ms, or a "
-					  "number of instructions, as in 1000000000i",
-					  text)
-		       : r	    ? err(r, "fuel: %s", err_last())
-				    : 0;
+		return r == -EINVAL
+			       ? err(r,
+				     "fuel: '%.32s' is no budget; write a time, as in 500ms, or a "
+				     "number of instructions, as in 1000000000i",
+				     text)
+		       : r ? err(r, "fuel: %s", err_last())
+			   : 0;
 	}
 	snprintf(digits, sizeof(digits), "%.*s", (int)MIN(n, sizeof(digits) - 1), text);
 	r = number_parse(digits, ret);
@@ -411,6 +411,37 @@ int conf_mac(const char *what, const char *text, uint8_t ret[6])
 	return 0;
 }
 
+/* "80" or "80-90", of ports that there are; behind it, or NULL */
+static const char *behind_ports(const char *s)
+{
+	char *end = (char *)(uintptr_t)s;
+
+	do {
+		unsigned long n = isdigit((unsigned char)*s) ? strtoul(s, &end, 10) : 0;
+
+		if (!n || n > 65535)
+			return NULL;
+		s = end + 1;
+	} while (*end == '-');
+	return end;
+}
+
+/* "[ADDRESS/]HOST[:GUEST]", more of them behind + */
+static bool good_forward(const char *s)
+{
+	for (;; s++) {
+		const char *slash = memchr(s, '/', strcspn(s, "+"));
+
+		s = behind_ports(slash ? slash + 1 : s);
+		if (s && *s == ':')
+			s = behind_ports(s + 1);
+		if (!s || !*s)
+			return s;
+		if (*s != '+')
+			return false;
+	}
+}
+
 static int check_net(const struct conf_net *net, const char *what)
 {
 	uint8_t mac[6];
@@ -434,8 +465,11 @@ static int check_net(const struct conf_net *net, const char *what)
 			   "%s: forward=%s needs mode user, with a passt that hutch starts; write "
 			   "user,forward=%s",
 			   what, net->forward, net->forward);
-	if (net->forward[strspn(net->forward, "0123456789abcdefABCDEF.:/-+")])
-		return err(-EINVAL, "%s: forward=%s: write ports as 8080:80, more of them behind +",
+	if (net->forward[0] && (net->forward[strspn(net->forward, "0123456789abcdefABCDEF.:/-+")] ||
+				!good_forward(net->forward)))
+		return err(-EINVAL,
+			   "%s: forward=%s: write ports of 1 to 65535 as 8080:80, more of them "
+			   "behind +",
 			   what, net->forward);
 	if (net->mtu && net->mtu < CONF_MTU_MIN)
 		return err(-EINVAL, "%s: mtu=%u is too small; IPv4 needs %d", what, net->mtu,

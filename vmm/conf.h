@@ -133,8 +133,8 @@ void conf_defaults(struct conf *conf);
  */
 int conf_set(struct conf *conf, const char *what, const char *key, const char *value) must_check;
 
-/* a key, or one within an element of a list: "memory", "disk@1", "disk@1.iops", "balloon" (there is
- * one) */
+/* a key, or one within an element of a list: "memory", "disk@1",
+ * "disk@1.iops", "balloon" (there is one) */
 struct conf_ref {
 	const struct field *f;
 	unsigned i;		 /* which element of a list */

@@ -1,5 +1,4 @@
 #include <ctype.h>
-#include <ctype.h>
 #include <strings.h>
 
 #include "field.h"
@@ -87,7 +86,8 @@ static int parse_number(const struct field *f, const char *what, const char *tex
 	case FIELD_UINT:
 		r = number_parse(text, &v);
 		if (r == -EINVAL)
-			return err(r, "%s: '%s' is not a whole number", what, text);
+			return err(r, "%s: '%s' is not a whole number; write digits alone", what,
+				   text);
 		break;
 	case FIELD_SIZE:
 		r = size_parse(text, &v);
@@ -218,7 +218,8 @@ int field_unknown(const struct field *table, const char *what, const char *name)
 	if (near)
 		return err(-EINVAL, "%s%sunknown key '%.64s'; did you mean '%s'?", what, colon,
 			   name, near);
-	return err(-EINVAL, "%s%sunknown key '%.64s'", what, colon, name);
+	return err(-EINVAL, "%s%sunknown key '%.64s'; 'hutch help run' lists what there is", what,
+		   colon, name);
 }
 
 int field_set(const struct field *table, const char *what, const char *name, const char *text,

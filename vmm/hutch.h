@@ -48,8 +48,8 @@ int hutch_error_code(const struct hutch *h);
  * "disk@0.iops" is one of the first disk, "disk@0" several ("iops=100,bw=1M").  Of a running
  * machine only some keys can be changed, those that hutch_key() calls live. */
 int hutch_set(struct hutch *h, const char *key, const char *value);
-/* the value of a key that is not a list, or of one element ("vsock@0.path"), as text: -EINVAL,
- * -E2BIG */
+/* the value of a key that is not a list, or of one element
+ * ("vsock@0.path"), as text: -EINVAL, -E2BIG */
 int hutch_get(struct hutch *h, const char *key, char *buf, size_t size);
 /* the same of a number, a size (bytes) or a time (ms): -EINVAL */
 int hutch_get_number(struct hutch *h, const char *key, uint64_t *ret);
@@ -75,8 +75,8 @@ int hutch_load_text(struct hutch *h, const char *name, const void *text, size_t 
 void hutch_from(struct hutch *h, const char *what);
 /* who named a key: what hutch_from() said, or FILE:LINE; NULL: nobody, it has its default */
 const char *hutch_origin(struct hutch *h, const char *key);
-/* would hutch_start() take what the keys ask for, as far as it can be told without this host?
- * -EINVAL */
+/* would hutch_start() take what the keys ask for, as far as it
+ * can be told without this host? -EINVAL */
 int hutch_check(struct hutch *h);
 /* empty a list, so that the next hutch_set() replaces what a file gave */
 int hutch_clear(struct hutch *h, const char *key);

@@ -38,8 +38,8 @@ void log_line(enum log_level level, const char *fmt, ...) printf_like(2, 3);
 #define log_info(...)  log_line(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_line(LOG_DEBUG, __VA_ARGS__)
 
-/* a text that is ready, without a word for its level; the one thing here that a signal handler may
- * call */
+/* a text that is ready, without a word for its level; the one
+ * thing here that a signal handler may call */
 void log_text(enum log_level level, const char *text);
 /* the same as one line of JSON, to @fd alone */
 void log_text_to(int fd, enum log_level level, const char *text);
@@ -53,8 +53,8 @@ struct log_limit {
 	unsigned lines, left_out;
 };
 
-/* is there room for one more of @burst lines? *@ret_left_out is what a window that ended now left
- * out */
+/* is there room for one more of @burst lines? *@ret_left_out is
+ * what a window that ended now left out */
 bool log_admit(struct log_limit *limit, unsigned burst, unsigned *ret_left_out);
 void log_guest(struct log_limit *limit, const char *fmt, ...) printf_like(2, 3);
 

@@ -33,8 +33,8 @@ static int refused(int error)
 	case EOPNOTSUPP:
 		return err(-ENOTSUP,
 			   "instructions of a guest: this host has no PMU that counts them: %s; in "
-			   "a "
-			   "virtual machine ask for one; a budget of time needs none, as in 500ms",
+			   "a virtual machine ask for one; a budget of time needs none, as in "
+			   "500ms",
 			   strerror(error));
 	default:
 		return err(-ENOTSUP, "instructions of a guest: perf_event_open: %s",

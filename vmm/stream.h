@@ -33,8 +33,8 @@ void stream_free(struct stream *s); /* writes out what the fd takes at once */
 
 void stream_attach(struct stream *s, const struct stream_ops *ops, void *arg);
 
-/* show each line of output (its first 255 bytes) to @line, on the thread that puts it; before
- * output */
+/* show each line of output (its first 255 bytes) to @line, on
+ * the thread that puts it; before output */
 void stream_watch(struct stream *s, void (*line)(void *arg, const char *text), void *arg);
 
 void stream_put(struct stream *s, const uint8_t *buf, size_t len); /* any thread; never blocks */

@@ -150,8 +150,8 @@ static int make_kvm(struct vm *vm)
 	return r ? r : check_host(vm);
 }
 
-/* the registers of virtio-mmio devices, to be read without leaving the guest; refused: they leave
- * it */
+/* the registers of virtio-mmio devices, to be read without
+ * leaving the guest; refused: they leave it */
 static int make_windows(struct vm *vm)
 {
 	size_t len = vm->board.mmio_n * VIRTIO_MMIO_SIZE;

@@ -321,7 +321,7 @@ lost_output() {
 log_lines() {
 	loses="--kernel $flat/hello.elf" # 24 bytes of its console
 	timeout 20 "$hutch" boot --nonsense --log-format json $loses </dev/null >/dev/null 2>"$tmp/err"
-	check "a wrong flag, as JSON" grep -qxE '\{"ts":"[0-9TZ:.-]{24}","level":"error","msg":"boot: unknown flag --nonsense"\}' "$tmp/err"
+	check "a wrong flag, as JSON" grep -qxE '\{"ts":"[0-9TZ:.-]{24}","level":"error","msg":"boot: unknown flag --nonsense; .hutch help boot. lists them"\}' "$tmp/err"
 	timeout 20 "$hutch" boot $loses --log-file "$tmp/log" --log-format json --name logged </dev/null >/dev/full 2>"$tmp/err"
 	check "a log file is no failure" test $? = 0
 	check "and stderr is silent then" test ! -s "$tmp/err"

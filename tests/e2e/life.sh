@@ -528,6 +528,17 @@ wrong() {
 		--root "$tmp/$(printf %80s | tr ' ' x)" boot --kernel "$flat/hello.elf" --name x
 	gives "no folder to make it in" 1 "the folder of sandboxes, /nonexistent/run: No such file.*--root" \
 		--root /nonexistent/run boot --kernel "$flat/hello.elf" --name x
+	k="--kernel $flat/hello.elf"
+	# shellcheck disable=SC2086
+	{
+		gives "check: nothing is wrong" 0 "" check $k
+		gives "check: no such initrd" 125 "initrd $tmp/none: No such file" check $k --initrd "$tmp/none"
+		gives "check: no such disk" 125 "disk $tmp/none: No such file" check $k --disk "$flat/hello.elf" --disk "$tmp/none"
+		gives "check: no such root" 125 "rootfs $tmp/none: No such file.*hutch image ls" check $k --rootfs "$tmp/none"
+		gives "check: a name that is none" 2 "'a b' is not a name" check $k --name "a b"
+		gives "check: a port that is none" 2 "forward=99999:80: write ports of 1 to 65535" check $k -p 99999:80
+		gives "check: a mount of no known kind" 2 "':wr' behind the guest's path is none of" check $k --mount /tmp:/x:wr
+	}
 	gives "none has been made yet" 0 "^NAME" --root "$tmp/none" ps
 	mkdir "$tmp/open"
 	chmod 777 "$tmp/open"

@@ -1,5 +1,5 @@
-/* irqchip.h - the VM's state in KVM outside the vCPUs: interrupt controllers, timer, clock (layer
- * 4) */
+/* irqchip.h - the VM's state in KVM outside the vCPUs:
+ * interrupt controllers, timer, clock (layer 4) */
 #ifndef HUTCH_IRQCHIP_H
 #define HUTCH_IRQCHIP_H
 

@@ -70,10 +70,9 @@ static void internal_error(struct vcpu *v)
 	else
 		vm_event(v->vm, VM_ERROR,
 			 "this host's KVM has no hardware virtualization (no vmx or svm in "
-			 "/proc/cpuinfo) and "
-			 "cannot emulate the guest's instruction at rip %#llx (bytes%s); run on a "
-			 "machine that "
-			 "has it, or in the testbed: tests/testbed -- hutch ...",
+			 "/proc/cpuinfo) and cannot emulate the guest's instruction at rip %#llx "
+			 "(bytes%s); run on a machine that has it, or in the testbed: "
+			 "tests/testbed -- hutch ...",
 			 regs.rip, bytes[0] ? bytes : " unknown");
 }
 
