@@ -322,6 +322,10 @@ static int bring_work(struct run *r)
 		r->c = boot;
 		return command_status(&r->c);
 	}
+	/* what has been answered by now is not answered again */
+	r->c.limits = boot.limits;
+	memcpy(r->c.violation, boot.violation, sizeof(boot.violation));
+	r->c.violations = boot.violations;
 	t = files_of(r);
 	status = work_in(r->work, &t);
 	if (t.wake >= 0)
