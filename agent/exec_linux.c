@@ -24,6 +24,7 @@
 #define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define ETC	     "/etc"
 #define CHILD_STACK  (64U << 10)
+#define KERNEL_SIGS  64
 
 enum stage { STAGE_OK, STAGE_SESSION, STAGE_LIMIT, STAGE_USER, STAGE_CWD, STAGE_EXEC };
 
@@ -147,8 +148,12 @@ static int fail(struct plan *p, enum stage stage)
 
 static void default_signals(void)
 {
-	for (int i = 1; i < NSIG; i++)
-		signal(i, SIG_DFL);
+	/* to the kernel itself: a C library lets nobody touch the signals it keeps for itself,
+	 * which glibc's posix_spawn() leaves ignored in its children; all zero is SIG_DFL */
+	static const unsigned long none[8];
+
+	for (int i = 1; i <= KERNEL_SIGS; i++)
+		syscall(SYS_rt_sigaction, i, none, NULL, KERNEL_SIGS / 8);
 }
 
 static int be_own_session(struct plan *p)
