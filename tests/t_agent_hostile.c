@@ -21,7 +21,7 @@
 #include "suite.h"
 
 #define NS	     1000000000ULL
-#define FLAT_KIB     512
+#define FLAT_KIB     2048
 #define PROMPT	     1000 /* ms: the host's patience is that */
 #define USER	     "4321"
 #define PIDS	     40 /* of that user, at once */

@@ -13,13 +13,12 @@
 #include "guest.h"
 #include "suite.h"
 
-#define NS     1000000000ULL
-#define EXECS  100
-#define ROUNDS 4
-#define SIZE   300000 /* more than what is under way at most */
-#define FLAT_KIB                                                                                  \
-	2048 /* the last of a round may not be freed yet; a session kept of each command would be \
-		40 MiB */
+#define NS	 1000000000ULL
+#define EXECS	 100
+#define ROUNDS	 4
+#define SIZE	 300000 /* more than what is under way at most */
+/* the last of a round may not be freed yet; a session kept of each command would be 40 MiB */
+#define FLAT_KIB 2048
 
 struct rig {
 	char dir[40], path[64];
