@@ -127,6 +127,12 @@ x"
 	check "rootfs: a layer with a limit" 1 run $patience --rootfs base --layer 2M -- sh -c \
 		'cat /bin/busybox /bin/busybox /bin/busybox >/tmp/../etc/big 2>/dev/null && echo all; exit 1' &&
 		is "rootfs: a layer with a limit" ""
+	if command -v mksquashfs >/dev/null; then
+		mksquashfs "$t" "$tmp/squashed" -quiet -no-progress >/dev/null && check "rootfs: squashfs" 0 run $patience \
+			--rootfs "$tmp/squashed" -- cat /etc/motd && is "rootfs: squashfs" "of the root"
+	else
+		echo "skip rootfs: squashfs: squashfs-tools is not installed"
+	fi
 	mke2fs -q -t ext4 -d "$t" "$tmp/disk" 32M || { bad "mke2fs" "it failed"; return; }
 	check "rootfs-rw" 0 run $patience --rootfs "$tmp/disk" --rootfs-rw -- sh -c 'echo kept >/etc/new' &&
 		check "rootfs-rw: again" 0 run $patience --rootfs "$tmp/disk" --rootfs-rw -- cat /etc/new &&
