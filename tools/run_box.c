@@ -284,17 +284,22 @@ static int wake_of(struct run *r)
 
 /*
  * A guest whose helper stands still would keep us for ever: files that go with a command may take
- * as long as it may, and as the guest may to begin.
+ * as long as it may, and as the guest may to begin.  0, or an exit status after a complaint.
  */
-static struct transfer files_of(struct run *r)
+static int files_of(struct run *r, struct transfer *ret)
 {
 	struct transfer t = { .h = r->h, .porter = r->porter, .wake = wake_of(r) };
 	uint64_t run = 0, boot = 0;
 
+	if (t.wake < 0) {
+		complain("files cannot be copied: epoll: %s", strerror(errno));
+		return EXIT_HUTCH;
+	}
 	if (!hutch_get_number(r->h, "timeout", &run) &&
 	    !hutch_get_number(r->h, "boot-timeout", &boot) && run)
 		t.until_ms = monotonic_ms() + run + boot;
-	return t;
+	*ret = t;
+	return 0;
 }
 
 /* files did not come or go; the exit status */
@@ -326,28 +331,27 @@ static int bring_work(struct run *r)
 	r->c.limits = boot.limits;
 	memcpy(r->c.violation, boot.violation, sizeof(boot.violation));
 	r->c.violations = boot.violations;
-	t = files_of(r);
+	status = files_of(r, &t);
+	if (status)
+		return fail_work(r, status);
 	status = work_in(r->work, &t);
-	if (t.wake >= 0)
-		close(t.wake);
+	close(t.wake);
 	return status ? fail_work(r, status) : 0;
 }
 
 static int take_work(struct run *r)
 {
 	struct transfer t;
+	bool over = false;
 	int status;
-	bool over;
 
 	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT && r->c.fate != FATE_STDIO)
 		return 0;
-	t = files_of(r);
-	status = EXIT_HUTCH;
-	over = false;
-	if (!transfer_limit(&t))
-		status = work_out(r->work, &t, &over);
-	if (t.wake >= 0)
-		close(t.wake);
+	status = files_of(r, &t);
+	if (status)
+		return fail_work(r, status);
+	status = transfer_limit(&t) ? EXIT_HUTCH : work_out(r->work, &t, &over);
+	close(t.wake);
 	if (over)
 		command_violation(&r->c, "copy_max");
 	return status ? fail_work(r, status) : 0;
