@@ -4,8 +4,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <check.h>
-
 #include "agent_rig.h"
 #include "archive_rig.h"
 #include "complain.h"
@@ -101,7 +99,7 @@ void host_start_spinning(struct host_rig *x, const char *const *argv)
 	flat_path("count", kernel, sizeof(kernel));
 	require(!hutch_set(x->c.h, "kernel", kernel) && !hutch_set(x->c.h, "memory", "4M") &&
 		!hutch_set(x->c.h, "console", "none"));
-	ck_assert_msg(!hutch_start(x->c.h), "%s", hutch_error(x->c.h));
+	require(!hutch_start(x->c.h));
 	require(!unlink(x->path));
 	start_agent(x, AGENT_REAL);
 	x->c.own = true;
@@ -110,7 +108,7 @@ void host_start_spinning(struct host_rig *x, const char *const *argv)
 
 void host_stop(struct host_rig *x)
 {
-	ck_assert_uint_lt(now_ns() - x->begin, x->patience);
+	require(now_ns() - x->begin < x->patience);
 	if (x->killer > 0) {
 		kill(x->killer, SIGKILL);
 		waitpid(x->killer, NULL, 0);
