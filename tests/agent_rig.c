@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "agent_rig.h"
+#include "client.h"
 #include "guest.h"
 
 const char *agent_path(void)
@@ -57,4 +58,36 @@ size_t agent_status(pid_t pid, const char *key)
 			v = strtoul(line + strlen(key), NULL, 10);
 	fclose(f);
 	return v;
+}
+
+size_t agent_settled(pid_t pid)
+{
+	size_t now = agent_status(pid, "VmRSS:"), before = 0;
+
+	for (int looks = 0; looks < 50 && now != before; looks++) {
+		before = now;
+		usleep(100000);
+		now = agent_status(pid, "VmRSS:");
+	}
+	return now;
+}
+
+void agent_reach(const char *path, struct client *c)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	struct proto_buf hello = { .data = NULL };
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", path);
+	client_init(c);
+	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	require(c->fd >= 0 && !connect(c->fd, (struct sockaddr *)&a, sizeof(a)));
+	c->state = CLIENT_BUSY;
+	proto_begin(&hello, PROTO_HELLO, 0);
+	proto_number(&hello, TAG_MAGIC, PROTO_MAGIC);
+	proto_number(&hello, TAG_VERSION, PROTO_VERSION);
+	proto_end(&hello);
+	client_source(c, -1);
+	client_sink(c, 0, -1, 0);
+	client_sink(c, 1, -1, 0);
+	client_request(c, &hello, 0);
 }

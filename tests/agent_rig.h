@@ -12,5 +12,12 @@ const char *agent_path(void);
 pid_t agent_listen(const char *path);
 /* a line of /proc/PID/status in KiB, as "VmRSS:"; of this process with 0 */
 size_t agent_status(pid_t pid, const char *key);
+/* its memory in KiB once that does not change any more: connections that were closed are let go of
+ * in the agent's own time */
+size_t agent_settled(pid_t pid);
+
+struct client;
+/* a connection of its own to one at @path, which waits for a request */
+void agent_reach(const char *path, struct client *c);
 
 #endif
