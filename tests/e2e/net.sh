@@ -174,18 +174,14 @@ user() {
 		ip addr show eth0
 		wget -q -O /d http://10.99.0.1:8080/data; md5sum </d
 		nc 10.99.0.1 9000 </d
-		wget -q -T 5 -O /dev/null http://10.88.0.1:8081/data && echo loopback reached
+		timeout 5 wget -q -O /dev/null http://10.88.0.1:8081/data; echo "loopback \$?"
 		ip route
 		cat /sys/class/net/eth0/address
 	EOT
-	wait_guest 'inet 10.88.0.2/24' "^$sum" 'default via 10.88.0.1' '^02:' && check_up && {
-		if grep -q '^loopback reached' "$tmp/raw"; then
-			bad "the gateway is not the host" "it is"
-		else
-			echo "ok $name"
-			echo "ok the gateway is not the host"
-		fi
-	}
+	wait_guest 'inet 10.88.0.2/24' "^$sum" 'default via 10.88.0.1' '^02:' && check_up && echo "ok $name"
+	# ended, or refused: a program that fell over is no answer
+	tr -d '\r' <"$tmp/raw" | grep -qE '^loopback (1|124|143)$' && echo "ok the gateway is not the host" ||
+		bad "the gateway is not the host" "it answers"
 	[ -z "$(ours passt)" ] && echo "ok no passt is left" || echo "not ok no passt is left"
 	guest "no passt is left by a kill -9" dhcp --net user <<-EOT
 		echo up; sleep 100
@@ -199,17 +195,22 @@ user() {
 	[ -z "$(ours passt)" ] && echo "ok $name" || echo "not ok $name"
 }
 
-# the same by hutch run, and a port of ours that leads to the guest
+# the same by hutch run, and a port of ours that leads to the guest; the guest stays until its standard input ends
 publish() {
 	[ -e /sys/class/net/d0 ] || outside || return
-	timeout 200 $hutch run --boot-timeout 150s --heartbeat 30s -p 8090:80 -- sh -c 'wget -q -O /d http://10.99.0.1:8080/data
-		md5sum </d; mkdir /w; echo served >/w/i; httpd -p 80 -h /w; sleep 5; echo end' >"$tmp/raw" 2>"$tmp/err" &
+	rm -f "$tmp/stay" "$tmp/up"
+	mkfifo "$tmp/stay"
+	timeout 200 $hutch run --boot-timeout 150s --heartbeat 30s -i -p 8090:80 -- sh -c 'wget -q -O /d http://10.99.0.1:8080/data
+		md5sum </d; mkdir /w; echo served >/w/i; httpd -p 80 -h /w; cat; echo end' <"$tmp/stay" >"$tmp/raw" 2>"$tmp/err" &
 	pid=$!
-	for _ in $(seq 300); do
-		busybox wget -q -O "$tmp/up" http://127.0.0.1:8090/i 2>/dev/null && break
+	exec 7>"$tmp/stay"
+	# a connection from before there is a server may be kept waiting: each try is a short one
+	for _ in $(seq 600); do
+		timeout 3 busybox wget -q -O "$tmp/up" http://127.0.0.1:8090/i 2>/dev/null && break
 		kill -0 $pid 2>/dev/null || break
 		sleep 0.3
 	done
+	exec 7>&-
 	wait $pid
 	status=$?
 	if [ $status = 0 ] && grep -q "^$sum" "$tmp/raw" && grep -q end "$tmp/raw"; then
