@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "kvm_rig.h"
+#include "snap.h"
 
 static char flat_folder[3072];
 
@@ -71,9 +72,63 @@ static int make_console(struct flat *f)
 	return conf_set(&f->conf, "test", "console", spec);
 }
 
-struct flat *flat_new(const char *guest, ...)
+static struct flat *begin(void)
 {
 	struct flat *f = calloc(1, sizeof(*f));
+
+	if (f)
+		f->in = f->out = f->guest[0] = f->guest[1] = f->ended = -1;
+	return f;
+}
+
+/* the machine of f->conf, out of @from if that is one */
+static struct flat *make(struct flat *f, int r, const struct snap_file *from)
+{
+	f->ended = eventfd(0, EFD_CLOEXEC);
+	if (!r)
+		r = conf_check(&f->conf);
+	f->loop = r ? NULL : loop_new();
+	f->vm = f->loop ? vm_restore(f->loop, &f->conf, from) : NULL;
+	if (!f->vm) {
+		flat_free(f);
+		return NULL;
+	}
+	f->vm->ended = on_end;
+	f->vm->ended_arg = f;
+	return f;
+}
+
+struct flat *flat_restore(int fd, ...)
+{
+	struct flat *f = begin();
+	const char *key, *value;
+	struct snap_file from;
+	struct snap_info info;
+	struct conf_ref ref;
+	va_list ap;
+	int r;
+
+	if (!f)
+		return NULL;
+	r = snap_open(&from, fd, "test");
+	if (!r)
+		r = snap_check(&from, &info, &f->conf);
+	if (!r)
+		r = make_console(f);
+	va_start(ap, fd);
+	while (!r && (key = va_arg(ap, const char *))) {
+		value = va_arg(ap, const char *);
+		r = conf_change(&f->conf, key, value, &ref);
+	}
+	va_end(ap);
+	f = make(f, r, &from);
+	snap_close(&from);
+	return f;
+}
+
+struct flat *flat_new(const char *guest, ...)
+{
+	struct flat *f = begin();
 	const char *key, *value;
 	char path[CONF_PATH];
 	va_list ap;
@@ -82,7 +137,6 @@ struct flat *flat_new(const char *guest, ...)
 	if (!f)
 		return NULL;
 	conf_defaults(&f->conf);
-	f->ended = eventfd(0, EFD_CLOEXEC);
 	r = make_console(f);
 	if (!r)
 		r = conf_set(&f->conf, "test", "kernel", flat_path(guest, path, sizeof(path)));
@@ -94,17 +148,7 @@ struct flat *flat_new(const char *guest, ...)
 		r = conf_set(&f->conf, "test", key, value);
 	}
 	va_end(ap);
-	if (!r)
-		r = conf_check(&f->conf);
-	f->loop = r ? NULL : loop_new();
-	f->vm = f->loop ? vm_new(f->loop, &f->conf) : NULL;
-	if (!f->vm) {
-		flat_free(f);
-		return NULL;
-	}
-	f->vm->ended = on_end;
-	f->vm->ended_arg = f;
-	return f;
+	return make(f, r, NULL);
 }
 
 static void *run_loop(void *arg)

@@ -20,10 +20,10 @@ say() {
 # spelled out in may_include.
 layer_of() {
 	case $1 in
-	base.h | log.h) echo 0 ;;
-	gmem.h | field.h | state.h | conf.h | conf_event.h | loop.h) echo 1 ;;
+	base.h | log.h | team.h) echo 0 ;;
+	gmem.h | field.h | state.h | conf.h | conf_event.h | loop.h | snap_file.h) echo 1 ;;
 	dev.h | bus.h | irq.h | stream.h) echo 2 ;;
-	kvm.h | vcpu.h | throttle.h | perf.h | vm.h | vm_build.h | ctl.h | cpuid.h | msr.h | regs.h | irqchip.h | sandbox.h | sandbox_arch.h | seccomp.h) echo 4 ;;
+	kvm.h | snap.h | snap_mem.h | vcpu.h | throttle.h | perf.h | vm.h | vm_build.h | ctl.h | cpuid.h | msr.h | regs.h | irqchip.h | sandbox.h | sandbox_arch.h | seccomp.h) echo 4 ;;
 	hutch.h) echo 5 ;;
 	*) if [ -e "devices/$1" ] || [ -e "boot/$1" ]; then echo 3; else echo -; fi ;;
 	esac
@@ -53,7 +53,7 @@ may_include() { # FILE HEADER
 	esac
 	[ "$own" = - ] && own=$(case $1 in
 		vmm/tree_print.c) echo 1 ;; vmm/conf_*.c) echo 1 ;;
-		vmm/vm_tree.c | vmm/vm_set.c | vmm/x86/*) echo 4 ;; *) echo - ;; esac)
+		vmm/snap_write.c) echo 1 ;; vmm/vm_tree.c | vmm/vm_set.c | vmm/snap_*.c | vmm/x86/*) echo 4 ;; *) echo - ;; esac)
 	[ "$own" = - ] && return 0
 	[ "$other" = - ] && return 1
 	[ "$other" -le "$own" ]

@@ -15,9 +15,31 @@ static void on_kick(int sig)
 	(void)sig;
 }
 
+/* as this host's are, or as the one that a snapshot was made of */
+static int set_processor(struct vcpu *v)
+{
+	const struct vcpu_state *saved = v->vm->saved ? &v->vm->saved[v->id] : NULL;
+	struct kvm_cpuid_list list;
+	int khz;
+
+	if (saved) {
+		list.nent = saved->cpuid_len / (uint32_t)sizeof(list.e[0]);
+		memcpy(list.e, saved->cpuid, saved->cpuid_len);
+	} else {
+		khz = kvm_ioctl(v->fd, KVM_GET_TSC_KHZ, NULL);
+		cpuid_for_vcpu(&v->vm->kvm, v->id, v->vm->cpus, khz > 0 ? (uint32_t)khz : 0,
+			       &list);
+	}
+	v->cpuid = calloc(list.nent + 1, sizeof(*v->cpuid));
+	if (!v->cpuid)
+		return err(-ENOMEM, "vCPU %u: out of memory", v->id);
+	memcpy(v->cpuid, list.e, list.nent * sizeof(list.e[0]));
+	v->cpuid_n = list.nent;
+	return regs_make(v->fd, v->cpuid, v->cpuid_n, saved ? saved->tsc_khz : 0);
+}
+
 int vcpu_create(struct vcpu *v, struct vm *vm, unsigned id)
 {
-	struct kvm_cpuid_list list;
 	void *run;
 	int r;
 
@@ -29,12 +51,9 @@ int vcpu_create(struct vcpu *v, struct vm *vm, unsigned id)
 	if (run == MAP_FAILED)
 		return err(-errno, "vCPU %u: mmap: %s", id, strerror(errno));
 	v->run = run;
-	r = kvm_ioctl(v->fd, KVM_GET_TSC_KHZ, NULL);
-	cpuid_for_vcpu(&vm->kvm, id, vm->cpus, r > 0 ? (uint32_t)r : 0, &list);
-	r = kvm_ioctl(v->fd, KVM_SET_CPUID2, &list);
-	if (r)
-		return err(r, "vCPU %u: KVM_SET_CPUID2: %s", id, strerror(-r));
-	r = regs_firmware_defaults(v->fd);
+	r = set_processor(v);
+	if (!r)
+		r = regs_firmware_defaults(v->fd);
 	return r || vm->cpus <= KVM_XAPIC_CPUS ? r : regs_x2apic(v->fd);
 }
 
@@ -123,6 +142,7 @@ void vcpu_destroy(struct vcpu *v)
 		munmap(v->run, v->vm->kvm.run_size);
 	cleanup_close(&v->fd);
 	free(v->power_on);
+	free(v->cpuid);
 }
 
 uint64_t vcpu_cpu_ns(const struct vcpu *v)

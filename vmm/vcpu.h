@@ -30,6 +30,8 @@ struct vcpu {
 	pthread_t thread;
 	bool has_thread;
 	uint64_t exits;
+	struct kvm_cpuid_entry2 *cpuid; /* the processor it is */
+	unsigned cpuid_n;
 	struct vcpu_state *power_on; /* what a reset goes back to; kept only where one may come */
 };
 

@@ -110,6 +110,8 @@ int vm_user_resume(struct vm *vm)
 	vm->user_paused = false;
 	if (vm->end != VM_RUNNING)
 		return 0;
+	for (unsigned i = 0; i < vm->cpus; i++)
+		regs_stood_still(vm->vcpu[i].fd);
 	vm_resume(vm);
 	if (vm->on_pause)
 		vm->on_pause(vm->on_pause_arg, false);
@@ -232,6 +234,9 @@ int vm_start(struct vm *vm)
 {
 	int r = 0;
 
+	if (vm->restored)
+		for (unsigned i = 0; i < vm->devs; i++)
+			dev_resume(vm->dev[i]);
 	for (unsigned i = 0; !r && i < vm->cpus; i++)
 		r = vcpu_start(&vm->vcpu[i]);
 	if (!r)

@@ -48,6 +48,7 @@ enum vm_end {
 
 struct irqchip_state;
 struct pci_bus;
+struct snap_file;
 
 struct vm {
 	struct machine m;
@@ -68,6 +69,10 @@ struct vm {
 	unsigned cpus;
 	struct vcpu *vcpu;
 	struct irqchip_state *power_on; /* with on-reboot=reset */
+	const struct snap_file *from;	/* the snapshot it is made from, while it is made */
+	struct vcpu_state *saved;	/* its processors; vm->cpus of them */
+	const char *version;		/* of the program, told in snapshots */
+	int pagemap; /* tells which pages of the guest are there at all; -1: not known */
 
 	pthread_mutex_t park_lock;
 	pthread_cond_t park_cond;
@@ -77,6 +82,7 @@ struct vm {
 	unsigned parked;
 	unsigned pauses; /* on the loop: one may come within another, and the last resume counts */
 	bool user_paused;
+	bool restored; /* its devices have been loaded, and not resumed yet until it starts */
 
 	pthread_mutex_t event_lock; /* guards event, event_text, panic_text; stores to end */
 	enum vm_end event;
@@ -96,6 +102,8 @@ struct vm {
 /* build a machine on @loop from a checked configuration that outlives it: NULL with a message;
  * nothing runs yet */
 struct vm *vm_new(struct loop *loop, struct conf *conf);
+/* the same of a snapshot, whose configuration this is (snap_conf()) */
+struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_file *from);
 void vm_free(struct vm *vm); /* on the loop's thread, or when no loop runs */
 
 int vm_start(struct vm *vm) must_check;

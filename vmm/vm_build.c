@@ -12,6 +12,7 @@
 #include "layout_x86.h"
 #include "net.h"
 #include "pci.h"
+#include "snap.h"
 #include "virtio.h"
 #include "vm_build.h"
 
@@ -105,9 +106,12 @@ static void watch_console(void *arg, const char *line)
 
 static int make_host_side(struct vm *vm)
 {
-	vm->boot = boot_open(vm->conf);
-	if (!vm->boot)
-		return -EINVAL;
+	/* a restored machine has its kernel in memory, and needs it again only for a reset */
+	if (!vm->from || vm->conf->on_reboot == REBOOT_RESET) {
+		vm->boot = boot_open(vm->conf);
+		if (!vm->boot)
+			return -EINVAL;
+	}
 	vm->console = stream_new(vm->loop, vm->conf->console);
 	if (!vm->console)
 		return -EINVAL;
@@ -188,8 +192,10 @@ static int make_memory(struct vm *vm)
 
 static int make_vcpus(struct vm *vm)
 {
-	int r = 0;
+	int r = vm->from ? snap_load_vcpus(vm) : 0;
 
+	if (r)
+		return r;
 	vm->vcpu = calloc(vm->conf->cpus, sizeof(*vm->vcpu));
 	if (!vm->vcpu)
 		return err(-ENOMEM, "vCPUs: out of memory");
@@ -314,6 +320,13 @@ static int make_devices(struct vm *vm)
 	return r;
 }
 
+static int boot(struct vm *vm)
+{
+	int r = boot_load(vm->boot, &vm->mem, &vm->board, &vm->entry);
+
+	return r ? r : regs_boot(vm->vcpu[0].fd, &vm->entry);
+}
+
 static int build(struct vm *vm)
 {
 	static const struct {
@@ -331,12 +344,17 @@ static int build(struct vm *vm)
 		mark(vm, step[i].phase);
 	}
 	if (!r)
-		r = boot_load(vm->boot, &vm->mem, &vm->board, &vm->entry);
+		r = vm->from ? snap_load(vm) : boot(vm);
 	mark(vm, PHASE_LOAD);
-	return r ? r : regs_boot(vm->vcpu[0].fd, &vm->entry);
+	return r;
 }
 
 struct vm *vm_new(struct loop *loop, struct conf *conf)
+{
+	return vm_restore(loop, conf, NULL);
+}
+
+struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_file *from)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 
@@ -346,7 +364,9 @@ struct vm *vm_new(struct loop *loop, struct conf *conf)
 	}
 	vm->mark[PHASE_START] = now_ns();
 	vm->conf = conf;
+	vm->from = from;
 	vm->loop = loop;
+	vm->pagemap = -1;
 	vm->kvm.fd = vm->kvm.vm = -1;
 	vm->m = (struct machine){ &vm->mem, &vm->bus, &vm->kvm.irq, loop, machine_event, 0 };
 	pthread_mutex_init(&vm->park_lock, NULL);
@@ -358,6 +378,9 @@ struct vm *vm_new(struct loop *loop, struct conf *conf)
 		vm_free(vm);
 		return NULL;
 	}
+	free(vm->saved);
+	vm->saved = NULL;
+	vm->from = NULL; /* the caller's, who may close it now */
 	vm->built = true;
 	return vm;
 }
@@ -376,6 +399,8 @@ void vm_unbuild(struct vm *vm)
 	boot_close(vm->boot);
 	free(vm->vcpu);
 	free(vm->power_on);
+	free(vm->saved);
+	cleanup_close(&vm->pagemap);
 	pthread_mutex_destroy(&vm->event_lock);
 	pthread_cond_destroy(&vm->park_cond);
 	pthread_mutex_destroy(&vm->park_lock);

@@ -1,12 +1,15 @@
-/* vm_tree.c - a machine, running or only described, as a tree */
+/* vm_tree.c - a machine, running or only described, as a tree, and back */
+#include <libfdt.h>
+
 #include "cpuid.h"
 #include "irqchip.h"
+#include "snap.h"
 #include "state.h"
 #include "vm_build.h"
 
 #define TREE_BASE      (256U << 10)
 #define TREE_COUNTERS  (64U << 10)
-#define TREE_VCPU      (48U << 10)
+#define TREE_VCPU      (56U << 10)
 
 #define MACHINE_FORMAT "hutch.machine/1"
 #define ARCH_NAME      "x86_64"
@@ -89,6 +92,10 @@ static int save_vcpu(struct vm *vm, void *fdt, unsigned i)
 	int r = s ? regs_get(&vm->kvm, vm->vcpu[i].fd, s) : err(-ENOMEM, "tree: out of memory");
 
 	snprintf(name, sizeof(name), "cpu@%u", i);
+	if (!r) {
+		s->cpuid_len = vm->vcpu[i].cpuid_n * (uint32_t)sizeof(struct kvm_cpuid_entry2);
+		memcpy(s->cpuid, vm->vcpu[i].cpuid, s->cpuid_len);
+	}
 	return r ? r : save_node(fdt, name, vcpu_fields, s);
 }
 
@@ -133,7 +140,9 @@ static int save_counters(struct vm *vm, void *fdt)
 	return r ? r : tree_node_end(fdt);
 }
 
-static int make_tree(const struct conf *conf, const struct board *board, struct vm *vm, void **ret)
+/* @vm: with its state; @info: of a snapshot, which leaves the counters out */
+static int make_tree(const struct conf *conf, const struct board *board, struct vm *vm,
+		     const struct snap_info *info, void **ret)
 {
 	size_t size = TREE_BASE + (vm ? vm->cpus * (size_t)TREE_VCPU : 0);
 	cleanup_free void *fdt = malloc(size);
@@ -144,13 +153,15 @@ static int make_tree(const struct conf *conf, const struct board *board, struct 
 		cpuid_model(&vm->kvm, header.cpu);
 	if (!r)
 		r = state_save(fdt, header_fields, &header);
+	if (!r && info)
+		r = save_node(fdt, "snapshot", snap_info_fields, info);
 	if (!r)
 		r = save_node(fdt, "config", conf_fields, conf);
 	if (!r)
 		r = save_board(fdt, board);
 	if (!r && vm)
 		r = save_state(vm, fdt);
-	if (!r && vm)
+	if (!r && vm && !info)
 		r = save_counters(vm, fdt);
 	if (!r)
 		r = tree_end(fdt);
@@ -166,11 +177,16 @@ int vm_tree(struct vm *vm, void **ret)
 	int r;
 
 	if (vm->end != VM_RUNNING) /* paused for good */
-		return make_tree(vm->conf, &vm->board, vm, ret);
+		return make_tree(vm->conf, &vm->board, vm, NULL, ret);
 	vm_pause(vm);
-	r = make_tree(vm->conf, &vm->board, vm, ret);
+	r = make_tree(vm->conf, &vm->board, vm, NULL, ret);
 	vm_resume(vm);
 	return r;
+}
+
+int vm_tree_snapshot(struct vm *vm, const struct snap_info *info, void **ret)
+{
+	return make_tree(vm->conf, &vm->board, vm, info, ret);
 }
 
 int vm_tree_counters(struct vm *vm, void **ret)
@@ -194,5 +210,70 @@ int vm_tree_described(const struct conf *conf, void **ret)
 	struct board board;
 	int r = vm_board(conf, &board);
 
-	return r ? r : make_tree(conf, &board, NULL, ret);
+	return r ? r : make_tree(conf, &board, NULL, NULL, ret);
+}
+
+/* --- back from a tree, which is hostile until proven good --- */
+
+/* the node at @path into @obj; messages name it */
+int vm_tree_load(const void *fdt, const char *path, const struct field *table, void *obj)
+{
+	int node = fdt_path_offset(fdt, path), r;
+
+	r = node < 0 ? err(-EINVAL, "no such node") : state_load(fdt, node, table, obj);
+	return r ? err(r, "snapshot: %s: %s", path, err_last()) : 0;
+}
+
+int vm_tree_check(const void *fdt)
+{
+	struct header h;
+	int r = vm_tree_load(fdt, "/", header_fields, &h);
+
+	if (r)
+		return r;
+	if (strcmp(h.format, MACHINE_FORMAT))
+		return err(-ENOTSUP, "snapshot: its machine is of format '%s', this hutch knows %s",
+			   h.format, MACHINE_FORMAT);
+	return strcmp(h.arch, ARCH_NAME)
+		       ? err(-ENOTSUP, "snapshot: it is of a machine of %s, this one is of %s",
+			     h.arch, ARCH_NAME)
+		       : 0;
+}
+
+static int same_place(const char *path, uint64_t a, uint64_t b)
+{
+	return a == b ? 0
+		      : err(-ENOTSUP,
+			    "snapshot: %s: is at %#lx there, this hutch has it at %#lx: restore it "
+			    "with the version that made it",
+			    path, (unsigned long)a, (unsigned long)b);
+}
+
+/* what is where, as the guest knows it, has to be what this program makes of the configuration */
+int vm_tree_check_board(const void *fdt, const struct board *b)
+{
+	const struct ram ram[2] = { { 0, b->lowmem_end },
+				    { 1ULL << 32, b->highmem_end - (1ULL << 32) } };
+	struct place place;
+	struct ram there;
+	char path[48];
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < ARRAY_SIZE(ram) && ram[i].size; i++) {
+		snprintf(path, sizeof(path), "/board/ram@%u", i);
+		r = vm_tree_load(fdt, path, ram_fields, &there);
+		if (!r)
+			r = same_place(path, there.base, ram[i].base);
+		if (!r)
+			r = same_place(path, there.size, ram[i].size);
+	}
+	for (unsigned i = 0; !r && i < b->mmio_n; i++) {
+		snprintf(path, sizeof(path), "/board/virtio_mmio@%u", i);
+		r = vm_tree_load(fdt, path, place_fields, &place);
+		if (!r)
+			r = same_place(path, place.base, b->mmio[i].base);
+		if (!r)
+			r = same_place(path, place.gsi, b->mmio[i].gsi);
+	}
+	return r;
 }

@@ -3,7 +3,8 @@
 /* #syscalls ioctl:KVM_GET_VCPU_EVENTS ioctl:KVM_GET_TSC_KHZ */
 /* #syscalls ioctl:KVM_SET_REGS ioctl:KVM_SET_SREGS ioctl:KVM_SET_LAPIC ioctl:KVM_SET_MP_STATE */
 /* #syscalls ioctl:KVM_SET_XCRS ioctl:KVM_SET_DEBUGREGS ioctl:KVM_SET_XSAVE */
-/* #syscalls ioctl:KVM_SET_VCPU_EVENTS */
+/* #syscalls ioctl:KVM_SET_VCPU_EVENTS ioctl:KVM_KVMCLOCK_CTRL */
+/* #syscalls:before ioctl:KVM_SET_CPUID2 ioctl:KVM_SET_TSC_KHZ */
 #include "layout_x86.h"
 #include "msr.h"
 #include "regs.h"
@@ -82,8 +83,11 @@ const struct field vcpu_fields[] = {
 	F_BYTES(struct vcpu_state, lapic),
 	F_RANGE(struct vcpu_state, msrs_len, 0, sizeof_field(struct vcpu_state, msrs)),
 	F_RANGE(struct vcpu_state, xsave_len, 0, XSAVE_MAX),
+	F_RANGE(struct vcpu_state, cpuid_len, 0, sizeof_field(struct vcpu_state, cpuid)),
+	F_RANGE(struct vcpu_state, zero, 0, 0),
 	F_BLOB(struct vcpu_state, msrs, msrs_len),
 	F_BLOB(struct vcpu_state, xsave, xsave_len),
+	F_BLOB(struct vcpu_state, cpuid, cpuid_len),
 	F_END,
 };
 
@@ -258,4 +262,40 @@ int regs_set(const struct kvm *kvm, int vcpu, const struct vcpu_state *state)
 	if (!r)
 		r = msr_set(vcpu, s->msrs, s->msrs_len);
 	return r ? r : run_steps(vcpu, last, ARRAY_SIZE(last), s);
+}
+
+#define TSC_TOLERANCE 4000 /* one part in it: what NTP would put right */
+
+static int set_pace(int vcpu, uint32_t khz)
+{
+	int host = kvm_ioctl(vcpu, KVM_GET_TSC_KHZ, NULL), r;
+	uint32_t now = host > 0 ? (uint32_t)host : 0;
+
+	if (!khz || !now || MAX(khz, now) - MIN(khz, now) <= khz / TSC_TOLERANCE)
+		return 0;
+	r = kvm_ioctl(vcpu, KVM_SET_TSC_KHZ, (void *)(uintptr_t)khz);
+	return r ? err(-ENOTSUP,
+		       "snapshot: its processor's clock (TSC) ran at %u kHz, this host's runs at %u "
+		       "kHz, and KVM cannot scale it here",
+		       khz, now)
+		 : 0;
+}
+
+int regs_make(int vcpu, const struct kvm_cpuid_entry2 *cpuid, unsigned n, uint32_t tsc_khz)
+{
+	struct kvm_cpuid_list list = { .nent = n };
+	int r = set_pace(vcpu, tsc_khz);
+
+	if (r)
+		return r;
+	BUG_ON(n > KVM_CPUID_MAX);
+	memcpy(list.e, cpuid, n * sizeof(list.e[0]));
+	r = kvm_ioctl(vcpu, KVM_SET_CPUID2, &list);
+	return r ? err(r, "vCPU: KVM_SET_CPUID2: %s", strerror(-r)) : 0;
+}
+
+/* -EINVAL: the guest has no kvmclock, and nothing to be told */
+void regs_stood_still(int vcpu)
+{
+	kvm_ioctl(vcpu, KVM_KVMCLOCK_CTRL, NULL);
 }

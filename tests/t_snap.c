@@ -1,0 +1,211 @@
+/* t_snap - flat guests on /dev/kvm: saved at any moment, restored, and none the wiser */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kvm_rig.h"
+#include "snap.h"
+#include "suite.h"
+
+#define STAGES	    60 /* of tests/kvm/c/chain.c */
+#define GENERATIONS 20
+
+static int save_fd, save_level;
+
+static int do_save(struct vm *vm)
+{
+	return snap_save(vm, save_fd, "a label", save_level);
+}
+
+/* into a file in memory */
+static int save(struct flat *f, int level)
+{
+	save_fd = memfd_create("snapshot", MFD_CLOEXEC);
+	save_level = level;
+	ck_assert_int_ge(save_fd, 0);
+	ck_assert_msg(!flat_call(f, do_save), "%s", err_last());
+	return save_fd;
+}
+
+/* --- chains --- */
+
+static char disk[2][64];
+
+static void make_disks(void)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		int fd;
+
+		snprintf(disk[i], sizeof(disk[i]), "/tmp/hutch-t_snap.%d.%u", getpid(), i);
+		fd = open(disk[i], O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		ck_assert_int_ge(fd, 0);
+		ck_assert_int_eq(ftruncate(fd, 1 << 20), 0);
+		close(fd);
+	}
+}
+
+static void remove_disks(void)
+{
+	for (unsigned i = 0; i < 2; i++)
+		unlink(disk[i]);
+}
+
+static void copy_disk(const char *from, const char *to)
+{
+	int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CLOEXEC);
+	static char buf[1 << 20];
+
+	ck_assert_int_eq(read(in, buf, sizeof(buf)), sizeof(buf));
+	ck_assert_int_eq(write(out, buf, sizeof(buf)), sizeof(buf));
+	close(in);
+	close(out);
+}
+
+static struct flat *chain(const char *memory)
+{
+	char conf[128];
+	struct flat *f;
+
+	snprintf(conf, sizeof(conf), "%s,engine=threads", disk[0]);
+	f = flat_new("chain", "memory", memory, "disk", conf, "balloon", "0", NULL);
+	ck_assert_msg(f != NULL, "%s", err_last());
+	return f;
+}
+
+/* what it says in the end */
+static const char *end_of(struct flat *f)
+{
+	enum vm_end end = flat_wait(f, 30);
+
+	ck_assert_msg(end == VM_POWEROFF, "%d: %s", end, f->vm->event_text);
+	ck_assert_msg(!strncmp(f->text, "chain ", 6), "printed: %s", f->text);
+	return f->text;
+}
+
+static const struct {
+	const char *memory;
+	int level;
+} chains[] = { { "64M", 1 }, { "40M", 6 }, { "64M", 0 } };
+
+/* from one moment to the next, each time as another machine on another copy of the disk */
+START_TEST(test_generations)
+{
+	char want[64], key[128];
+	struct flat *f;
+	unsigned seed = 1 + (unsigned)_i, at = 0;
+	int fd;
+
+	make_disks();
+	f = chain(chains[_i].memory);
+	ck_assert_int_eq(flat_start(f), 0);
+	snprintf(want, sizeof(want), "%s", end_of(f));
+	flat_free(f);
+
+	make_disks();
+	f = chain(chains[_i].memory);
+	for (unsigned n = 0; n < GENERATIONS; n++) {
+		ck_assert_int_eq(flat_start(f), 0);
+		/* somewhere between this stage and the next, or as soon as can be */
+		for (unsigned i = 0; i < 5000 && *flat_word(f, FLAT_MAILBOX) < at; i++)
+			sleep_ms(1);
+		usleep((useconds_t)(rand_r(&seed) % 3000));
+		at += STAGES / GENERATIONS - 1;
+		ck_assert_int_eq(flat_pause(f), 0);
+		fd = save(f, chains[_i].level);
+		flat_free(f);
+		copy_disk(disk[n & 1], disk[~n & 1]);
+		snprintf(key, sizeof(key), "path=%s", disk[~n & 1]);
+		f = flat_restore(fd, "disk@0", key, NULL);
+		ck_assert_msg(f != NULL, "generation %u: %s", n, err_last());
+		close(fd);
+	}
+	ck_assert_int_eq(flat_start(f), 0);
+	ck_assert_str_eq(end_of(f), want);
+	flat_free(f);
+	remove_disks();
+}
+END_TEST
+
+/* who was saved goes on, and notices nothing */
+START_TEST(test_saving_changes_nothing)
+{
+	struct flat *f;
+	char want[64];
+
+	make_disks();
+	f = chain("64M");
+	ck_assert_int_eq(flat_start(f), 0);
+	snprintf(want, sizeof(want), "%s", end_of(f));
+	flat_free(f);
+	make_disks();
+	f = chain("64M");
+	ck_assert_int_eq(flat_start(f), 0);
+	for (unsigned i = 0; i < 10; i++) {
+		usleep(3000);
+		close(save(f, 1));
+	}
+	ck_assert_str_eq(end_of(f), want);
+	flat_free(f);
+	remove_disks();
+}
+END_TEST
+
+/* two processors that count, each with an eye on the other's memory */
+START_TEST(test_two_processors)
+{
+	struct flat *f = flat_new("count", "cpus", "2", NULL);
+	uint32_t old;
+	int fd;
+
+	ck_assert_msg(f != NULL, "%s", err_last());
+	for (unsigned round = 0; round < 10; round++) {
+		ck_assert_int_eq(flat_start(f), 0);
+		for (unsigned i = 0; i < 2; i++) {
+			old = *flat_word(f, FLAT_MAILBOX + 4 * i);
+			for (unsigned ms = 0; *flat_word(f, FLAT_MAILBOX + 4 * i) == old; ms++) {
+				ck_assert_msg(ms < 5000, "round %u: CPU %u stands still", round, i);
+				sleep_ms(1);
+			}
+			ck_assert_uint_eq(*flat_word(f, FLAT_MAILBOX + 64 + 4 * i), 0);
+		}
+		fd = save(f, 1);
+		flat_free(f);
+		f = flat_restore(fd, NULL);
+		ck_assert_msg(f != NULL, "round %u: %s", round, err_last());
+		close(fd);
+	}
+	ck_assert_int_eq(flat_start(f), 0);
+	*flat_word(f, FLAT_MAILBOX + 128) = 1;
+	ck_assert_int_eq(flat_wait(f, 10), VM_POWEROFF);
+	ck_assert_str_eq(f->text, "done\n");
+	flat_free(f);
+}
+END_TEST
+
+START_TEST(test_nothing)
+{
+}
+END_TEST
+
+static void add_tests(TCase *tc)
+{
+	tcase_add_loop_test(tc, test_generations, 0, ARRAY_SIZE(chains));
+	tcase_add_test(tc, test_saving_changes_nothing);
+	tcase_add_test(tc, test_two_processors);
+}
+
+int main(int argc, char **argv)
+{
+	Suite *suite = suite_create("snap");
+	TCase *tc = tcase_create("snap");
+
+	(void)argc;
+	flat_setup(argv[0]);
+	tcase_set_timeout(tc, 120);
+	if (flat_possible())
+		add_tests(tc);
+	else
+		tcase_add_test(tc, test_nothing);
+	suite_add_tcase(suite, tc);
+	return suite_run(suite);
+}

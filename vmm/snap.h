@@ -1,0 +1,58 @@
+/* snap.h - a machine into a snapshot's file, and out of it (layer 4) */
+#ifndef HUTCH_SNAP_H
+#define HUTCH_SNAP_H
+
+#include "conf.h"
+#include "snap_file.h"
+
+struct vm;
+struct board;
+
+/* what an image outside of the snapshot was like when that was made */
+struct snap_disk {
+	uint64_t size;	   /* of the file; 0: a block device */
+	uint64_t mtime_ns; /* of its last change */
+};
+
+/* /snapshot of the tree */
+struct snap_info {
+	char hutch[32]; /* the version that wrote it */
+	char label[128];
+	uint64_t created_ms; /* since the epoch */
+	uint64_t resident;   /* bytes of memory that held anything */
+	uint32_t disks, zero;
+	struct snap_disk disk[CONF_DISKS], overlay[CONF_DISKS];
+};
+
+extern const struct field snap_info_fields[];
+
+/*
+ * snap_save() - the whole machine into @fd, an empty file; it stands still for that time
+ *
+ * On the loop's thread.  -EINVAL for a machine that cannot be saved, -errno of the writing; the
+ * machine goes on in any case, and what is in @fd then is no snapshot.
+ */
+int snap_save(struct vm *vm, int fd, const char *label, int level) must_check;
+
+/* the bits of hutch_restore(): is it one of ours, and what is in it? -errno with a message */
+int snap_check(const struct snap_file *f, struct snap_info *ret_info, struct conf *ret_conf) must_check;
+/* are the images still what they were?  @anew: those that were named anew, whose size alone counts */
+int snap_check_disks(const struct snap_info *info, const struct conf *conf,
+		     uint32_t anew) must_check;
+
+/* for vm_build.c: all vCPUs into vm->saved, checked against this host; then all the rest into a
+ * machine that is made */
+int snap_load_vcpus(struct vm *vm) must_check;
+int snap_load(struct vm *vm) must_check;
+
+/* a descriptor with which saving passes over what the guest never touched; may fail without harm */
+void snap_open_pagemap(struct vm *vm);
+
+/* --- vm_tree.c, for these --- */
+struct field;
+int vm_tree_snapshot(struct vm *vm, const struct snap_info *info, void **ret) must_check;
+int vm_tree_load(const void *fdt, const char *path, const struct field *table, void *obj) must_check;
+int vm_tree_check(const void *fdt) must_check;
+int vm_tree_check_board(const void *fdt, const struct board *b) must_check;
+
+#endif

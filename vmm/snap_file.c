@@ -1,0 +1,263 @@
+/* snap_file.c - a snapshot's file is read; snap_file.h has what it is like */
+/* #syscalls:before fstat pread64 */
+#include <endian.h>
+#include <libfdt.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "snap_file.h"
+
+_Static_assert(sizeof(struct snap_header) == SNAP_PAGE, "the header is a page");
+_Static_assert(sizeof(struct snap_entry) == 16, "an entry of the index is 16 bytes");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are written as they are");
+
+static int refuse(const struct snap_file *f, const char *part, const char *why)
+{
+	return err(-EBADMSG, "snapshot %s: its %s %s", f->name, part, why);
+}
+
+static int read_at(const struct snap_file *f, const char *part, void *to, size_t len, uint64_t at)
+{
+	uint8_t *p = to;
+
+	while (len) {
+		ssize_t n = pread(f->fd, p, MIN(len, 1 * GiB), (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err(-errno, "snapshot %s: its %s cannot be read: %s", f->name, part,
+				   strerror(errno));
+		if (!n)
+			return refuse(f, part, "is cut off: the file is too short");
+		p += n;
+		at += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+static uint32_t crc_of(const void *data, size_t len)
+{
+	return (uint32_t)crc32_z(0, data, len);
+}
+
+static int check_header(const struct snap_file *f)
+{
+	const struct snap_header *h = &f->head;
+	struct stat st;
+
+	if (memcmp(h->magic, SNAP_MAGIC, sizeof(h->magic)))
+		return err(-EINVAL,
+			   "%s: is no snapshot, or one whose writing did not come to its end",
+			   f->name);
+	/* a newer one may have another header, so this is asked before its checksum */
+	if (h->version > SNAP_VERSION && h->version < 1U << 16)
+		return err(-ENOTSUP,
+			   "snapshot %s: is of version %u, this hutch reads up to %u; take a newer "
+			   "one",
+			   f->name, h->version, SNAP_VERSION);
+	if (crc_of(h, offsetof(struct snap_header, crc)) != h->crc)
+		return refuse(f, "header", "is damaged: its checksum is wrong");
+	if (h->version != SNAP_VERSION || h->sections > SNAP_SECTIONS)
+		return refuse(f, "header", "makes no sense");
+	if (fstat(f->fd, &st))
+		return err(-errno, "snapshot %s: %s", f->name, strerror(errno));
+	if ((uint64_t)st.st_size != h->size)
+		return err(-EBADMSG, "snapshot %s: has %lu bytes, and its header says %lu: it was %s",
+			   f->name, (unsigned long)st.st_size, (unsigned long)h->size,
+			   (uint64_t)st.st_size < h->size ? "cut off" : "added to");
+	return 0;
+}
+
+/* a copy of the only section of this type */
+static int read_section(const struct snap_file *f, uint32_t type, const char *part, uint64_t most,
+			void **ret, size_t *ret_size)
+{
+	const struct snap_section *s = NULL;
+	cleanup_free void *p = NULL;
+	int r;
+
+	for (unsigned i = 0; i < f->head.sections; i++)
+		if (f->head.section[i].type == type) {
+			if (s)
+				return refuse(f, part, "is there twice");
+			s = &f->head.section[i];
+		}
+	if (!s)
+		return refuse(f, part, "is missing");
+	if (s->at < SNAP_PAGE || !range_fits(s->at, s->size, f->head.size) || s->size > most)
+		return refuse(f, part, "lies outside of the file");
+	p = malloc(s->size + 1);
+	if (!p)
+		return err(-ENOMEM, "snapshot %s: out of memory for its %s", f->name, part);
+	r = read_at(f, part, p, s->size, s->at);
+	if (r)
+		return r;
+	if (crc_of(p, s->size) != s->crc)
+		return refuse(f, part, "is damaged: its checksum is wrong");
+	*ret = p;
+	*ret_size = s->size;
+	p = NULL;
+	return 0;
+}
+
+static int check_sections(const struct snap_file *f)
+{
+	for (unsigned i = 0; i < f->head.sections; i++) {
+		const struct snap_section *s = &f->head.section[i];
+
+		if (s->type != SNAP_SECTION_TREE && s->type != SNAP_SECTION_INDEX &&
+		    !(s->flags & SNAP_OPTIONAL))
+			return err(-ENOTSUP,
+				   "snapshot %s: has a part of type %u, which this hutch does not "
+				   "know; take a newer one",
+				   f->name, s->type);
+	}
+	return 0;
+}
+
+static bool entry_is_good(const struct snap_file *f, const struct snap_entry *e)
+{
+	uint32_t len = snap_stored(e);
+
+	switch (snap_kind(e)) {
+	case SNAP_ZERO:
+		return !len && !e->at && !e->crc;
+	case SNAP_FILL:
+		return !len && !e->crc;
+	case SNAP_RAW:
+	case SNAP_DEFLATE:
+		return len && len <= SNAP_CHUNK && e->at >= SNAP_PAGE &&
+		       range_fits(e->at, len, f->head.size);
+	default:
+		return false;
+	}
+}
+
+static int read_index(struct snap_file *f)
+{
+	void *p;
+	size_t size;
+	int r;
+
+	if (f->head.chunks > f->head.size / sizeof(struct snap_entry))
+		return refuse(f, "header", "makes no sense: more chunks than the file has room for");
+	r = read_section(f, SNAP_SECTION_INDEX, "index", f->head.size, &p, &size);
+	if (r)
+		return r;
+	f->entry = p;
+	if (size != f->head.chunks * sizeof(struct snap_entry))
+		return refuse(f, "index", "is not as long as the header says");
+	for (uint64_t i = 0; i < f->head.chunks; i++)
+		if (!entry_is_good(f, &f->entry[i]))
+			return err(-EBADMSG, "snapshot %s: its index makes no sense at chunk %lu",
+				   f->name, (unsigned long)i);
+	return 0;
+}
+
+static int read_tree(struct snap_file *f)
+{
+	int r = read_section(f, SNAP_SECTION_TREE, "tree", SNAP_TREE_MAX, &f->tree, &f->tree_size);
+
+	if (!r && fdt_check_full(f->tree, f->tree_size))
+		r = refuse(f, "tree", "is no valid tree");
+	return r;
+}
+
+int snap_open(struct snap_file *f, int fd, const char *name)
+{
+	ssize_t n;
+	int r;
+
+	*f = (struct snap_file){ .fd = fd };
+	snprintf(f->name, sizeof(f->name), "%s", name);
+	do {
+		n = pread(fd, &f->head, sizeof(f->head), 0);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return err(-errno, "snapshot %s: %s", name, strerror(errno));
+	if (n != sizeof(f->head))
+		return err(-EINVAL, "%s: is no snapshot: it has %zd bytes", name, n);
+	r = check_header(f);
+	if (!r)
+		r = check_sections(f);
+	if (!r)
+		r = read_tree(f);
+	if (!r)
+		r = read_index(f);
+	if (r)
+		snap_close(f);
+	return r;
+}
+
+void snap_close(struct snap_file *f)
+{
+	free(f->tree);
+	free(f->entry);
+	f->tree = NULL;
+	f->entry = NULL;
+}
+
+int snap_unpacker_init(struct snap_unpacker *u)
+{
+	u->z = (z_stream){ 0 };
+	return inflateInit2(&u->z, -MAX_WBITS) == Z_OK
+		       ? 0
+		       : err(-ENOMEM, "snapshot: out of memory to unpack it");
+}
+
+void snap_unpacker_free(struct snap_unpacker *u)
+{
+	inflateEnd(&u->z);
+}
+
+static void fill(uint8_t *to, size_t len, uint64_t word)
+{
+	for (size_t i = 0; i < len; i += sizeof(word))
+		memcpy(to + i, &word, sizeof(word));
+}
+
+static int damaged(const struct snap_file *f, uint64_t n, const char *why)
+{
+	return err(-EBADMSG, "snapshot %s: chunk %lu of its memory is damaged: %s", f->name,
+		   (unsigned long)n, why);
+}
+
+static int inflate_chunk(const struct snap_file *f, uint64_t n, uint8_t *to, size_t len,
+			 struct snap_unpacker *u)
+{
+	u->z.next_in = u->in;
+	u->z.avail_in = snap_stored(&f->entry[n]);
+	u->z.next_out = to;
+	u->z.avail_out = (uInt)len;
+	if (inflateReset(&u->z) != Z_OK || inflate(&u->z, Z_FINISH) != Z_STREAM_END ||
+	    u->z.avail_out || u->z.avail_in)
+		return damaged(f, n, "it does not unpack to its length");
+	return 0;
+}
+
+int snap_read(const struct snap_file *f, uint64_t n, uint8_t *to, size_t len,
+	      struct snap_unpacker *u)
+{
+	const struct snap_entry *e = &f->entry[n];
+	enum snap_kind kind = snap_kind(e);
+	uint8_t *in = kind == SNAP_RAW ? to : u->in;
+	char part[32];
+	int r;
+
+	BUG_ON(n >= f->head.chunks || len > SNAP_CHUNK || len % sizeof(uint64_t));
+	if (kind == SNAP_FILL)
+		fill(to, len, e->at);
+	if (kind != SNAP_RAW && kind != SNAP_DEFLATE)
+		return 0;
+	if (kind == SNAP_RAW && snap_stored(e) != len)
+		return damaged(f, n, "it has another length");
+	snprintf(part, sizeof(part), "chunk %lu", (unsigned long)n);
+	r = read_at(f, part, in, snap_stored(e), e->at);
+	if (r)
+		return r;
+	if (crc_of(in, snap_stored(e)) != e->crc)
+		return damaged(f, n, "its checksum is wrong");
+	return kind == SNAP_RAW ? 0 : inflate_chunk(f, n, to, len, u);
+}

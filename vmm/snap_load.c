@@ -1,0 +1,194 @@
+/*
+ * snap_load.c - a machine out of a snapshot's file
+ *
+ * The machine is made from the configuration as any other, and where one that
+ * boots gets its kernel this one gets its past: memory first, because devices
+ * look there at once whether their queues make sense; then what is inside KVM;
+ * then the devices, which put their interrupt lines right.  Nothing runs
+ * before all of it has been taken.
+ *
+ * #syscalls:before newfstatat
+ */
+#include <libfdt.h>
+#include <sys/stat.h>
+
+#include "cpuid.h"
+#include "irqchip.h"
+#include "snap.h"
+#include "snap_mem.h"
+#include "state.h"
+#include "team.h"
+#include "vm.h"
+
+#define SHARE 16 /* chunks that a thread takes at a time */
+
+int snap_check(const struct snap_file *f, struct snap_info *ret_info, struct conf *ret_conf)
+{
+	int r = vm_tree_check(f->tree);
+
+	if (!r)
+		r = vm_tree_load(f->tree, "/snapshot", snap_info_fields, ret_info);
+	return r ? r : vm_tree_load(f->tree, "/config", conf_fields, ret_conf);
+}
+
+static int check_image(const char *path, const struct snap_disk *was, bool anew, unsigned i)
+{
+	struct stat st;
+	uint64_t mtime;
+
+	if (!*path || !was->size)
+		return 0;
+	if (stat(path, &st))
+		return err(-errno, "snapshot: disk %u: %s: %s; say where it is now: --disk %u=PATH", i,
+			   path, strerror(errno), i);
+	mtime = (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
+	if ((uint64_t)st.st_size != was->size)
+		return err(-EINVAL,
+			   "snapshot: disk %u: %s has %lu bytes, and had %lu when the snapshot was "
+			   "made",
+			   i, path, (unsigned long)st.st_size, (unsigned long)was->size);
+	if (mtime != was->mtime_ns && !anew)
+		return err(-EINVAL,
+			   "snapshot: disk %u: %s was written since the snapshot was made, and its "
+			   "guest would not know; if it holds what it held then, say so: --disk "
+			   "%u=%s",
+			   i, path, i, path);
+	return 0;
+}
+
+int snap_check_disks(const struct snap_info *info, const struct conf *conf, uint32_t anew)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < conf->disks; i++) {
+		r = check_image(conf->disk[i].path, &info->disk[i], anew >> i & 1, i);
+		if (!r)
+			r = check_image(conf->disk[i].overlay, &info->overlay[i], anew >> i & 1, i);
+	}
+	return r;
+}
+
+/* --- processors --- */
+
+int snap_load_vcpus(struct vm *vm)
+{
+	char path[32];
+	int r = 0;
+
+	vm->saved = calloc(vm->conf->cpus, sizeof(*vm->saved));
+	if (!vm->saved)
+		return err(-ENOMEM, "snapshot: out of memory for its processors");
+	for (unsigned i = 0; !r && i < vm->conf->cpus; i++) {
+		struct vcpu_state *s = &vm->saved[i];
+
+		snprintf(path, sizeof(path), "/state/cpu@%u", i);
+		r = vm_tree_load(vm->from->tree, path, vcpu_fields, s);
+		if (!r)
+			r = cpuid_check(&vm->kvm, (const void *)s->cpuid,
+					s->cpuid_len /
+						(unsigned)sizeof(struct kvm_cpuid_entry2));
+	}
+	return r;
+}
+
+/* --- memory --- */
+
+struct unpacking {
+	const struct snap_file *from;
+	const struct gmem *mem;
+	uint64_t next; /* chunk; atomic */
+	pthread_mutex_t lock;
+	int error;
+	char text[512];
+};
+
+static void fail(struct unpacking *u, int r)
+{
+	pthread_mutex_lock(&u->lock);
+	if (!u->error) {
+		u->error = r;
+		snprintf(u->text, sizeof(u->text), "%s", err_last());
+	}
+	pthread_mutex_unlock(&u->lock);
+	__atomic_store_n(&u->next, u->from->head.chunks, __ATOMIC_RELAXED);
+}
+
+static void unpack(void *arg)
+{
+	cleanup_free struct snap_unpacker *z = malloc(sizeof(*z));
+	struct unpacking *u = arg;
+	uint64_t first, chunks = u->from->head.chunks;
+	uint8_t *hva;
+	size_t len;
+	int r = z ? snap_unpacker_init(z) : err(-ENOMEM, "snapshot: out of memory to unpack it");
+
+	if (r) {
+		fail(u, r);
+		return;
+	}
+	while ((first = __atomic_fetch_add(&u->next, SHARE, __ATOMIC_RELAXED)) < chunks && !r) {
+		for (uint64_t n = first; !r && n < MIN(first + SHARE, chunks); n++) {
+			hva = snap_chunk(u->mem, n, &len);
+			r = snap_read(u->from, n, hva, len, z);
+		}
+	}
+	if (r)
+		fail(u, r);
+	snap_unpacker_free(z);
+}
+
+static int load_memory(struct vm *vm)
+{
+	struct unpacking u = { .from = vm->from, .mem = &vm->mem };
+
+	if (snap_chunks(&vm->mem) != vm->from->head.chunks)
+		return err(-EINVAL, "snapshot %s: has %lu chunks of memory, its machine %lu",
+			   vm->from->name, (unsigned long)vm->from->head.chunks,
+			   (unsigned long)snap_chunks(&vm->mem));
+	pthread_mutex_init(&u.lock, NULL);
+	team_run(unpack, &u);
+	pthread_mutex_destroy(&u.lock);
+	return u.error ? err(u.error, "%s", u.text) : 0;
+}
+
+/* --- the rest --- */
+
+static int load_kvm(struct vm *vm)
+{
+	struct irqchip_state chip;
+	int r = vm_tree_load(vm->from->tree, "/state/irqchip", irqchip_fields, &chip);
+
+	for (unsigned i = 0; !r && i < vm->cpus; i++) {
+		r = regs_set(&vm->kvm, vm->vcpu[i].fd, &vm->saved[i]);
+		if (!r)
+			regs_stood_still(vm->vcpu[i].fd);
+	}
+	return r ? r : irqchip_set(&vm->kvm, &chip);
+}
+
+static int load_devices(struct vm *vm)
+{
+	int state = fdt_path_offset(vm->from->tree, "/state"), node, r = 0;
+	unsigned n = 0;
+
+	fdt_for_each_subnode (node, vm->from->tree, state)
+		n++;
+	if (n != vm->cpus + 1 + vm->devs)
+		return err(-EINVAL, "snapshot: /state: %u nodes, and its machine has %u", n,
+			   vm->cpus + 1 + vm->devs);
+	for (unsigned i = 0; !r && i < vm->devs; i++)
+		r = dev_load(vm->dev[i], vm->from->tree, state);
+	vm->restored = !r;
+	return r;
+}
+
+int snap_load(struct vm *vm)
+{
+	int r = vm_tree_check_board(vm->from->tree, &vm->board);
+
+	if (!r)
+		r = load_memory(vm);
+	if (!r)
+		r = load_kvm(vm);
+	return r ? r : load_devices(vm);
+}
