@@ -1,5 +1,5 @@
 /* client.c - ask the machine of a sandbox over its control socket */
-/* #syscalls:before socket connect setsockopt sendto read close */
+/* #syscalls:before socket connect setsockopt sendmsg read close */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -62,12 +62,27 @@ static int connect_to(const struct question *q, int ms)
 	return (int)fail(q, r, "%s: %s", addr.sun_path, strerror(-r));
 }
 
-static bool send_line(int fd, const char *request)
+/* @pass goes along with it, unless it is -1 */
+static bool send_line(int fd, const char *request, int pass)
 {
-	char line[1100];
+	char line[1100], control[CMSG_SPACE(sizeof(int))] = { 0 };
 	int n = snprintf(line, sizeof(line), "%s\n", request);
+	struct iovec part = { line, (size_t)n };
+	struct msghdr m = { .msg_iov = &part, .msg_iovlen = 1 };
+	struct cmsghdr *h;
 
-	return n < (int)sizeof(line) && send(fd, line, (size_t)n, MSG_NOSIGNAL) == n;
+	if (n >= (int)sizeof(line))
+		return false;
+	if (pass >= 0) {
+		m.msg_control = control;
+		m.msg_controllen = sizeof(control);
+		h = CMSG_FIRSTHDR(&m);
+		h->cmsg_level = SOL_SOCKET;
+		h->cmsg_type = SCM_RIGHTS;
+		h->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(h), &pass, sizeof(pass));
+	}
+	return sendmsg(fd, &m, MSG_NOSIGNAL) == n;
 }
 
 /* everything until the other side closes */
@@ -95,7 +110,8 @@ static long read_all(int fd, char **ret)
 	return (long)have;
 }
 
-long client_ask_box(const struct box *box, const char *request, int ms, bool quiet, void **ret)
+static long ask(const struct box *box, const char *request, int pass, int ms, bool quiet,
+		void **ret)
 {
 	const struct question q = { box, quiet };
 	int fd = connect_to(&q, ms), head = 0;
@@ -105,7 +121,7 @@ long client_ask_box(const struct box *box, const char *request, int ms, bool qui
 	if (fd < 0)
 		return fd;
 	errno = 0;
-	if (!send_line(fd, request) || (have = read_all(fd, &buf)) < 0) {
+	if (!send_line(fd, request, pass) || (have = read_all(fd, &buf)) < 0) {
 		int r = errno == EAGAIN ? -ETIMEDOUT : -EPIPE;
 
 		close(fd);
@@ -125,6 +141,16 @@ long client_ask_box(const struct box *box, const char *request, int ms, bool qui
 					       : buf + 6);
 	free(buf);
 	return len;
+}
+
+long client_ask_box(const struct box *box, const char *request, int ms, bool quiet, void **ret)
+{
+	return ask(box, request, -1, ms, quiet, ret);
+}
+
+long client_ask_fd(const struct box *box, const char *request, int pass, void **ret)
+{
+	return ask(box, request, pass, -1, false, ret);
 }
 
 long client_ask(const char *name, const char *request, void **ret)

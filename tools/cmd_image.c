@@ -11,6 +11,7 @@
 
 #include "image_build.h"
 #include "tool.h"
+#include "units.h"
 
 struct listed {
 	char name[64];
@@ -18,16 +19,6 @@ struct listed {
 	uint64_t files, bytes;
 	time_t made;
 };
-
-/* "12.3 MiB" */
-static const char *size_text(uint64_t bytes, char *buf, size_t size)
-{
-	if (bytes < 10 << 20)
-		snprintf(buf, size, "%lu KiB", (unsigned long)(bytes >> 10));
-	else
-		snprintf(buf, size, "%.1f MiB", (double)bytes / (1 << 20));
-	return buf;
-}
 
 static int write_image(const char *source, const struct image_options *opt, const char *final)
 {
@@ -45,7 +36,7 @@ static int write_image(const char *source, const struct image_options *opt, cons
 		return EXIT_HUTCH;
 	close(temp.fd);
 	printf("%s: %lu files, %s\n", final, (unsigned long)sum.files,
-	       size_text(sum.bytes, size, sizeof(size)));
+	       bytes_print(sum.bytes, size, sizeof(size)));
 	return 0;
 }
 
@@ -172,7 +163,7 @@ static void print_image(const struct listed *l, bool json, bool first)
 	if (first)
 		printf("%-24s %-9s %9s %12s  %s\n", "NAME", "TYPE", "FILES", "SIZE", "CREATED");
 	printf("%-24s %-9s %9lu %12s  %s\n", l->name, kind, (unsigned long)l->files,
-	       size_text(l->bytes, size, sizeof(size)), when);
+	       bytes_print(l->bytes, size, sizeof(size)), when);
 }
 
 static int run_ls(int argc, char **argv, const struct verb *verb)

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "detach.h"
+#include "restore.h"
 #include "run.h"
 
 const struct flag run_flags[] = {
@@ -59,6 +61,10 @@ const struct flag run_flags[] = {
 	[FLAG_PID_FILE] = { .name = "pid-file", .arg = "FILE", .help = "write the process's id" },
 	[FLAG_NO_FORWARD] = { .name = "no-forward-signals",
 			      .help = "signals end the sandbox instead of going to the command" },
+	[FLAG_FROM] = { .name = "from",
+			.arg = "SNAPSHOT",
+			.help = "instead of booting, go on from this snapshot of a sandbox: a name "
+				"of `hutch snap ls`, or a file" },
 	[FLAG_TIMING] = { .name = "timing", .help = "print how long each step took, on stderr" },
 	[FLAG_POLICY] = { .name = "policy",
 			  .arg = "FILE",
@@ -254,7 +260,10 @@ static int check_machine(struct run *r)
 
 	if (!hutch_get(r->h, "name", path, sizeof(path)) && path[0] && rundir_check(path))
 		return EXIT_USAGE;
-	if (machine_line(r->h) || machine_guest(r->h, true) || run_publish(r))
+	if (r->given[FLAG_FROM].n ? restore_guest(r->h, r->given[FLAG_FROM].text, true) != 0
+				  : machine_line(r->h) || machine_guest(r->h, true))
+		return EXIT_HUTCH;
+	if (run_publish(r))
 		return EXIT_HUTCH;
 	if (!hutch_get(r->h, "vsock@0.path", path, sizeof(path)) && !path[0] &&
 	    run_set(r, "vsock@0.path", "vsock"))
@@ -324,7 +333,7 @@ int run_or_check(int argc, char **argv, const struct verb *verb)
 	}
 	r.argv = argv; /* what stood behind -- */
 	status = check(&r);
-	if (status || only_checks(&r) || (given[FLAG_DETACH].n && run_detach(&r, &status))) {
+	if (status || only_checks(&r) || (given[FLAG_DETACH].n && detach(&r.ready, &status))) {
 		hutch_free(r.h);
 		work_free(r.work);
 		env_free(r.env);

@@ -57,6 +57,7 @@ void image_temp_drop(struct image_temp *t);
  * -ENAMETOOLONG, -EINVAL (no name; never complained about), what mkdir() says.
  */
 int image_store_path(bool make, char *buf, size_t size);
+int snap_store_path(bool make, char *buf, size_t size); /* of snapshots */
 int image_cache_path(bool make, char *buf, size_t size);
 int image_name_path(const char *name, bool make, char *buf, size_t size);
 

@@ -220,13 +220,14 @@ static int folder(const struct place *p, bool make, char *buf, size_t size)
 	if (!make)
 		return r;
 	if (!n) {
-		complain("there is no place for images: set HOME or %s to a folder", p->variable);
+		complain("there is no place for images and snapshots: set HOME or %s to a folder",
+			 p->variable);
 		return r;
 	}
 	if (!r)
 		r = make_folders(buf);
 	if (r)
-		complain("the folder for images, %s: %s", buf, strerror(-r));
+		complain("the folder %s: %s", buf, strerror(-r));
 	return r;
 }
 
@@ -234,6 +235,14 @@ int image_store_path(bool make, char *buf, size_t size)
 {
 	static const struct place store = { "XDG_DATA_HOME", ".local/share", "/var/lib",
 					    "/images" };
+
+	return folder(&store, make, buf, size);
+}
+
+int snap_store_path(bool make, char *buf, size_t size)
+{
+	static const struct place store = { "XDG_DATA_HOME", ".local/share", "/var/lib",
+					    "/snapshots" };
 
 	return folder(&store, make, buf, size);
 }

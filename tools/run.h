@@ -28,6 +28,7 @@ enum {
 	FLAG_DETACH_KEYS,
 	FLAG_RETRY,
 	FLAG_NO_FORWARD,
+	FLAG_FROM,
 	FLAG_TIMING,
 	FLAG_POLICY,
 	FLAG_DRY_RUN,
@@ -71,8 +72,6 @@ int run_publish(struct run *r);
 void run_violation(void *arg, const struct violation *v);
 /* the guest breaks the rules of its devices; @arg is the run */
 void run_fault(void *arg, unsigned n);
-/* with -d: the child goes on with false; the caller has its exit status in *@ret */
-bool run_detach(struct run *r, int *ret);
 /* from the registry's entry to its end, and the result told: the exit status; frees the machine */
 int run_sandbox(struct run *r);
 

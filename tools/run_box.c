@@ -3,15 +3,16 @@
  * command runs, the machine goes, the result is told, the registry forgets
  *
  * #syscalls:caller ftruncate openat dup2 close write epoll_create1 epoll_ctl unlink ioctl:TCGETS
- * #syscalls:before pipe2 clone setsid read wait4 getpid geteuid
+ * #syscalls:before getpid geteuid
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "detach.h"
+#include "restore.h"
 #include "run.h"
 #include "units.h"
 
@@ -117,12 +118,21 @@ static int find_root(struct run *r)
 	return run_set(r, "rootfs", path);
 }
 
+/* what boots, or goes on from a snapshot */
+static int make_guest(struct run *r)
+{
+	if (!r->given[FLAG_FROM].n)
+		return machine_line(r->h) || machine_guest(r->h, true) || find_root(r) ||
+		       run_publish(r);
+	return restore_guest(r->h, r->given[FLAG_FROM].text, true) || run_publish(r);
+}
+
 static int make_sandbox(struct run *r)
 {
 	char path[256];
 	int n;
 
-	if (machine_line(r->h) || machine_guest(r->h, true) || find_root(r) || run_publish(r))
+	if (make_guest(r))
 		return EXIT_HUTCH;
 	if (hutch_get(r->h, "vsock@0.path", path, sizeof(path)) && run_set(r, "vsock", ""))
 		return EXIT_HUTCH;
@@ -149,18 +159,7 @@ static int make_sandbox(struct run *r)
 
 void run_quiet(struct run *r)
 {
-	int log = openat(r->box.dir, "log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-
-	close(r->ready);
-	r->ready = -1;
-	/* our lines are there already; what else is said on stderr are last words */
-	if (!globals.log_file)
-		hutch_log_to(-1, globals.log_json);
-	if (log >= 0)
-		dup2(log, STDERR_FILENO);
-	if (null >= 0)
-		dup2(null, STDOUT_FILENO);
+	detach_quiet(&r->ready, &r->box);
 }
 
 /* a detached command's words go into the sandbox's folder, as ours do */
@@ -192,11 +191,7 @@ static void on_started(void *arg)
 	box_event(&r->box, HUTCH_LOG_INFO, "execution.start", "");
 	result_started(&r->result);
 	retry_started(r);
-	if (r->ready < 0)
-		return;
-	if (write(r->ready, r->box.name, strlen(r->box.name) + 1) < 0)
-		caution("the one who started this sandbox has gone");
-	run_quiet(r);
+	detach_tell(&r->ready, &r->box);
 }
 
 /* what may be written now is kept open: root may not be able to do it again in the jail */
@@ -493,48 +488,6 @@ int run_finish(struct run *r, int status)
 	if (r->given[FLAG_TIMING].n)
 		result_timing(&r->result);
 	return status;
-}
-
-/* the caller of run -d: until the command runs, or did not come into being */
-static int wait_for_child(pid_t pid, int ready)
-{
-	char name[64] = "";
-	ssize_t n = read(ready, name, sizeof(name) - 1);
-	int status = 0;
-
-	if (n > 0) {
-		puts(name);
-		return 0;
-	}
-	if (waitpid(pid, &status, 0) < 0 || !WIFEXITED(status))
-		return EXIT_HUTCH;
-	/* over before it was told that it began */
-	return WEXITSTATUS(status);
-}
-
-bool run_detach(struct run *r, int *ret)
-{
-	int pipe_[2];
-	pid_t pid;
-
-	if (pipe2(pipe_, O_CLOEXEC)) {
-		complain("pipe: %s", strerror(errno));
-		*ret = EXIT_HUTCH;
-		return true;
-	}
-	fflush(NULL);
-	pid = fork();
-	if (!pid) {
-		setsid();
-		close(pipe_[0]);
-		r->ready = pipe_[1];
-		return false;
-	}
-	close(pipe_[1]);
-	if (pid < 0)
-		complain("fork: %s", strerror(errno));
-	*ret = pid < 0 ? EXIT_HUTCH : wait_for_child(pid, pipe_[0]);
-	return true;
 }
 
 /* of code that was compiled: is it valid? */

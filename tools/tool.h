@@ -57,7 +57,7 @@ extern const struct verb *const verbs[]; /* NULL-terminated */
 extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_help, verb_version,
 	verb_ps, verb_wait, verb_stop, verb_kill, verb_pause, verb_resume, verb_rm, verb_gc,
 	verb_logs, verb_run, verb_exec, verb_shell, verb_cp, verb_image, verb_events, verb_stats,
-	verb_completion, verb_check, verb_init;
+	verb_completion, verb_check, verb_init, verb_snapshot, verb_restore, verb_snap;
 
 /* one line, "hutch: ...", on stderr or where --log-file says; in JSON it is an error, a warning, or
  * for information */
@@ -106,6 +106,9 @@ struct box;
 /* the same of one that is open, within @ms (-1: as long as it takes); -ETIMEDOUT without a
  * complaint, other -errno with one, or none if @quiet */
 long client_ask_box(const struct box *box, const char *request, int ms, bool quiet, void **ret);
+
+/* as long as it takes, and a descriptor goes along with it */
+long client_ask_fd(const struct box *box, const char *request, int pass, void **ret);
 
 /* ask the agent in a sandbox to power its guest off: -ENOSYS if there is no way to */
 int agent_poweroff(const char *name, unsigned ms);

@@ -118,3 +118,12 @@ void time_print(uint64_t ms, char buf[TIME_TEXT])
 	snprintf(buf + strftime(buf, TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &tm), 8, ".%03uZ",
 		 (unsigned)(ms % 1000));
 }
+
+const char *bytes_print(uint64_t bytes, char *buf, size_t size)
+{
+	if (bytes < 10 << 20)
+		snprintf(buf, size, "%lu KiB", (unsigned long)(bytes >> 10));
+	else
+		snprintf(buf, size, "%.1f MiB", (double)bytes / (1 << 20));
+	return buf;
+}

@@ -13,6 +13,8 @@
 int duration_parse(const char *flag, const char *text, uint64_t *ret_ms);
 /* "850ms", "12s", "3m", "5h", "9d": two digits tell enough of an age */
 void duration_print(uint64_t ms, char *buf, size_t size);
+/* "512 KiB", "12.3 MiB", for people */
+const char *bytes_print(uint64_t bytes, char *buf, size_t size);
 /* "512M", "4G", "64K", "100B", as everywhere in hutch; complaints as above */
 int size_value(const char *flag, const char *text, uint64_t *ret);
 

@@ -69,8 +69,11 @@ static int listen_for_agent(struct hutch *h)
 
 int agent_host_open(struct hutch *h)
 {
-	int r = add_root(h);
+	int r;
 
+	if (h->snap) /* it has its root, and its agent has called */
+		return 0;
+	r = add_root(h);
 	if (!r && h->conf.agent)
 		r = listen_for_agent(h);
 	return r;
@@ -104,13 +107,12 @@ static void add_net(const struct conf *conf, struct proto_buf *b)
 	}
 }
 
-unsigned agent_host_setup(const struct hutch *h, struct proto_buf *b)
+/* what no two guests share, or cannot know by themselves */
+static void add_self(const struct conf *conf, struct proto_buf *b)
 {
-	const struct conf *conf = &h->conf;
 	uint8_t entropy[ENTROPY];
 	struct timespec t;
 
-	proto_begin(b, PROTO_SETUP, 0);
 	clock_gettime(CLOCK_REALTIME, &t);
 	proto_number(b, TAG_TIME_NS, (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec);
 	if (getrandom(entropy, sizeof(entropy), 0) == sizeof(entropy))
@@ -119,6 +121,22 @@ unsigned agent_host_setup(const struct hutch *h, struct proto_buf *b)
 		proto_text(b, TAG_HOSTNAME, conf->hostname[0] ? conf->hostname : conf->name);
 	if (conf->correlation_id[0])
 		proto_text(b, TAG_ID, conf->correlation_id);
+}
+
+unsigned agent_host_renew(const struct hutch *h, struct proto_buf *b)
+{
+	proto_begin(b, PROTO_SETUP, 0);
+	add_self(&h->conf, b);
+	proto_end(b);
+	return 1;
+}
+
+unsigned agent_host_setup(const struct hutch *h, struct proto_buf *b)
+{
+	const struct conf *conf = &h->conf;
+
+	proto_begin(b, PROTO_SETUP, 0);
+	add_self(conf, b);
 	if (conf->rootfs[0]) {
 		proto_text(b, TAG_ROOT, "vda");
 		proto_text(b, TAG_ROOT_TYPE, rootfs_type(conf->rootfs));

@@ -223,6 +223,15 @@ int conf_fuel(const char *text, uint64_t *ret, bool *ret_instructions) must_chec
 /* conf_check() - what can be refused without touching the host: -EINVAL */
 int conf_check(const struct conf *conf) must_check;
 
+/*
+ * conf_check_made() - is @now the machine that @was is, but for what a restore may change?
+ *
+ * -EINVAL with the first key that is not.
+ */
+int conf_check_made(const struct conf *now, const struct conf *was) must_check;
+/* all that a snapshot keeps, as it is in @from */
+void conf_take_made(struct conf *conf, const struct conf *from);
+
 /* does the guest write into the file that @disk names? */
 bool conf_disk_written(const struct conf_disk *disk);
 

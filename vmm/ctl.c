@@ -5,7 +5,7 @@
  * is here.  So a client whose request is complete leaves the loop until it is
  * answered, and requests that become complete meanwhile wait their turn.
  *
- * #syscalls accept4 recvfrom sendto unlink close
+ * #syscalls accept4 recvmsg sendto unlink close
  * #syscalls:before socket bind listen fchmod
  */
 #include <sys/epoll.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "snap.h"
 
 #define CLIENTS	     16
 #define REQUEST_MAX  1024
@@ -27,6 +28,7 @@ struct client {
 	bool complete; /* the request waits to be run; not in the loop */
 	char request[REQUEST_MAX];
 	size_t have;
+	int fd;	      /* that came along with it, or -1 */
 	char *answer; /* being sent */
 	size_t len, sent;
 };
@@ -41,52 +43,59 @@ struct ctl {
 	struct loop_timer again;
 };
 
-static int verb_inspect(struct vm *vm, char *args, void **ret)
+static int verb_inspect(struct vm *vm, char *args, int fd, void **ret)
 {
 	(void)args;
+	(void)fd;
 	return vm_tree(vm, ret);
 }
 
-static int verb_counters(struct vm *vm, char *args, void **ret)
+static int verb_counters(struct vm *vm, char *args, int fd, void **ret)
 {
 	(void)args;
+	(void)fd;
 	return vm_tree_counters(vm, ret);
 }
 
-static int verb_pause(struct vm *vm, char *args, void **ret)
+static int verb_pause(struct vm *vm, char *args, int fd, void **ret)
 {
 	(void)args;
+	(void)fd;
 	(void)ret;
 	return vm_user_pause(vm);
 }
 
-static int verb_resume(struct vm *vm, char *args, void **ret)
+static int verb_resume(struct vm *vm, char *args, int fd, void **ret)
 {
 	(void)args;
+	(void)fd;
 	(void)ret;
 	return vm_user_resume(vm);
 }
 
-static int verb_powerbutton(struct vm *vm, char *args, void **ret)
+static int verb_powerbutton(struct vm *vm, char *args, int fd, void **ret)
 {
 	(void)args;
+	(void)fd;
 	(void)ret;
 	return vm_power_button(vm);
 }
 
-static int verb_stop(struct vm *vm, char *args, void **ret)
+static int verb_stop(struct vm *vm, char *args, int fd, void **ret)
 {
 	(void)args;
+	(void)fd;
 	(void)ret;
 	vm_event(vm, VM_STOPPED, "the machine was stopped");
 	return 0;
 }
 
 /* "KEY VALUE" */
-static int verb_set(struct vm *vm, char *args, void **ret)
+static int verb_set(struct vm *vm, char *args, int fd, void **ret)
 {
 	char *value = strchr(args, ' ');
 
+	(void)fd;
 	(void)ret;
 	if (!value)
 		return err(-EINVAL, "set: a key and a value are needed, as in 'balloon 128M'");
@@ -94,10 +103,24 @@ static int verb_set(struct vm *vm, char *args, void **ret)
 	return vm_set(vm, args, value);
 }
 
+/* "LEVEL LABEL", and the file comes along: this process may not open any */
+static int verb_snapshot(struct vm *vm, char *args, int fd, void **ret)
+{
+	char *label = strchr(args, ' ');
+	uint64_t level;
+
+	(void)ret;
+	if (label)
+		*label++ = '\0';
+	if (fd < 0 || number_parse(args, &level) || level > 9)
+		return err(-EINVAL, "snapshot: a level from 0 to 9 and a file are needed");
+	return snap_save(vm, fd, label ? label : "", (int)level);
+}
+
 /* returns the bytes of *@ret, or -errno with a message */
 static const struct {
 	const char *name;
-	int (*run)(struct vm *vm, char *args, void **ret);
+	int (*run)(struct vm *vm, char *args, int fd, void **ret);
 	bool args;
 } verbs[] = {
 	{ "inspect", verb_inspect, false },
@@ -107,9 +130,10 @@ static const struct {
 	{ "set", verb_set, true },
 	{ "powerbutton", verb_powerbutton, false },
 	{ "counters", verb_counters, false },
+	{ "snapshot", verb_snapshot, true },
 };
 
-int ctl_run(struct vm *vm, char *request, void **ret)
+int ctl_run(struct vm *vm, char *request, int fd, void **ret)
 {
 	char *args = request + strcspn(request, " ");
 	const char *names[ARRAY_SIZE(verbs) + 1] = { NULL }, *near;
@@ -118,7 +142,7 @@ int ctl_run(struct vm *vm, char *request, void **ret)
 		size_t len = verbs[i].args ? (size_t)(args - request) : strlen(request);
 
 		if (len == strlen(verbs[i].name) && !memcmp(request, verbs[i].name, len))
-			return verbs[i].run(vm, args + (*args == ' '), ret);
+			return verbs[i].run(vm, args + (*args == ' '), fd, ret);
 		names[i] = verbs[i].name;
 	}
 	near = nearest(request, names);
@@ -130,8 +154,9 @@ static void drop(struct client *c)
 {
 	loop_fd_del(c->ctl->loop, &c->h);
 	close(c->h.fd);
+	cleanup_close(&c->fd);
 	free(c->answer);
-	*c = (struct client){ .ctl = c->ctl };
+	*c = (struct client){ .ctl = c->ctl, .fd = -1 };
 }
 
 /* @c is not in the loop, or for writing already */
@@ -200,12 +225,32 @@ static void run_requests(struct ctl *ctl)
 	ctl->busy = true;
 	while ((c = next_complete(ctl))) {
 		cleanup_free void *blob = NULL;
-		int r = ctl_run(ctl->vm, c->request, &blob);
+		int r = ctl_run(ctl->vm, c->request, c->fd, &blob);
 
 		c->complete = false;
 		answer(c, r, blob);
 	}
 	ctl->busy = false;
+}
+
+/* at most one descriptor is taken, and the kernel closes the others */
+static ssize_t receive(struct client *c)
+{
+	char control[CMSG_SPACE(sizeof(int))];
+	struct iovec part = { c->request + c->have, REQUEST_MAX - 1 - c->have };
+	struct msghdr m = { .msg_iov = &part,
+			    .msg_iovlen = 1,
+			    .msg_control = control,
+			    .msg_controllen = sizeof(control) };
+	ssize_t n = recvmsg(c->h.fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	const struct cmsghdr *h = n < 0 ? NULL : CMSG_FIRSTHDR(&m);
+
+	if (!h || h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS ||
+	    h->cmsg_len != CMSG_LEN(sizeof(int)))
+		return n;
+	cleanup_close(&c->fd);
+	memcpy(&c->fd, CMSG_DATA(h), sizeof(c->fd));
+	return n;
 }
 
 static void on_client(void *arg, uint32_t events)
@@ -219,7 +264,7 @@ static void on_client(void *arg, uint32_t events)
 		send_answer(c);
 		return;
 	}
-	n = recv(c->h.fd, c->request + c->have, REQUEST_MAX - 1 - c->have, MSG_DONTWAIT);
+	n = receive(c);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
 	if (n <= 0) {
@@ -264,9 +309,9 @@ static void on_connect(void *arg, uint32_t events)
 
 		if (c->used)
 			continue;
-		*c = (struct client){ .ctl = ctl,
-				      .used = true,
-				      .h = { fd, EPOLLIN, on_client, c } };
+		*c = (struct client){
+			.ctl = ctl, .used = true, .fd = -1, .h = { fd, EPOLLIN, on_client, c }
+		};
 		if (!loop_fd_add(ctl->loop, &c->h))
 			return;
 		c->used = false;

@@ -16,7 +16,7 @@
  * Bytes of *@ret, to be freed, or -errno with a message; an unknown verb is
  * answered with the nearest.
  */
-int ctl_run(struct vm *vm, char *request, void **ret);
+int ctl_run(struct vm *vm, char *request, int fd, void **ret);
 
 struct ctl;
 

@@ -43,7 +43,9 @@ struct field {
 	bool file;		/* the configuration: for files alone */
 	bool inner;		/* the configuration: a file that nobody named may set it */
 	bool path;		/* the configuration: a file or folder of this host */
-	bool named;		/* such a one that may be a name without a / instead */
+	bool made;		/* the configuration: the guest knows it, so a snapshot keeps it */
+	bool anew;  /* within such a one: it is the host's, and a restore may change it */
+	bool named; /* such a one that may be a name without a / instead */
 };
 
 #define FIELD_NUM(k, s, f, l, h, ...)                                         \

@@ -11,6 +11,7 @@
 struct loop;
 struct vm;
 struct ctl;
+struct snap;
 
 /* an event loop and its thread */
 struct hutch_thread {
@@ -38,13 +39,25 @@ struct hutch {
 	void (*on_agent_log)(void *arg, enum hutch_level level, const char *text);
 	void *on_agent_log_arg;
 	/* agent_host.c */
-	int agent;   /* where the guest's agent calls first, -1: nobody waits for it */
-	bool rooted; /* the root's image is the first disk */
+	int agent;	   /* where the guest's agent calls first, -1: nobody waits for it */
+	bool rooted;	   /* the root's image is the first disk */
+	bool stale;	   /* the guest is a snapshot's, and has not been told what time it is */
+	struct snap *snap; /* hutch_snap.c; NULL: it boots */
 	char agent_path[112];
 };
 
 /* keep this thread's last message in the handle, if @r is negative; returns @r */
 int hutch_fail(struct hutch *h, int r);
+
+/* a request of the control socket, on the loop's thread; @fd goes with it, or is -1 */
+int hutch_on_loop(struct hutch *h, const char *request, int fd, void **ret);
+
+/* --- hutch_snap.c --- */
+
+void hutch_snap_free(struct snap *s);
+/* a key of a machine that is restored; -EINVAL if its guest would know */
+int hutch_snap_set(struct hutch *h, const char *key, const char *value);
+struct vm *hutch_snap_machine(struct hutch *h); /* NULL with a message */
 
 /* --- agent_host.c: a machine whose guest has an agent --- */
 
@@ -52,6 +65,7 @@ int hutch_fail(struct hutch *h, int r);
 int agent_host_open(struct hutch *h) must_check;
 void agent_host_close(struct hutch *h); /* harmless if not open */
 /* what the guest is to be, as frames for its agent: how many requests */
+unsigned agent_host_renew(const struct hutch *h, struct proto_buf *frames); /* of a restored one */
 unsigned agent_host_setup(const struct hutch *h, struct proto_buf *frames);
 
 #endif

@@ -13,6 +13,7 @@
 #include "log.h"
 #include "perf.h"
 #include "sandbox.h"
+#include "snap.h"
 #include "state.h"
 #include "vm_build.h"
 
@@ -259,6 +260,7 @@ struct job {
 	int (*fn)(struct job *job); /* 0 or more, or -errno with a message */
 	struct hutch *h;
 	const char *request; /* of the control socket */
+	int fd;		     /* that goes with it */
 	void *blob;
 	bool paused;
 	struct loop_call call;
@@ -409,9 +411,10 @@ static int start_machine(struct hutch *h)
 	r = agent_host_open(h);
 	if (r)
 		return r;
-	h->vm = vm_new(h->main.loop, &h->conf);
+	h->vm = h->snap ? hutch_snap_machine(h) : vm_new(h->main.loop, &h->conf);
 	if (!h->vm)
 		return -EIO;
+	h->vm->version = HUTCH_VERSION;
 	h->vm->ended = on_end;
 	h->vm->ended_arg = h;
 	if (h->conf.ctl[0]) {
@@ -426,6 +429,7 @@ static int start_machine(struct hutch *h)
 		return r;
 	/* all that is to be opened is open, and no guest has run yet */
 	r = enter_jail(h);
+	snap_open_pagemap(h->vm); /* in the jail, where it tells nothing of the host's memory */
 	if (!r && h->on_pause)
 		r = start_thread(&h->aside, run_loop, &h->aside);
 	if (!r)
@@ -483,12 +487,12 @@ static int ask_machine(struct job *job)
 
 	return str_copy(request, sizeof(request), job->request)
 		       ? err(-E2BIG, "a value of more than %zu bytes", sizeof(request))
-		       : ctl_run(job->h->vm, request, &job->blob);
+		       : ctl_run(job->h->vm, request, job->fd, &job->blob);
 }
 
-static int on_loop(struct hutch *h, const char *request, void **ret)
+int hutch_on_loop(struct hutch *h, const char *request, int fd, void **ret)
 {
-	struct job job = { .fn = ask_machine, .h = h, .request = request };
+	struct job job = { .fn = ask_machine, .h = h, .request = request, .fd = fd };
 	int r;
 
 	if (!h->main.running)
@@ -520,30 +524,31 @@ int hutch_set(struct hutch *h, const char *key, const char *value)
 	if (f && f->file)
 		return hutch_fail(h, err(-EINVAL, "%s: is a key for files alone", key));
 	if (!h->vm) {
-		r = strchr(key, '@') ? conf_change(&h->conf, key, value, &ref)
-				     : conf_set(&h->conf, "", key, value);
+		r = h->snap	       ? hutch_snap_set(h, key, value)
+		    : strchr(key, '@') ? conf_change(&h->conf, key, value, &ref)
+				       : conf_set(&h->conf, "", key, value);
 		if (!r)
 			note_origin(h, key);
 		return hutch_fail(h, r);
 	}
 	if (asprintf(&request, "set %s %s", key, value) < 0)
 		return hutch_fail(h, err(-ENOMEM, "%s: out of memory", key));
-	return on_loop(h, request, NULL);
+	return hutch_on_loop(h, request, -1, NULL);
 }
 
 int hutch_pause(struct hutch *h)
 {
-	return on_loop(h, "pause", NULL);
+	return hutch_on_loop(h, "pause", -1, NULL);
 }
 
 int hutch_resume(struct hutch *h)
 {
-	return on_loop(h, "resume", NULL);
+	return hutch_on_loop(h, "resume", -1, NULL);
 }
 
 int hutch_stop(struct hutch *h)
 {
-	return on_loop(h, "stop", NULL);
+	return hutch_on_loop(h, "stop", -1, NULL);
 }
 
 void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *arg)
@@ -592,13 +597,13 @@ size_t hutch_utf8_len(const char *text, size_t len)
 int hutch_tree(struct hutch *h, void **ret)
 {
 	if (h->main.running)
-		return on_loop(h, "inspect", ret);
+		return hutch_on_loop(h, "inspect", -1, ret);
 	return hutch_fail(h, vm_tree_described(&h->conf, ret));
 }
 
 int hutch_counters(struct hutch *h, void **ret)
 {
-	return on_loop(h, "counters", ret);
+	return hutch_on_loop(h, "counters", -1, ret);
 }
 
 int hutch_tree_print(const void *tree, size_t size, FILE *out, bool json)
@@ -636,5 +641,6 @@ void hutch_free(struct hutch *h)
 	if (!h)
 		return;
 	end_machine(h);
+	hutch_snap_free(h->snap);
 	free(h);
 }

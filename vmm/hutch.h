@@ -131,6 +131,35 @@ int hutch_stop(struct hutch *h); /* at once, without asking the guest */
 void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *arg);
 
 /*
+ * hutch_snapshot() - the whole machine into @fd, an empty file that is open for writing
+ *
+ * It stands still meanwhile, and goes on as if nothing had been.  @level is zlib's, 0 to 9 (-1:
+ * what suits); @label may be NULL.  What is in the file after a failure is no snapshot.  -EINVAL,
+ * or the -errno of the writing.
+ */
+int hutch_snapshot(struct hutch *h, int fd, const char *label, int level);
+
+/*
+ * hutch_restore() - hutch_start() will make the machine of this file, and it goes on from there
+ *
+ * Keys that its guest knows have the snapshot's values from here on, and hutch_set() refuses them;
+ * where its devices lead may be set anew ("disk@0.path", "net@0.tap", "vsock@0.path", which is
+ * empty now), and so may all others.  -EACCES for another user's file; -EINVAL, -EBADMSG, -ENOTSUP
+ * for one that is none, is damaged, or newer.
+ */
+int hutch_restore(struct hutch *h, const char *path);
+
+struct hutch_snap {
+	char id[33], name[64], label[128], hutch[32];
+	uint64_t created_ms, memory, resident, size; /* of the epoch; bytes: size is on disk */
+	bool agent;
+};
+/* what is in it: the tree's size and *@ret_tree to free() (NULL: not wanted), or -errno */
+int hutch_snap_look(struct hutch *h, const char *path, struct hutch_snap *ret, void **ret_tree);
+/* is each byte of its memory what it was? -EBADMSG */
+int hutch_snap_verify(struct hutch *h, const char *path);
+
+/*
  * hutch_tree() - the machine as a flattened device tree: what is configured,
  * and once started its state.  Returns its size and *@ret to free(), or -errno.
  */

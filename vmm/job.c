@@ -61,6 +61,27 @@ static void on_log(void *arg, unsigned level, const char *text)
 	h->on_agent_log(h->on_agent_log_arg, (enum hutch_level)level, text);
 }
 
+/* the agent calls once, to be told what its guest is to be; a restored one is told what is new */
+static int connect_job(struct hutch_job *job, struct proto_buf *frames, unsigned *ret_setups)
+{
+	struct hutch *h = job->h;
+	int r;
+
+	if (job->from_guest) {
+		client_expect(&job->c, h->agent);
+		*ret_setups = agent_host_setup(h, frames);
+		return 0;
+	}
+	if (!h->conf.vsocks || !h->conf.vsock[0].path[0])
+		return err(-EINVAL, "vsock: no path is given, and so there is no agent to ask");
+	r = client_connect(&job->c, h->conf.vsock[0].path);
+	if (!r && h->stale) {
+		*ret_setups = agent_host_renew(h, frames);
+		h->stale = false;
+	}
+	return r;
+}
+
 struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x)
 {
 	struct hutch_job *job = calloc(1, sizeof(*job));
@@ -76,15 +97,8 @@ struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x)
 	job->from_guest = h->agent >= 0;
 	if (h->on_agent_log)
 		client_logs(&job->c, on_log, h);
-	if (job->from_guest) {
-		client_expect(&job->c, h->agent);
-		setups = agent_host_setup(h, &frames);
-	} else if (!h->conf.vsocks || !h->conf.vsock[0].path[0]) {
-		hutch_fail(h, err(-EINVAL,
-				  "vsock: no path is given, and so there is no agent to ask"));
-		free(job);
-		return NULL;
-	} else if (hutch_fail(h, client_connect(&job->c, h->conf.vsock[0].path))) {
+	if (hutch_fail(h, connect_job(job, &frames, &setups))) {
+		proto_free(&frames);
 		client_close(&job->c);
 		free(job);
 		return NULL;

@@ -8,10 +8,10 @@
 struct vm;
 struct board;
 
-/* what an image outside of the snapshot was like when that was made */
+/* what the files of a disk were like when the snapshot was made; the size is 0 of what is none */
 struct snap_disk {
-	uint64_t size;	   /* of the file; 0: a block device */
-	uint64_t mtime_ns; /* of its last change */
+	uint64_t size, mtime_ns;
+	uint64_t overlay_size, overlay_mtime_ns;
 };
 
 /* /snapshot of the tree */
@@ -21,7 +21,7 @@ struct snap_info {
 	uint64_t created_ms; /* since the epoch */
 	uint64_t resident;   /* bytes of memory that held anything */
 	uint32_t disks, zero;
-	struct snap_disk disk[CONF_DISKS], overlay[CONF_DISKS];
+	struct snap_disk disk[CONF_DISKS];
 };
 
 extern const struct field snap_info_fields[];
@@ -35,10 +35,15 @@ extern const struct field snap_info_fields[];
 int snap_save(struct vm *vm, int fd, const char *label, int level) must_check;
 
 /* the bits of hutch_restore(): is it one of ours, and what is in it? -errno with a message */
-int snap_check(const struct snap_file *f, struct snap_info *ret_info, struct conf *ret_conf) must_check;
-/* are the images still what they were?  @anew: those that were named anew, whose size alone counts */
+int snap_check(const struct snap_file *f, struct snap_info *ret_info,
+	       struct conf *ret_conf) must_check;
+/* are the images still what they were?  @anew: those that were named anew, whose size alone counts
+ */
 int snap_check_disks(const struct snap_info *info, const struct conf *conf,
 		     uint32_t anew) must_check;
+
+/* is each chunk whole? Nothing is restored; -EBADMSG with the first that is not */
+int snap_verify(const struct snap_file *f, const struct conf *conf) must_check;
 
 /* for vm_build.c: all vCPUs into vm->saved, checked against this host; then all the rest into a
  * machine that is made */
@@ -51,7 +56,8 @@ void snap_open_pagemap(struct vm *vm);
 /* --- vm_tree.c, for these --- */
 struct field;
 int vm_tree_snapshot(struct vm *vm, const struct snap_info *info, void **ret) must_check;
-int vm_tree_load(const void *fdt, const char *path, const struct field *table, void *obj) must_check;
+int vm_tree_load(const void *fdt, const char *path, const struct field *table,
+		 void *obj) must_check;
 int vm_tree_check(const void *fdt) must_check;
 int vm_tree_check_board(const void *fdt, const struct board *b) must_check;
 

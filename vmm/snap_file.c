@@ -64,7 +64,8 @@ static int check_header(const struct snap_file *f)
 	if (fstat(f->fd, &st))
 		return err(-errno, "snapshot %s: %s", f->name, strerror(errno));
 	if ((uint64_t)st.st_size != h->size)
-		return err(-EBADMSG, "snapshot %s: has %lu bytes, and its header says %lu: it was %s",
+		return err(-EBADMSG,
+			   "snapshot %s: has %lu bytes, and its header says %lu: it was %s",
 			   f->name, (unsigned long)st.st_size, (unsigned long)h->size,
 			   (uint64_t)st.st_size < h->size ? "cut off" : "added to");
 	return 0;
@@ -142,7 +143,8 @@ static int read_index(struct snap_file *f)
 	int r;
 
 	if (f->head.chunks > f->head.size / sizeof(struct snap_entry))
-		return refuse(f, "header", "makes no sense: more chunks than the file has room for");
+		return refuse(f, "header",
+			      "makes no sense: more chunks than the file has room for");
 	r = read_section(f, SNAP_SECTION_INDEX, "index", f->head.size, &p, &size);
 	if (r)
 		return r;

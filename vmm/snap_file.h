@@ -1,5 +1,6 @@
 /*
- * snap_file.h - a snapshot's file: a tree and the memory's chunks, packed and under checksums (layer 1)
+ * snap_file.h - a snapshot's file: a tree and the memory's chunks, packed and under checksums
+ *(layer 1)
  *
  * It knows of bytes, not of machines.  All numbers are little-endian.
  *
@@ -92,7 +93,7 @@ void snap_close(struct snap_file *f);
 /* what one thread needs to unpack, or to pack */
 struct snap_unpacker {
 	z_stream z;
-	uint8_t in[SNAP_CHUNK];
+	uint8_t in[SNAP_CHUNK], out[SNAP_CHUNK];
 };
 
 int snap_unpacker_init(struct snap_unpacker *u) must_check; /* -ENOMEM with a message */
@@ -110,14 +111,14 @@ int snap_read(const struct snap_file *f, uint64_t n, uint8_t *to, size_t len,
 
 struct snap_writer {
 	int fd;
-	int level; /* of zlib; 0: raw */
+	int level;   /* of zlib; 0: raw */
 	uint64_t at; /* where the next bytes go; atomic */
 	uint64_t chunks;
 	struct snap_entry *entry;
 	uint8_t id[16];
 };
 
-#define SNAP_BATCH (1U << 20)
+#define SNAP_BATCH	  (1U << 20)
 #define SNAP_BATCH_CHUNKS (SNAP_BATCH / SNAP_CHUNK)
 
 struct snap_packer {

@@ -14,11 +14,12 @@
 
 #include "cpuid.h"
 #include "irqchip.h"
+#include "layout_x86.h"
 #include "snap.h"
 #include "snap_mem.h"
 #include "state.h"
 #include "team.h"
-#include "vm.h"
+#include "vm_build.h"
 
 #define SHARE 16 /* chunks that a thread takes at a time */
 
@@ -31,23 +32,23 @@ int snap_check(const struct snap_file *f, struct snap_info *ret_info, struct con
 	return r ? r : vm_tree_load(f->tree, "/config", conf_fields, ret_conf);
 }
 
-static int check_image(const char *path, const struct snap_disk *was, bool anew, unsigned i)
+static int check_image(const char *path, uint64_t size, uint64_t was, bool anew, unsigned i)
 {
 	struct stat st;
 	uint64_t mtime;
 
-	if (!*path || !was->size)
+	if (!*path || !size)
 		return 0;
 	if (stat(path, &st))
-		return err(-errno, "snapshot: disk %u: %s: %s; say where it is now: --disk %u=PATH", i,
-			   path, strerror(errno), i);
+		return err(-errno, "snapshot: disk %u: %s: %s; say where it is now: --disk %u=PATH",
+			   i, path, strerror(errno), i);
 	mtime = (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
-	if ((uint64_t)st.st_size != was->size)
+	if ((uint64_t)st.st_size != size)
 		return err(-EINVAL,
 			   "snapshot: disk %u: %s has %lu bytes, and had %lu when the snapshot was "
 			   "made",
-			   i, path, (unsigned long)st.st_size, (unsigned long)was->size);
-	if (mtime != was->mtime_ns && !anew)
+			   i, path, (unsigned long)st.st_size, (unsigned long)size);
+	if (mtime != was && !anew)
 		return err(-EINVAL,
 			   "snapshot: disk %u: %s was written since the snapshot was made, and its "
 			   "guest would not know; if it holds what it held then, say so: --disk "
@@ -61,9 +62,13 @@ int snap_check_disks(const struct snap_info *info, const struct conf *conf, uint
 	int r = 0;
 
 	for (unsigned i = 0; !r && i < conf->disks; i++) {
-		r = check_image(conf->disk[i].path, &info->disk[i], anew >> i & 1, i);
+		const struct snap_disk *d = &info->disk[i];
+		bool new = anew >> i & 1;
+
+		r = check_image(conf->disk[i].path, d->size, d->mtime_ns, new, i);
 		if (!r)
-			r = check_image(conf->disk[i].overlay, &info->overlay[i], anew >> i & 1, i);
+			r = check_image(conf->disk[i].overlay, d->overlay_size, d->overlay_mtime_ns,
+					new, i);
 	}
 	return r;
 }
@@ -85,8 +90,7 @@ int snap_load_vcpus(struct vm *vm)
 		r = vm_tree_load(vm->from->tree, path, vcpu_fields, s);
 		if (!r)
 			r = cpuid_check(&vm->kvm, (const void *)s->cpuid,
-					s->cpuid_len /
-						(unsigned)sizeof(struct kvm_cpuid_entry2));
+					s->cpuid_len / (unsigned)sizeof(struct kvm_cpuid_entry2));
 	}
 	return r;
 }
@@ -117,8 +121,8 @@ static void unpack(void *arg)
 {
 	cleanup_free struct snap_unpacker *z = malloc(sizeof(*z));
 	struct unpacking *u = arg;
-	uint64_t first, chunks = u->from->head.chunks;
-	uint8_t *hva;
+	uint64_t first, off, chunks = u->from->head.chunks;
+	const struct gmem_slot *slot;
 	size_t len;
 	int r = z ? snap_unpacker_init(z) : err(-ENOMEM, "snapshot: out of memory to unpack it");
 
@@ -128,8 +132,8 @@ static void unpack(void *arg)
 	}
 	while ((first = __atomic_fetch_add(&u->next, SHARE, __ATOMIC_RELAXED)) < chunks && !r) {
 		for (uint64_t n = first; !r && n < MIN(first + SHARE, chunks); n++) {
-			hva = snap_chunk(u->mem, n, &len);
-			r = snap_read(u->from, n, hva, len, z);
+			slot = snap_slot(u->mem, n, &off, &len);
+			r = snap_read(u->from, n, slot->hva ? slot->hva + off : z->out, len, z);
 		}
 	}
 	if (r)
@@ -137,18 +141,33 @@ static void unpack(void *arg)
 	snap_unpacker_free(z);
 }
 
-static int load_memory(struct vm *vm)
+/* where @mem has no address, chunks are only looked at */
+static int load_memory(const struct snap_file *from, const struct gmem *mem)
 {
-	struct unpacking u = { .from = vm->from, .mem = &vm->mem };
+	struct unpacking u = { .from = from, .mem = mem };
 
-	if (snap_chunks(&vm->mem) != vm->from->head.chunks)
-		return err(-EINVAL, "snapshot %s: has %lu chunks of memory, its machine %lu",
-			   vm->from->name, (unsigned long)vm->from->head.chunks,
-			   (unsigned long)snap_chunks(&vm->mem));
+	if (snap_chunks(mem) != from->head.chunks)
+		return err(-EBADMSG, "snapshot %s: has %lu chunks of memory, its machine %lu",
+			   from->name, (unsigned long)from->head.chunks,
+			   (unsigned long)snap_chunks(mem));
 	pthread_mutex_init(&u.lock, NULL);
 	team_run(unpack, &u);
 	pthread_mutex_destroy(&u.lock);
 	return u.error ? err(u.error, "%s", u.text) : 0;
+}
+
+int snap_verify(const struct snap_file *f, const struct conf *conf)
+{
+	struct board b;
+	struct gmem mem = { .n = 1 };
+	int r = vm_board(conf, &b);
+
+	if (r)
+		return r;
+	mem.slot[0].len = b.lowmem_end;
+	if (b.highmem_end > HIGHMEM_BASE)
+		mem.slot[mem.n++].len = b.highmem_end - HIGHMEM_BASE;
+	return load_memory(f, &mem);
 }
 
 /* --- the rest --- */
@@ -171,8 +190,7 @@ static int load_devices(struct vm *vm)
 	int state = fdt_path_offset(vm->from->tree, "/state"), node, r = 0;
 	unsigned n = 0;
 
-	fdt_for_each_subnode (node, vm->from->tree, state)
-		n++;
+	fdt_for_each_subnode(node, vm->from->tree, state) n++;
 	if (n != vm->cpus + 1 + vm->devs)
 		return err(-EINVAL, "snapshot: /state: %u nodes, and its machine has %u", n,
 			   vm->cpus + 1 + vm->devs);
@@ -187,7 +205,7 @@ int snap_load(struct vm *vm)
 	int r = vm_tree_check_board(vm->from->tree, &vm->board);
 
 	if (!r)
-		r = load_memory(vm);
+		r = load_memory(vm->from, &vm->mem);
 	if (!r)
 		r = load_kvm(vm);
 	return r ? r : load_devices(vm);

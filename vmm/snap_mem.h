@@ -19,16 +19,18 @@ static inline uint64_t snap_chunks(const struct gmem *mem)
 	return n;
 }
 
-/* where chunk @n is here, and how long; it exists */
-static inline uint8_t *snap_chunk(const struct gmem *mem, uint64_t n, size_t *ret_len)
+/* where chunk @n lies, and how long it is; it exists */
+static inline const struct gmem_slot *snap_slot(const struct gmem *mem, uint64_t n,
+						uint64_t *ret_off, size_t *ret_len)
 {
 	for (unsigned i = 0; i < mem->n; i++) {
 		const struct gmem_slot *s = &mem->slot[i];
 		uint64_t chunks = snap_chunks_of(s->len);
 
 		if (n < chunks) {
-			*ret_len = MIN((uint64_t)SNAP_CHUNK, s->len - n * SNAP_CHUNK);
-			return s->hva + n * SNAP_CHUNK;
+			*ret_off = n * SNAP_CHUNK;
+			*ret_len = MIN((uint64_t)SNAP_CHUNK, s->len - *ret_off);
+			return s;
 		}
 		n -= chunks;
 	}

@@ -18,12 +18,14 @@
 #include "vm.h"
 
 #define PAGES_PER_CHUNK (SNAP_CHUNK / GMEM_PAGE)
-#define SHARE		16 /* chunks that a thread takes at a time */
+#define SHARE		16	     /* chunks that a thread takes at a time */
 #define PAGE_THERE	(3ULL << 62) /* present, or in swap */
 
 static const struct field disk_fields[] = {
 	F_UINT(struct snap_disk, size),
 	F_UINT(struct snap_disk, mtime_ns),
+	F_UINT(struct snap_disk, overlay_size),
+	F_UINT(struct snap_disk, overlay_mtime_ns),
 	F_END,
 };
 
@@ -32,10 +34,8 @@ const struct field snap_info_fields[] = {
 	F_STR(struct snap_info, label),
 	F_UINT(struct snap_info, created_ms),
 	F_UINT(struct snap_info, resident),
-	F_UINT(struct snap_info, disks),
 	F_RANGE(struct snap_info, zero, 0, 0),
-	F_ARRAY(struct snap_info, disk, disk_fields),
-	F_ARRAY(struct snap_info, overlay, disk_fields),
+	F_LIST(struct snap_info, disk, disks, disk_fields),
 	F_END,
 };
 
@@ -73,9 +73,9 @@ static bool is_there(const struct packing *p, const uint8_t *hva, size_t len)
 	uint64_t page[PAGES_PER_CHUNK];
 	size_t size = len / GMEM_PAGE * sizeof(page[0]);
 
-	if (p->pagemap < 0 || pread(p->pagemap, page, size,
-				    (off_t)((uintptr_t)hva / GMEM_PAGE * sizeof(page[0]))) !=
-				      (ssize_t)size)
+	if (p->pagemap < 0 ||
+	    pread(p->pagemap, page, size, (off_t)((uintptr_t)hva / GMEM_PAGE * sizeof(page[0]))) !=
+		    (ssize_t)size)
 		return true;
 	for (size_t i = 0; i < len / GMEM_PAGE; i++)
 		if (page[i] & PAGE_THERE)
@@ -85,13 +85,15 @@ static bool is_there(const struct packing *p, const uint8_t *hva, size_t len)
 
 static int pack_chunks(struct packing *p, struct snap_packer *packer, uint64_t first)
 {
-	uint64_t resident = 0;
-	uint8_t *hva;
+	const struct gmem_slot *slot;
+	uint64_t resident = 0, off;
+	const uint8_t *hva;
 	size_t len;
 	int r = 0;
 
 	for (uint64_t n = first; !r && n < MIN(first + SHARE, p->w.chunks); n++) {
-		hva = snap_chunk(p->mem, n, &len);
+		slot = snap_slot(p->mem, n, &off, &len);
+		hva = slot->hva + off;
 		if (!is_there(p, hva, len))
 			continue;
 		resident += len;
@@ -128,29 +130,31 @@ static void pack(void *arg)
 
 /* --- the machine --- */
 
-static void look_at(const char *path, struct snap_disk *ret)
+static void look_at(const char *path, uint64_t *ret_size, uint64_t *ret_mtime)
 {
 	struct stat st;
 
 	if (!*path || stat(path, &st) || !S_ISREG(st.st_mode))
 		return;
-	ret->size = (uint64_t)st.st_size;
-	ret->mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
+	*ret_size = (uint64_t)st.st_size;
+	*ret_mtime = (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
 }
 
 static int look_at_disks(const struct conf *conf, struct snap_info *info)
 {
 	for (unsigned i = 0; i < conf->disks; i++) {
 		const struct conf_disk *d = &conf->disk[i];
+		struct snap_disk *to = &info->disk[i];
 
 		if (d->format == FORMAT_COW && !d->overlay[0])
 			return err(-EINVAL,
-				   "snapshot: what the guest wrote to disk %u would be lost, because "
+				   "snapshot: what the guest wrote to disk %u would be lost, "
+				   "because "
 				   "its overlay goes with the machine; give it a file to stay in: "
 				   "--disk %s,overlay=FILE",
 				   i, d->path);
-		look_at(d->path, &info->disk[i]);
-		look_at(d->overlay, &info->overlay[i]);
+		look_at(d->path, &to->size, &to->mtime_ns);
+		look_at(d->overlay, &to->overlay_size, &to->overlay_mtime_ns);
 	}
 	info->disks = conf->disks;
 	return 0;

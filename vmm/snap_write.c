@@ -146,7 +146,9 @@ static int add_section(struct snap_writer *w, struct snap_header *h, uint32_t ty
 
 int snap_end(struct snap_writer *w, const void *tree, size_t size)
 {
-	struct snap_header h = { .magic = SNAP_MAGIC, .version = SNAP_VERSION, .chunks = w->chunks };
+	struct snap_header h = { .magic = SNAP_MAGIC,
+				 .version = SNAP_VERSION,
+				 .chunks = w->chunks };
 	int r = add_section(w, &h, SNAP_SECTION_TREE, tree, size);
 
 	memcpy(h.id, w->id, sizeof(h.id));

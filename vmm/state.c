@@ -157,8 +157,8 @@ static int load_properties(const void *fdt, int node, const struct field *table,
 		if (v && !strcmp(name, f->name)) {
 			r = load_property(f, v, len, obj);
 			prop = fdt_next_property_offset(fdt, prop);
-		} else if (f->dflt) { /* newer than the tree */
-			r = field_parse(f, f->name, f->dflt, obj);
+		} else if (f->dflt || f->help) { /* newer than the tree; a key without a default is 0 */
+			r = f->dflt ? field_parse(f, f->name, f->dflt, obj) : 0;
 		} else {
 			r = err(-EINVAL, "%s: is missing (found %s)", f->name,
 				v ? name : "nothing");

@@ -8,7 +8,8 @@ static const struct {
 	const char *bits;
 } features[] = {
 	{ 1, 0, 2,
-	  "sse3 pclmulqdq dtes64 monitor ds_cpl vmx smx est tm2 ssse3 cid sdbg fma cx16 xtpr pdcm - "
+	  "sse3 pclmulqdq dtes64 monitor ds_cpl vmx smx est tm2 ssse3 cid sdbg fma cx16 xtpr pdcm "
+	  "- "
 	  "pcid dca sse4_1 sse4_2 - movbe popcnt - aes xsave - avx f16c rdrand -" },
 	{ 1, 0, 3,
 	  "fpu vme de pse tsc msr pae mce cx8 - - sep mtrr pge mca cmov pat pse36 pn clflush - ds "
@@ -22,7 +23,8 @@ static const struct {
 	  "avx512_vnni avx512_bitalg tme avx512_vpopcntdq - la57 - - - - - rdpid - bus_lock_detect "
 	  "cldemote - movdiri movdir64b enqcmd sgx_lc pks" },
 	{ 7, 0, 3,
-	  "- - avx512_4vnniw avx512_4fmaps fsrm uintr - - avx512_vp2intersect srbds_ctrl md_clear - "
+	  "- - avx512_4vnniw avx512_4fmaps fsrm uintr - - avx512_vp2intersect srbds_ctrl md_clear "
+	  "- "
 	  "- - serialize hybrid tsxldtrk - pconfig arch_lbr ibt - amx_bf16 avx512_fp16 amx_tile "
 	  "amx_int8 spec_ctrl intel_stibp flush_l1d arch_capabilities core_capabilities ssbd" },
 	{ 7, 1, 0, "sha512 sm3 sm4 - avx_vnni avx512_bf16 - cmpccxadd - - fzrm fsrs fsrc" },
@@ -98,10 +100,10 @@ int cpuid_check(const struct kvm *kvm, const struct kvm_cpuid_entry2 *list, unsi
 	char name[64];
 
 	if (!same_vendor(list, n, kvm))
-		return err(-ENOTSUP, "snapshot: its processor is of another maker than this host's");
+		return err(-ENOTSUP,
+			   "snapshot: its processor is of another maker than this host's");
 	for (unsigned i = 0; i < ARRAY_SIZE(features); i++) {
-		uint32_t lacking = value(list, n, i) &
-				   ~value(kvm->cpuid.e, kvm->cpuid.nent, i) &
+		uint32_t lacking = value(list, n, i) & ~value(kvm->cpuid.e, kvm->cpuid.nent, i) &
 				   ~state_bits(features[i].leaf, features[i].reg);
 
 		if (!lacking)

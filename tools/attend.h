@@ -1,0 +1,19 @@
+/* attend.h - a machine with its console on this terminal, until it ends (layer 6) */
+#ifndef HUTCH_ATTEND_H
+#define HUTCH_ATTEND_H
+
+#include "tool.h"
+
+struct attend {
+	char command[256]; /* what `hutch ps` shows of it */
+	bool keep;	   /* it stays in the registry once it has ended */
+	bool timing;
+	double exec_us;			 /* processor time this process used before main() */
+	int ready;			 /* of detach(), or -1 */
+	int (*started)(struct hutch *h); /* it runs: -errno of @h ends it; may be NULL */
+};
+
+/* frees @h, whose keys are all set: the exit status */
+int attend(struct hutch *h, const struct attend *how);
+
+#endif

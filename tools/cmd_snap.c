@@ -1,0 +1,216 @@
+/* cmd_snap.c - hutch snap: list snapshots, look into them, verify them */
+/* #syscalls:before openat getdents64 */
+#include <dirent.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "image_build.h"
+#include "json.h"
+#include "restore.h"
+#include "tool.h"
+#include "units.h"
+
+static const char *when(uint64_t ms, char *buf, size_t size)
+{
+	time_t t = (time_t)(ms / 1000);
+	struct tm tm;
+
+	strftime(buf, size, "%Y-%m-%d %H:%M:%S", gmtime_r(&t, &tm));
+	return buf;
+}
+
+/* --- ls --- */
+
+struct listed {
+	char name[256];
+	struct hutch_snap snap;
+};
+
+static int by_time(const void *a, const void *b)
+{
+	const struct listed *x = a, *y = b;
+
+	if (x->snap.created_ms != y->snap.created_ms)
+		return x->snap.created_ms < y->snap.created_ms ? -1 : 1;
+	return strcmp(x->name, y->name);
+}
+
+static void print_listed(const struct listed *l, bool last)
+{
+	char time[32], size[32], memory[32];
+
+	if (globals.json) {
+		printf("{\"name\":");
+		json_text(stdout, l->name);
+		printf(",\"id\":\"%s\",\"created_ms\":%lu,\"size\":%lu,\"memory\":%lu,\"sandbox\":",
+		       l->snap.id, (unsigned long)l->snap.created_ms, (unsigned long)l->snap.size,
+		       (unsigned long)l->snap.memory);
+		json_text(stdout, l->snap.name);
+		printf(",\"label\":");
+		json_text(stdout, l->snap.label);
+		printf("}%s\n", last ? "" : ",");
+		return;
+	}
+	printf("%-36s %s %10s %10s %s\n", l->name, when(l->snap.created_ms, time, sizeof(time)),
+	       bytes_print(l->snap.size, size, sizeof(size)),
+	       bytes_print(l->snap.memory, memory, sizeof(memory)), l->snap.label);
+}
+
+/* those in the store that are ones; the others are told of */
+static unsigned read_store(const char *folder, struct hutch *h, struct listed **ret)
+{
+	DIR *dir = opendir(folder);
+	struct listed *all = NULL, *more;
+	const struct dirent *e;
+	char path[PATH_MAX];
+	unsigned n = 0;
+
+	while (dir && (e = readdir(dir))) {
+		size_t len = strlen(e->d_name);
+
+		if (len < 6 || strcmp(e->d_name + len - 5, ".snap") || *e->d_name == '.')
+			continue;
+		more = realloc(all, (n + 1) * sizeof(*all));
+		if (!more)
+			break;
+		all = more;
+		if (snprintf(path, sizeof(path), "%s/%s", folder, e->d_name) >= (int)sizeof(path))
+			continue;
+		if (hutch_snap_look(h, path, &all[n].snap, NULL) < 0) {
+			caution("%s", hutch_error(h));
+			continue;
+		}
+		snprintf(all[n++].name, sizeof(all[0].name), "%.*s", (int)(len - 5), e->d_name);
+	}
+	if (dir)
+		closedir(dir);
+	*ret = all;
+	return n;
+}
+
+static int run_ls(int argc, char **argv, const struct verb *verb)
+{
+	int n = parse_names(argc, argv, verb, NULL, 0, 0);
+	struct hutch *h = hutch_new();
+	struct listed *all = NULL;
+	char folder[PATH_MAX];
+
+	if (n < 0 || !h) {
+		hutch_free(h);
+		return n == -2 ? 0 : EXIT_USAGE;
+	}
+	n = snap_store_path(false, folder, sizeof(folder)) ? 0 : (int)read_store(folder, h, &all);
+	if (n)
+		qsort(all, (size_t)n, sizeof(*all), by_time);
+	if (globals.json)
+		puts("[");
+	else if (n)
+		printf("%-36s %-19s %10s %10s %s\n", "NAME", "MADE (UTC)", "SIZE", "MEMORY",
+		       "LABEL");
+	for (int i = 0; i < n; i++)
+		print_listed(&all[i], i + 1 == n);
+	if (globals.json)
+		puts("]");
+	free(all);
+	hutch_free(h);
+	return 0;
+}
+
+static const struct verb verb_ls = {
+	.name = "snap ls",
+	.args = "[FLAGS]",
+	.summary = "list the snapshots in the store, the oldest first",
+	.run = run_ls,
+};
+
+/* --- inspect --- */
+
+enum { FLAG_BLOB = 0, INSPECT_FLAGS };
+
+static const struct flag inspect_flags[] = {
+	[FLAG_BLOB] = { .name = "blob",
+			.help = "write the tree itself, a flattened device tree that fdtdump(1) "
+				"reads" },
+	{ .name = NULL },
+};
+
+static int run_inspect(int argc, char **argv, const struct verb *verb)
+{
+	struct given given[INSPECT_FLAGS] = { 0 };
+	int n = parse_names(argc, argv, verb, given, 1, 1), size = -1;
+	struct hutch *h = hutch_new();
+	struct hutch_snap snap;
+	char path[PATH_MAX];
+	void *tree = NULL;
+	int status = EXIT_FAIL;
+
+	if (n < 0 || !h) {
+		hutch_free(h);
+		return n == -2 ? 0 : EXIT_USAGE;
+	}
+	if (!snap_path(argv[0], path, sizeof(path)))
+		size = hutch_snap_look(h, path, &snap, &tree);
+	if (size < 0)
+		complain("%s", hutch_error(h));
+	else if (given[FLAG_BLOB].n)
+		status = write_all(STDOUT_FILENO, tree, (size_t)size) ? EXIT_FAIL : 0;
+	else
+		status = hutch_tree_print(tree, (size_t)size, stdout, globals.json) ? EXIT_FAIL : 0;
+	free(tree);
+	hutch_free(h);
+	return status;
+}
+
+static const struct verb verb_snap_inspect = {
+	.name = "snap inspect",
+	.args = "[FLAGS] SNAPSHOT",
+	.summary = "print the tree of a snapshot's machine",
+	.flags = inspect_flags,
+	.run = run_inspect,
+};
+
+/* --- verify --- */
+
+static int run_verify(int argc, char **argv, const struct verb *verb)
+{
+	int n = parse_names(argc, argv, verb, NULL, 1, -1), status = 0;
+	struct hutch *h = hutch_new();
+	char path[PATH_MAX];
+
+	if (n < 0 || !h) {
+		hutch_free(h);
+		return n == -2 ? 0 : EXIT_USAGE;
+	}
+	for (int i = 0; i < n; i++) {
+		if (snap_path(argv[i], path, sizeof(path))) {
+			status = EXIT_FAIL;
+		} else if (hutch_snap_verify(h, path)) {
+			complain("%s", hutch_error(h));
+			status = EXIT_FAIL;
+		} else if (!globals.quiet) {
+			printf("%s: whole\n", argv[i]);
+		}
+	}
+	hutch_free(h);
+	return status;
+}
+
+static const struct verb verb_verify = {
+	.name = "snap verify",
+	.args = "SNAPSHOT...",
+	.summary = "look at every byte of snapshots: are they what was written?",
+	.text = "The exit status is 1 if one is not; the message says which part of it.",
+	.run = run_verify,
+};
+
+static const struct verb *const subs[] = { &verb_ls, &verb_snap_inspect, &verb_verify, NULL };
+
+const struct verb verb_snap = {
+	.name = "snap",
+	.args = "ls|inspect|verify",
+	.summary = "list snapshots, look into them, verify them",
+	.sub = subs,
+	.run = run_sub,
+};
