@@ -63,6 +63,8 @@ static const struct field rig_header_fields[] = {
 	F_END,
 };
 
+static const struct field no_fields[] = { F_END };
+
 #define RIG_TREE_MAX (256U << 10)
 
 static int add_node(void *fdt, const char *name, const struct field *table, const void *obj)
@@ -93,6 +95,10 @@ int rig_tree(void **ret)
 		r = add_node(fdt, "snapshot", snap_info_fields, &info);
 	if (!r)
 		r = add_node(fdt, "config", conf_fields, conf);
+	if (!r)
+		r = add_node(fdt, "board", no_fields, NULL);
+	if (!r)
+		r = add_node(fdt, "state", no_fields, NULL);
 	if (!r)
 		r = tree_end(fdt);
 	require(r > 0);

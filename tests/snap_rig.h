@@ -30,7 +30,7 @@ enum snap_kind rig_kind(uint64_t n);
 uint32_t rig_len(uint64_t n);
 void rig_fill(uint64_t n, uint8_t *to);
 
-/* a machine's tree without a machine: the header, /snapshot and /config; its size */
+/* a machine's tree without a machine: /board and /state are empty; its size */
 int rig_tree(void **ret);
 
 /* packed by so many threads */
