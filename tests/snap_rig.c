@@ -112,6 +112,7 @@ int rig_tree(void **ret)
 struct packing {
 	struct snap_writer w;
 	unsigned threads;
+	uint64_t most; /* chunks that are packed */
 };
 
 struct hand {
@@ -127,7 +128,7 @@ static void *pack(void *arg)
 	uint8_t *data = malloc(SNAP_CHUNK);
 
 	require(packer && data && !snap_packer_init(packer, &h->p->w));
-	for (uint64_t n = h->i; n < RIG_CHUNKS; n += h->p->threads) {
+	for (uint64_t n = h->i; n < h->p->most; n += h->p->threads) {
 		rig_fill(n, data);
 		require(!snap_pack(packer, n, data, rig_len(n)));
 	}
@@ -138,9 +139,9 @@ static void *pack(void *arg)
 	return NULL;
 }
 
-struct image rig_image(int level, unsigned threads)
+static struct image make_image(int level, unsigned threads, uint64_t most)
 {
-	struct packing p = { .threads = threads };
+	struct packing p = { .threads = threads, .most = most };
 	struct hand hand[16];
 	struct image image;
 	void *tree = NULL;
@@ -160,6 +161,16 @@ struct image rig_image(int level, unsigned threads)
 	image = rig_of_fd(fd);
 	close(fd);
 	return image;
+}
+
+struct image rig_image(int level, unsigned threads)
+{
+	return make_image(level, threads, RIG_CHUNKS);
+}
+
+struct image rig_small_image(void)
+{
+	return make_image(1, 1, RIG_KINDS);
 }
 
 struct image rig_copy(const struct image *image)

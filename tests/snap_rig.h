@@ -14,6 +14,7 @@
 
 /* RIG_LEN of memory, the last chunk of which is a page */
 #define RIG_CHUNKS 34U
+#define RIG_KINDS  4U /* the first ones are of each kind */
 #define RIG_LAST   4096U
 #define RIG_LEN	   ((uint64_t)(RIG_CHUNKS - 1) * SNAP_CHUNK + RIG_LAST)
 
@@ -35,6 +36,8 @@ int rig_tree(void **ret);
 
 /* packed by so many threads */
 struct image rig_image(int level, unsigned threads);
+/* the same, but what is behind the first of each kind is zeroes: for who needs many */
+struct image rig_small_image(void);
 struct image rig_copy(const struct image *image);
 
 static inline struct snap_header *rig_head(const struct image *image)

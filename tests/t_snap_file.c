@@ -769,7 +769,7 @@ int main(void)
 	TCase *tc = tcase_create("snap_file");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 120);
 	tcase_add_loop_test(tc, test_round, 0, ARRAY_SIZE(ways));
 	tcase_add_test(tc, test_no_byte_is_without_a_checksum);
 	tcase_add_test(tc, test_full);
