@@ -355,6 +355,37 @@ START_TEST(printed)
 }
 END_TEST
 
+/* what a hostile tree holds is nothing to a terminal, and JSON stays JSON */
+START_TEST(printed_hostile)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out;
+
+	for (unsigned json = 0; json < 2; json++) {
+		save(fields, &good);
+		ck_assert_int_gt(fdt_add_subnode(tree, 0, "n\033[2J\"\\"), 0);
+		fdt_setprop_string(tree, 0, "p\033]0;\n\"", "value");
+		fdt_setprop_string(tree, 0, "a", "\033[31mred");
+		fdt_setprop_string(tree, 0, "b", "one \xc2\x9b control");
+		fdt_setprop_string(tree, 0, "c", "no \xff UTF-8");
+		fdt_setprop_string(tree, 0, "d", "\xc3\xbc, a \" and a \\");
+		out = open_memstream(&text, &len);
+		tree_print(tree, out, json);
+		fclose(out);
+		for (size_t i = 0; i < len; i++)
+			ck_assert_msg(text[i] == '\n' || (unsigned char)text[i] >= 0x20,
+				      "byte %#x is printed", text[i]);
+		ck_assert_ptr_null(strstr(text, "\xc2\x9b"));
+		ck_assert_ptr_null(strchr(text, '\xff'));
+		ck_assert_ptr_nonnull(strstr(text, json ? "\"n?[2J??\":{" : "n?[2J?? {"));
+		ck_assert_ptr_nonnull(strstr(text, json ? "\"p?]0;??\":" : "p?]0;?? = "));
+		ck_assert_ptr_nonnull(strstr(text, "\"\xc3\xbc, a \\\" and a \\\\\""));
+		free(text);
+	}
+}
+END_TEST
+
 /* any damage: refused, or loaded and saved again */
 START_TEST(damaged_trees)
 {
@@ -402,6 +433,7 @@ int main(void)
 	tcase_add_test(t, tables_with_faults);
 	tcase_add_test(t, tables_within_tables);
 	tcase_add_test(t, printed);
+	tcase_add_test(t, printed_hostile);
 	tcase_add_test(t, damaged_trees);
 	suite_add_tcase(s, t);
 	return suite_run(s);

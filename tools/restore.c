@@ -1,10 +1,13 @@
 /* restore.c - a snapshot as a person names it */
 /* #syscalls:before access */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "image_build.h"
 #include "restore.h"
+
+#define KEYS_MAX 128
 
 int snap_path(const char *what, char *buf, size_t size)
 {
@@ -22,6 +25,58 @@ int snap_path(const char *what, char *buf, size_t size)
 	return -1;
 }
 
+/*
+ * What flags ask of the machine, of keys that the snapshot is going to overwrite: a value each in
+ * @asked.  Files and the environment are about machines in general, a flag is about this one.
+ */
+static int note_flags(struct hutch *h, char **asked)
+{
+	struct hutch_key key;
+	const char *by;
+	char value[4096];
+
+	for (unsigned i = 0; i < KEYS_MAX && !hutch_key(i, &key); i++) {
+		by = hutch_origin(h, key.name);
+		if (!key.made || !by || *by != '-')
+			continue;
+		if (key.list) {
+			complain("%s: a snapshot's machine has what it had when that was made; "
+				 "'hutch restore' can lead its disks and networks elsewhere",
+				 by);
+			return -1;
+		}
+		if (hutch_get(h, key.name, value, sizeof(value)))
+			return -1;
+		asked[i] = strdup(value);
+	}
+	return 0;
+}
+
+/* they may ask for what the machine is, and for nothing else */
+static int check_flags(struct hutch *h, char **asked)
+{
+	struct hutch_key key;
+
+	for (unsigned i = 0; i < KEYS_MAX && !hutch_key(i, &key); i++)
+		if (asked[i] && hutch_set(h, key.name, asked[i]))
+			return -1;
+	return 0;
+}
+
+static int restore(struct hutch *h, const char *path)
+{
+	char *asked[KEYS_MAX] = { NULL };
+	int r = note_flags(h, asked);
+
+	if (!r && (hutch_restore(h, path) || check_flags(h, asked))) {
+		complain("%s", hutch_error(h));
+		r = -1;
+	}
+	for (unsigned i = 0; i < KEYS_MAX; i++)
+		free(asked[i]);
+	return r;
+}
+
 int restore_guest(struct hutch *h, const char *what, bool box)
 {
 	char path[PATH_MAX], agent[8];
@@ -34,10 +89,8 @@ int restore_guest(struct hutch *h, const char *what, bool box)
 			 what);
 		return -1;
 	}
-	if (hutch_restore(h, path)) {
-		complain("%s", hutch_error(h));
+	if (restore(h, path))
 		return -1;
-	}
 	if (!box || (!hutch_get(h, "agent", agent, sizeof(agent)) && !strcmp(agent, "yes")))
 		return 0;
 	complain("snapshot %s: is of a machine without an agent, in which no command can be run; "

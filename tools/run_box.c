@@ -91,8 +91,15 @@ int run_publish(struct run *r)
 
 	if (!ports->n)
 		return 0;
-	if (hutch_get(r->h, "net@0.mode", mode, sizeof(mode)) && run_set(r, "net", "user"))
-		return -1;
+	if (hutch_get(r->h, "net@0.mode", mode, sizeof(mode))) {
+		if (r->given[FLAG_FROM].n) {
+			complain("-p: the snapshot's machine has no network, and gets none by a "
+				 "restore");
+			return -1;
+		}
+		if (run_set(r, "net", "user"))
+			return -1;
+	}
 	for (unsigned i = 0; i < ports->n; i++) {
 		size_t len = strlen(all);
 
@@ -118,13 +125,18 @@ static int find_root(struct run *r)
 	return run_set(r, "rootfs", path);
 }
 
+int run_restore(struct run *r)
+{
+	return restore_guest(r->h, r->given[FLAG_FROM].text, true) ||
+	       policy_restored(r->h, &r->given[FLAG_POLICY]);
+}
+
 /* what boots, or goes on from a snapshot */
 static int make_guest(struct run *r)
 {
-	if (!r->given[FLAG_FROM].n)
-		return machine_line(r->h) || machine_guest(r->h, true) || find_root(r) ||
-		       run_publish(r);
-	return restore_guest(r->h, r->given[FLAG_FROM].text, true) || run_publish(r);
+	if (r->given[FLAG_FROM].n)
+		return run_restore(r) || run_publish(r);
+	return machine_line(r->h) || machine_guest(r->h, true) || find_root(r) || run_publish(r);
 }
 
 static int make_sandbox(struct run *r)

@@ -175,6 +175,7 @@ static void tell_key(const struct field *f, struct hutch_key *ret)
 		.box = f->box,
 		.file = f->file,
 		.inner = f->inner,
+		.made = f->made,
 	};
 }
 

@@ -90,6 +90,7 @@ struct hutch_key {
 	bool box;	 /* of a sandbox; of no use to a machine without an agent */
 	bool file;	 /* of a file: hutch_set() does not take it */
 	bool inner;	 /* a HUTCH_FILE_OWN may set it: it does not lead out of the guest */
+	bool made;	 /* the guest knows it: hutch_restore() takes the snapshot's */
 };
 int hutch_key(unsigned i, struct hutch_key *ret);
 /* the keys within key @i, where it has some ("format" of "disk"), in order */
@@ -142,7 +143,8 @@ int hutch_snapshot(struct hutch *h, int fd, const char *label, int level);
 /*
  * hutch_restore() - hutch_start() will make the machine of this file, and it goes on from there
  *
- * Keys that its guest knows have the snapshot's values from here on, and hutch_set() refuses them;
+ * Keys that its guest knows have the snapshot's values from here on, whoever named them before
+ * (hutch_origin() says so), and hutch_set() refuses others;
  * where its devices lead may be set anew ("disk@0.path", "net@0.tap", "vsock@0.path", which is
  * empty now), and so may all others.  -EACCES for another user's file; -EINVAL, -EBADMSG, -ENOTSUP
  * for one that is none, is damaged, or newer.

@@ -94,6 +94,9 @@ int hutch_restore(struct hutch *h, const char *path)
 	if (h->snap->was.vsocks)
 		h->snap->was.vsock[0].path[0] = '\0';
 	conf_take_made(&h->conf, &h->snap->was);
+	for_each_field (f, conf_fields)
+		if (f->made)
+			snprintf(h->origins.at[f - conf_fields], CONF_ORIGIN, "snapshot %s", path);
 	h->stale = h->conf.agent;
 	return 0;
 }
