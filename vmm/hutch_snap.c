@@ -6,7 +6,7 @@
  * The file names things of this host (disks, sockets), which are opened for who
  * restores it: so it has to be his own, or root's.
  *
- * #syscalls:before openat fstat geteuid
+ * #syscalls:before openat newfstatat geteuid
  */
 #include <fcntl.h>
 #include <sys/stat.h>
