@@ -101,9 +101,27 @@ int hutch_restore(struct hutch *h, const char *path)
 	return 0;
 }
 
+/* does "VALUE,KEY=VALUE" of a disk tell where it is? What is left as it was has to be what it was
+ */
+static bool tells_place(const char *text)
+{
+	static const char *const places[] = { "path=", "overlay=" };
+
+	for (size_t n;; text += n + 1) {
+		n = strcspn(text, ",");
+		if (!memchr(text, '=', n))
+			return true; /* the path, which needs no name */
+		for (unsigned i = 0; i < ARRAY_SIZE(places); i++)
+			if (!strncmp(text, places[i], strlen(places[i])))
+				return true;
+		if (!text[n])
+			return false;
+	}
+}
+
 int hutch_snap_set(struct hutch *h, const char *key, const char *value)
 {
-	cleanup_free struct conf *old = malloc(sizeof(*old));
+	struct conf *old = malloc(sizeof(*old));
 	const struct field *f;
 	struct conf_ref ref = { .f = NULL };
 	int r;
@@ -121,8 +139,10 @@ int hutch_snap_set(struct hutch *h, const char *key, const char *value)
 	if (r)
 		h->conf = *old;
 	else if (ref.f && !strcmp(ref.f->name, "disk") &&
-		 (!ref.sub || !strcmp(ref.sub->name, "path")))
+		 (ref.sub ? !strcmp(ref.sub->name, "path") || !strcmp(ref.sub->name, "overlay")
+			  : tells_place(value)))
 		h->snap->anew |= 1U << ref.i;
+	free(old);
 	return r;
 }
 
