@@ -220,7 +220,7 @@ requests() {
 			SELF) continue ;;
 			TCSETS) what=tcsetattr ;;
 			TCGETS) what='(tcgetattr|isatty)' ;;
-			F_GETFL | F_SETFD) what=fdopendir ;;
+			F_GETFL | F_SETFD) what="(fdopendir|$what)" ;;
 			esac
 			grep -v '#syscalls' "$c" | grep -qE "\b(${what}|${what#KVM_})\b" || bad="$bad $c:$what"
 		done

@@ -3,8 +3,10 @@
 #include <libfdt.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include "hutch.h"
 #include "kvm_rig.h"
 #include "layout_x86.h"
 #include "snap_rig.h"
@@ -673,6 +675,78 @@ START_TEST(test_noise)
 }
 END_TEST
 
+/* --- who uses it wrongly, from a program --- */
+
+static void no_snapshot_into(struct hutch *h, int fd, int level, const char *want)
+{
+	int r = hutch_snapshot(h, fd, "label", level);
+
+	ck_assert_msg(r < 0, "'%s': %d is taken", want, fd);
+	ck_assert_msg(strstr(hutch_error(h), want) != NULL, "'%s' is not '%s'", hutch_error(h),
+		      want);
+}
+
+static struct hutch *program(const char *from)
+{
+	struct hutch *h = hutch_new();
+	char path[CONF_PATH];
+
+	ck_assert_ptr_nonnull(h);
+	if (from)
+		ck_assert_msg(!hutch_restore(h, from), "%s", hutch_error(h));
+	else
+		ck_assert(!hutch_set(h, "kernel", flat_path("ends", path, sizeof(path))) &&
+			  !hutch_set(h, "append", "h") && !hutch_set(h, "memory", "16M"));
+	ck_assert(!hutch_set(h, "console", "none"));
+	return h;
+}
+
+START_TEST(test_wrong_use)
+{
+	struct hutch *h = program(NULL);
+	int fd = memfd_create("snapshot", MFD_CLOEXEC),
+	    null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct hutch_result result;
+	int append, reader;
+	char path[64], label[200];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	ck_assert_int_eq(fchmod(fd, 0600), 0);
+	append = open(path, O_RDWR | O_APPEND | O_CLOEXEC);
+	reader = open(path, O_RDONLY | O_CLOEXEC);
+	memset(label, 'x', sizeof(label));
+	label[sizeof(label) - 1] = '\0';
+	no_snapshot_into(h, fd, 1, "was not started");
+	ck_assert_msg(!hutch_start(h), "%s", hutch_error(h));
+	no_snapshot_into(h, -1, 1, "Bad file descriptor");
+	no_snapshot_into(h, null, 1, "goes into an empty file");
+	no_snapshot_into(h, append, 1, "open for appending");
+	no_snapshot_into(h, reader, 1, "Bad file descriptor");
+	no_snapshot_into(h, fd, 10, "a level from 0 to 9");
+	ck_assert_int_eq(hutch_snapshot(h, fd, label, 1), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(hutch_error(h), "more than 127 bytes"));
+	ck_assert_msg(!hutch_snapshot(h, fd, NULL, -1), "%s", hutch_error(h));
+	no_snapshot_into(h, fd, 1, "goes into an empty file");
+	ck_assert_int_eq(hutch_restore(h, path), -EBUSY);
+	ck_assert_int_eq(hutch_wait(h, 0, &result), -ETIMEDOUT); /* it has minded none of it */
+	hutch_free(h);
+
+	h = program(path);
+	ck_assert_int_eq(hutch_set(h, "memory", "32M"), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(hutch_error(h), "made with '16M'"));
+	ck_assert_int_eq(hutch_set(h, "memory", "16M"), 0);
+	ck_assert(!strncmp(hutch_origin(h, "memory"), "snapshot /proc", 14));
+	ck_assert_int_eq(hutch_restore(h, path), -EBUSY);
+	ck_assert_msg(!hutch_start(h), "%s", hutch_error(h));
+	ck_assert_int_eq(hutch_wait(h, 50, &result), -ETIMEDOUT);
+	hutch_free(h);
+	close(append);
+	close(reader);
+	close(null);
+	close(fd);
+}
+END_TEST
+
 START_TEST(test_nothing)
 {
 }
@@ -692,6 +766,7 @@ int main(int argc, char **argv)
 		tcase_add_loop_test(tc, test_lie, 0, ARRAY_SIZE(lies));
 		tcase_add_test(tc, test_feature);
 		tcase_add_test(tc, test_noise);
+		tcase_add_test(tc, test_wrong_use);
 	} else {
 		tcase_add_test(tc, test_nothing);
 	}

@@ -7,6 +7,7 @@
  * restores it: so it has to be his own, or root's.
  *
  * #syscalls:before openat newfstatat geteuid
+ * #syscalls:caller fcntl:F_GETFL
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -166,7 +167,14 @@ struct vm *hutch_snap_machine(struct hutch *h)
 int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)
 {
 	char request[256];
+	int flags = fcntl(fd, F_GETFL);
 
+	if (flags < 0)
+		return hutch_fail(h, err(-errno, "snapshot: its file: %s", strerror(errno)));
+	if (flags & O_APPEND)
+		return hutch_fail(h,
+				  err(-EINVAL, "snapshot: its file is open for appending, and is "
+					       "written at any place; open it without O_APPEND"));
 	snprintf(request, sizeof(request), "snapshot %d %s", level < 0 ? SNAP_LEVEL : level,
 		 label ? label : "");
 	return hutch_on_loop(h, request, fd, NULL);

@@ -181,6 +181,18 @@ static int save(struct vm *vm, struct packing *p, struct snap_info *info)
 	return size < 0 ? size : snap_end(&p->w, tree, (size_t)size);
 }
 
+/* what is there already would be in the way of the size that the header tells */
+static int check_empty(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return err(-errno, "snapshot: its file: %s", strerror(errno));
+	return S_ISREG(st.st_mode) && !st.st_size
+		       ? 0
+		       : err(-EINVAL, "snapshot: it goes into an empty file, and this is none");
+}
+
 int snap_save(struct vm *vm, int fd, const char *label, int level)
 {
 	struct packing p = { .mem = &vm->mem, .pagemap = vm->pagemap };
@@ -193,7 +205,9 @@ int snap_save(struct vm *vm, int fd, const char *label, int level)
 		return err(-EINVAL, "snapshot: its label has more than %zu bytes",
 			   sizeof(info.label) - 1);
 	snprintf(info.hutch, sizeof(info.hutch), "%s", vm->version ? vm->version : "");
-	r = snap_begin(&p.w, fd, snap_chunks(&vm->mem), level);
+	r = check_empty(fd);
+	if (!r)
+		r = snap_begin(&p.w, fd, snap_chunks(&vm->mem), level);
 	if (r)
 		return r;
 	pthread_mutex_init(&p.lock, NULL);
