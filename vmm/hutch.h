@@ -132,7 +132,8 @@ int hutch_stop(struct hutch *h); /* at once, without asking the guest */
 void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *arg);
 
 /*
- * hutch_snapshot() - the whole machine into @fd, an empty file that is open for writing at any place
+ * hutch_snapshot() - the whole machine into @fd, an empty file that is open for writing at any
+ * place
  *
  * It stands still meanwhile, and goes on as if nothing had been.  @level is zlib's, 0 to 9 (-1:
  * what suits); @label may be NULL.  What is in the file after a failure is no snapshot.  -EINVAL,
