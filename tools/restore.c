@@ -1,6 +1,10 @@
 /* restore.c - a snapshot as a person names it */
-/* #syscalls:before access */
+/* #syscalls:before access openat getdents64 newfstatat unlinkat dup close */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "image_build.h"
@@ -22,6 +26,76 @@ int snap_path(const char *what, char *buf, size_t size)
 	return -1;
 }
 
+#define KEPT_FILES 1024
+#define KEPT_MOST  (2ULL << 30) /* bytes of memory that are kept unpacked */
+
+struct kept {
+	char name[96];
+	uint64_t used_ns, bytes;
+};
+
+/* the last used first */
+static int by_use(const void *a, const void *b)
+{
+	const struct kept *x = a, *y = b;
+
+	return x->used_ns < y->used_ns ? 1 : x->used_ns > y->used_ns ? -1 : 0;
+}
+
+static unsigned read_kept(int dir, struct kept *all, unsigned most)
+{
+	DIR *d = fdopendir(dup(dir));
+	const struct dirent *e;
+	struct stat st;
+	unsigned n = 0;
+
+	while (d && n < most && (e = readdir(d))) {
+		size_t len = strlen(e->d_name);
+
+		if (len < 8 || len >= sizeof(all[0].name) ||
+		    strcmp(e->d_name + len - 7, ".memory") ||
+		    fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW))
+			continue;
+		memcpy(all[n].name, e->d_name, len + 1);
+		all[n].used_ns =
+			(uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
+		all[n++].bytes = (uint64_t)st.st_blocks * 512;
+	}
+	if (d)
+		closedir(d);
+	return n;
+}
+
+void kept_trim(const char *folder, uint64_t most)
+{
+	int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct kept *all = calloc(KEPT_FILES, sizeof(*all));
+	unsigned n = dir >= 0 && all ? read_kept(dir, all, KEPT_FILES) : 0;
+	uint64_t sum = 0;
+
+	if (n)
+		qsort(all, n, sizeof(*all), by_use);
+	for (unsigned i = 0; i < n; i++) {
+		sum += all[i].bytes;
+		if (sum > most)
+			unlinkat(dir, all[i].name, 0);
+	}
+	free(all);
+	if (dir >= 0)
+		close(dir);
+}
+
+/* without a place for it each machine unpacks its own */
+static void keep_memory(struct hutch *h)
+{
+	char folder[PATH_MAX];
+
+	if (image_cache_path(true, folder, sizeof(folder)))
+		return;
+	kept_trim(folder, KEPT_MOST);
+	hutch_restore_keep(h, folder);
+}
+
 int restore_guest(struct hutch *h, const char *what, bool box)
 {
 	char path[PATH_MAX], agent[8];
@@ -38,6 +112,7 @@ int restore_guest(struct hutch *h, const char *what, bool box)
 		complain("%s", hutch_error(h));
 		return -1;
 	}
+	keep_memory(h);
 	if (!box || (!hutch_get(h, "agent", agent, sizeof(agent)) && !strcmp(agent, "yes")))
 		return 0;
 	complain("snapshot %s: is of a machine without an agent, in which no command can be run; "

@@ -149,6 +149,15 @@ int hutch_snapshot(struct hutch *h, int fd, const char *label, int level);
  */
 int hutch_restore(struct hutch *h, const char *path);
 
+/*
+ * hutch_restore_keep() - its memory is kept unpacked in this folder, which is there, and used from
+ * there by the next one
+ *
+ * All machines of one snapshot then share what they do not change.  The folder is the caller's to
+ * clear: files that no machine was made of for a while may be removed at any time.
+ */
+void hutch_restore_keep(struct hutch *h, const char *folder);
+
 struct hutch_snap {
 	char id[33], name[64], label[128], hutch[32];
 	uint64_t created_ms, memory, resident, size; /* of the epoch; bytes: size is on disk */

@@ -6,13 +6,14 @@
  * The file names things of this host (disks, sockets), which are opened for who
  * restores it: so it has to be his own, or root's.
  *
- * #syscalls:before openat fstat geteuid
+ * #syscalls:before openat read fstat geteuid linkat utimensat
  */
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "handle.h"
+#include "log.h"
 #include "snap.h"
 #include "vm.h"
 
@@ -20,7 +21,8 @@ struct snap {
 	struct snap_file file;
 	struct snap_info info;
 	struct conf was;
-	uint32_t anew; /* disks whose place was told anew */
+	char keep[CONF_PATH]; /* where memory is kept unpacked, or "" */
+	uint32_t anew;	      /* disks whose place was told anew */
 	int fd;
 };
 
@@ -31,6 +33,12 @@ void hutch_snap_free(struct snap *s)
 	snap_close(&s->file);
 	cleanup_close(&s->fd);
 	free(s);
+}
+
+static void print_id(const struct snap *s, char buf[33])
+{
+	for (unsigned i = 0; i < sizeof(s->file.head.id); i++)
+		snprintf(buf + 2 * i, 3, "%02x", s->file.head.id[i]);
 }
 
 static int check_owner(int fd, const char *path)
@@ -119,15 +127,92 @@ int hutch_snap_set(struct hutch *h, const char *key, const char *value)
 	return r;
 }
 
+/* --- memory that is kept unpacked --- */
+
+/* of this start of the host: after a power cut a file may not be what was written */
+static int boot_of_host(char buf[37])
+{
+	cleanup_fd int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, buf, 36) != 36)
+		return -EIO;
+	buf[36] = '\0';
+	return 0;
+}
+
+static int open_kept(const struct snap *s, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0)
+		return -1;
+	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+	    !(st.st_mode & 0077) && (uint64_t)st.st_size == snap_memory_size(&s->file)) {
+		futimens(fd, NULL); /* used: the ones that are not go first */
+		return fd;
+	}
+	close(fd);
+	return -1;
+}
+
+/* it gets its name when it is whole; @folder is on a file system that knows files without one */
+static int make_kept(const struct snap *s, const char *folder, const char *path, int *ret)
+{
+	cleanup_fd int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	char self[32];
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	r = snap_unpack(&s->file, &s->was, fd);
+	if (r)
+		return r;
+	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	/* where another was quicker its file is as good, and ours is there for this machine */
+	if (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) && errno != EEXIST)
+		log_debug("%s: %s; the next machine unpacks its memory again", path,
+			  strerror(errno));
+	*ret = fd;
+	fd = -1;
+	return 0;
+}
+
+/* its memory as a file, or -1: there is no place for it, and it is unpacked for this machine alone
+ */
+static int keep_memory(const struct snap *s, int *ret)
+{
+	char path[CONF_PATH + 80], id[33], host[37];
+	int r;
+
+	*ret = -1;
+	if (!s->keep[0] || boot_of_host(host))
+		return 0;
+	print_id(s, id);
+	snprintf(path, sizeof(path), "%s/%s.%.8s.memory", s->keep, id, host);
+	*ret = open_kept(s, path);
+	if (*ret >= 0)
+		return 0;
+	r = make_kept(s, s->keep, path, ret);
+	return r == -EBADMSG ? r : 0;
+}
+
+void hutch_restore_keep(struct hutch *h, const char *folder)
+{
+	if (h->snap && str_copy(h->snap->keep, sizeof(h->snap->keep), folder))
+		h->snap->keep[0] = '\0';
+}
+
 struct vm *hutch_snap_machine(struct hutch *h)
 {
 	struct snap *s = h->snap;
+	cleanup_fd int memory = -1;
 	struct vm *vm = NULL;
 
 	if (s->fd < 0)
 		err(-EINVAL, "snapshot %s: was restored by this handle before", s->file.name);
-	else if (!snap_check_disks(&s->info, &h->conf, s->anew))
-		vm = vm_restore(h->main.loop, &h->conf, &s->file);
+	else if (!snap_check_disks(&s->info, &h->conf, s->anew) && !keep_memory(s, &memory))
+		vm = vm_restore(h->main.loop, &h->conf, &s->file, memory);
 	if (vm) {
 		snap_close(&s->file);
 		cleanup_close(&s->fd);
@@ -158,8 +243,7 @@ static void tell(const struct snap *s, struct hutch_snap *ret)
 	};
 	if (!fstat(s->fd, &st))
 		ret->size = (uint64_t)st.st_blocks * 512;
-	for (unsigned i = 0; i < sizeof(s->file.head.id); i++)
-		snprintf(ret->id + 2 * i, 3, "%02x", s->file.head.id[i]);
+	print_id(s, ret->id);
 	snprintf(ret->name, sizeof(ret->name), "%s", s->was.name);
 	snprintf(ret->label, sizeof(ret->label), "%s", s->info.label);
 	snprintf(ret->hutch, sizeof(ret->hutch), "%s", s->info.hutch);
