@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "image_build.h"
@@ -26,11 +27,12 @@ int snap_path(const char *what, char *buf, size_t size)
 	return -1;
 }
 
+#define TMP_OLD	   600 /* seconds */
 #define KEPT_FILES 1024
 #define KEPT_MOST  (2ULL << 30) /* bytes of memory that are kept unpacked */
 
 struct kept {
-	char name[96];
+	char name[160];
 	uint64_t used_ns, bytes;
 };
 
@@ -40,6 +42,13 @@ static int by_use(const void *a, const void *b)
 	const struct kept *x = a, *y = b;
 
 	return x->used_ns < y->used_ns ? 1 : x->used_ns > y->used_ns ? -1 : 0;
+}
+
+static bool ends_in(const char *name, const char *end)
+{
+	size_t len = strlen(name), n = strlen(end);
+
+	return len >= n && !strcmp(name + len - n, end);
 }
 
 static unsigned read_kept(int dir, struct kept *all, unsigned most)
@@ -52,9 +61,13 @@ static unsigned read_kept(int dir, struct kept *all, unsigned most)
 	while (d && n < most && (e = readdir(d))) {
 		size_t len = strlen(e->d_name);
 
-		if (len < 8 || len >= sizeof(all[0].name) ||
-		    strcmp(e->d_name + len - 7, ".memory") ||
+		if (len >= sizeof(all[0].name) || !strstr(e->d_name, ".memory") ||
 		    fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW))
+			continue;
+		/* what is being written is young */
+		if (ends_in(e->d_name, ".tmp") && st.st_mtime + TMP_OLD < time(NULL))
+			unlinkat(dir, e->d_name, 0);
+		if (!ends_in(e->d_name, ".memory"))
 			continue;
 		memcpy(all[n].name, e->d_name, len + 1);
 		all[n].used_ns =
@@ -66,7 +79,7 @@ static unsigned read_kept(int dir, struct kept *all, unsigned most)
 	return n;
 }
 
-void kept_trim(const char *folder, uint64_t most)
+void kept_trim(const char *folder)
 {
 	int dir = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct kept *all = calloc(KEPT_FILES, sizeof(*all));
@@ -77,7 +90,7 @@ void kept_trim(const char *folder, uint64_t most)
 		qsort(all, n, sizeof(*all), by_use);
 	for (unsigned i = 0; i < n; i++) {
 		sum += all[i].bytes;
-		if (sum > most)
+		if (sum > KEPT_MOST)
 			unlinkat(dir, all[i].name, 0);
 	}
 	free(all);
@@ -92,7 +105,7 @@ static void keep_memory(struct hutch *h)
 
 	if (image_cache_path(true, folder, sizeof(folder)))
 		return;
-	kept_trim(folder, KEPT_MOST);
+	kept_trim(folder);
 	hutch_restore_keep(h, folder);
 }
 

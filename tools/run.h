@@ -12,6 +12,7 @@
 #include "policy.h"
 #include "result.h"
 #include "retry.h"
+#include "warm.h"
 #include "work.h"
 
 enum {
@@ -54,6 +55,7 @@ struct run {
 	struct policy policy;
 	struct capture said; /* --capture */
 	struct retry retry;
+	struct warm warm;
 	bool useless; /* the machine could not be made, and could not at another time */
 	struct result result;
 };

@@ -175,6 +175,7 @@ static void tell_key(const struct field *f, struct hutch_key *ret)
 		.box = f->box,
 		.file = f->file,
 		.inner = f->inner,
+		.made = f->made,
 	};
 }
 
@@ -411,6 +412,7 @@ static int start_machine(struct hutch *h)
 	r = agent_host_open(h);
 	if (r)
 		return r;
+	hutch_snap_warm(h);
 	h->vm = h->snap ? hutch_snap_machine(h) : vm_new(h->main.loop, &h->conf);
 	if (!h->vm)
 		return -EIO;

@@ -89,6 +89,7 @@ struct hutch_key {
 	bool live;	 /* can be changed while the machine runs */
 	bool box;	 /* of a sandbox; of no use to a machine without an agent */
 	bool file;	 /* of a file: hutch_set() does not take it */
+	bool made;	 /* its guest knows it: a snapshot keeps it */
 	bool inner;	 /* a HUTCH_FILE_OWN may set it: it does not lead out of the guest */
 };
 int hutch_key(unsigned i, struct hutch_key *ret);
@@ -157,6 +158,23 @@ int hutch_restore(struct hutch *h, const char *path);
  * clear: files that no machine was made of for a while may be removed at any time.
  */
 void hutch_restore_keep(struct hutch *h, const char *folder);
+
+/*
+ * hutch_warm() - hutch_start() may go on from @path instead of booting
+ *
+ * That is what hutch_boot_keep() made there since this host was started.  If it is not there, or of
+ * another machine, this one boots; hutch_is_warm() tells which it was.
+ */
+void hutch_warm(struct hutch *h, const char *path);
+bool hutch_is_warm(const struct hutch *h);
+/*
+ * hutch_boot_keep() - behind hutch_start(): once its agent has called, a machine that boots is kept
+ * at the path of hutch_warm(); nothing for one that did not boot
+ *
+ * -ETIMEDOUT, -EINTR when @wake is readable (-1: none), -ECONNRESET when the machine ended, or the
+ * -errno of the writing.  The machine goes on in any case.
+ */
+int hutch_boot_keep(struct hutch *h, int timeout_ms, int wake);
 
 struct hutch_snap {
 	char id[33], name[64], label[128], hutch[32];

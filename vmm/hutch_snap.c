@@ -6,13 +6,16 @@
  * The file names things of this host (disks, sockets), which are opened for who
  * restores it: so it has to be his own, or root's.
  *
- * #syscalls:before openat read fstat geteuid linkat utimensat
+ * #syscalls:caller poll
+ * #syscalls:before openat read fstat newfstatat geteuid utimensat dup
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "handle.h"
+#include "kept.h"
 #include "log.h"
 #include "snap.h"
 #include "vm.h"
@@ -21,6 +24,7 @@ struct snap {
 	struct snap_file file;
 	struct snap_info info;
 	struct conf was;
+	bool boot;	      /* of this machine's own boot: hutch_warm() */
 	char keep[CONF_PATH]; /* where memory is kept unpacked, or "" */
 	uint32_t anew;	      /* disks whose place was told anew */
 	int fd;
@@ -98,7 +102,7 @@ int hutch_restore(struct hutch *h, const char *path)
 	if (h->snap->was.vsocks)
 		h->snap->was.vsock[0].path[0] = '\0';
 	conf_take_made(&h->conf, &h->snap->was);
-	h->stale = h->conf.agent;
+	h->stale = h->conf.agent ? STALE_PAST : STALE_NOT;
 	return 0;
 }
 
@@ -156,36 +160,39 @@ static int open_kept(const struct snap *s, const char *path)
 	return -1;
 }
 
-/* it gets its name when it is whole; @folder is on a file system that knows files without one */
-static int make_kept(const struct snap *s, const char *folder, const char *path, int *ret)
+static int make_kept(const struct snap *s, const char *path, int *ret)
 {
-	cleanup_fd int fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	char self[32];
-	int r;
+	char tmp[KEPT_PATH];
+	int fd = kept_begin(path, tmp), r;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	r = snap_unpack(&s->file, &s->was, fd);
-	if (r)
+	if (!r)
+		r = kept_end(tmp, path);
+	if (r) {
+		close(fd);
+		kept_drop(tmp);
 		return r;
-	snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	/* where another was quicker its file is as good, and ours is there for this machine */
-	if (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) && errno != EEXIST)
-		log_debug("%s: %s; the next machine unpacks its memory again", path,
-			  strerror(errno));
+	}
 	*ret = fd;
-	fd = -1;
 	return 0;
 }
 
 /* its memory as a file, or -1: there is no place for it, and it is unpacked for this machine alone
  */
-static int keep_memory(const struct snap *s, int *ret)
+static int keep_memory(const struct snap *s, int *ret, uint64_t *ret_off)
 {
 	char path[CONF_PATH + 80], id[33], host[37];
 	int r;
 
 	*ret = -1;
+	*ret_off = 0;
+	if (s->boot) { /* ours, of this start of the host, and it lies there as it is */
+		*ret = dup(s->fd);
+		*ret_off = s->file.flat;
+		return 0;
+	}
 	if (!s->keep[0] || boot_of_host(host))
 		return 0;
 	print_id(s, id);
@@ -193,7 +200,7 @@ static int keep_memory(const struct snap *s, int *ret)
 	*ret = open_kept(s, path);
 	if (*ret >= 0)
 		return 0;
-	r = make_kept(s, s->keep, path, ret);
+	r = make_kept(s, path, ret);
 	return r == -EBADMSG ? r : 0;
 }
 
@@ -208,17 +215,102 @@ struct vm *hutch_snap_machine(struct hutch *h)
 	struct snap *s = h->snap;
 	cleanup_fd int memory = -1;
 	struct vm *vm = NULL;
+	uint64_t off;
 
 	if (s->fd < 0)
 		err(-EINVAL, "snapshot %s: was restored by this handle before", s->file.name);
-	else if (!snap_check_disks(&s->info, &h->conf, s->anew) && !keep_memory(s, &memory))
-		vm = vm_restore(h->main.loop, &h->conf, &s->file, memory);
+	else if (!snap_check_disks(&s->info, &h->conf, s->anew) && !keep_memory(s, &memory, &off))
+		vm = vm_restore(h->main.loop, &h->conf, &s->file, memory, off);
 	if (vm) {
 		snap_close(&s->file);
 		cleanup_close(&s->fd);
 		s->fd = -1;
 	}
 	return vm;
+}
+
+/* --- a boot that is gone on from --- */
+
+void hutch_warm(struct hutch *h, const char *path)
+{
+	if (str_copy(h->warm, sizeof(h->warm), path))
+		h->warm[0] = '\0';
+}
+
+bool hutch_is_warm(const struct hutch *h)
+{
+	return h->snap && h->snap->boot;
+}
+
+/* the same machine, to what its disks hold */
+static bool is_same(const struct hutch *h, const struct snap *s)
+{
+	for (unsigned i = 0; i < h->conf.disks; i++)
+		if (i >= s->was.disks || strcmp(h->conf.disk[i].path, s->was.disk[i].path))
+			return false;
+	return s->file.flat && !conf_check_made(&h->conf, &s->was) &&
+	       !snap_check_disks(&s->info, &h->conf, 0);
+}
+
+void hutch_snap_warm(struct hutch *h)
+{
+	struct snap *s = h->warm[0] && !h->snap ? open_snap(h->warm, false) : NULL;
+
+	if (!s)
+		return;
+	if (!is_same(h, s)) {
+		hutch_snap_free(s);
+		return;
+	}
+	s->boot = true;
+	h->snap = s;
+	/* it was about to call, and is called now */
+	agent_host_close(h);
+	h->stale = STALE_NEW;
+}
+
+/* until the agent has called, and nobody has answered it */
+static int wait_for_call(struct hutch *h, int timeout_ms, int wake)
+{
+	struct pollfd p[] = { { h->agent, POLLIN, 0 },
+			      { h->event_fd, POLLIN, 0 },
+			      { wake, POLLIN, 0 } };
+	int n;
+
+	do {
+		n = poll(p, ARRAY_SIZE(p), timeout_ms);
+	} while (n < 0 && errno == EINTR);
+	if (p[1].revents)
+		return err(-ECONNRESET, "the machine ended");
+	if (p[0].revents)
+		return 0;
+	return p[2].revents ? err(-EINTR, "a signal came") : err(-ETIMEDOUT, "it takes too long");
+}
+
+static int keep_boot(struct hutch *h)
+{
+	char tmp[KEPT_PATH];
+	int fd = kept_begin(h->warm, tmp), r;
+
+	if (fd < 0)
+		return err(fd, "%s: %s", h->warm, strerror(-fd));
+	r = hutch_snapshot(h, fd, "boot", 0);
+	close(fd);
+	if (!r)
+		r = kept_end(tmp, h->warm);
+	if (r)
+		kept_drop(tmp);
+	return r;
+}
+
+int hutch_boot_keep(struct hutch *h, int timeout_ms, int wake)
+{
+	int r;
+
+	if (!h->warm[0] || h->snap || h->agent < 0)
+		return 0;
+	r = wait_for_call(h, timeout_ms, wake);
+	return hutch_fail(h, r ? r : keep_boot(h));
 }
 
 int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)

@@ -76,8 +76,9 @@ static int connect_job(struct hutch_job *job, struct proto_buf *frames, unsigned
 		return err(-EINVAL, "vsock: no path is given, and so there is no agent to ask");
 	r = client_connect(&job->c, h->conf.vsock[0].path);
 	if (!r && h->stale) {
-		*ret_setups = agent_host_renew(h, frames);
-		h->stale = false;
+		*ret_setups =
+			(h->stale == STALE_NEW ? agent_host_setup : agent_host_renew)(h, frames);
+		h->stale = STALE_NOT;
 	}
 	return r;
 }

@@ -236,9 +236,8 @@ static int load_devices(struct vm *vm)
 }
 
 /* @fd has it as snap_unpack() left it there */
-static int map_memory(struct vm *vm, int fd)
+static int map_memory(struct vm *vm, int fd, uint64_t off)
 {
-	uint64_t off = 0;
 	int r = 0;
 
 	for (unsigned i = 0; !r && i < vm->mem.n; i++) {
@@ -253,7 +252,7 @@ int snap_load(struct vm *vm)
 	int r = vm_tree_check_board(vm->from->tree, &vm->board);
 
 	if (!r)
-		r = vm->from_memory >= 0 ? map_memory(vm, vm->from_memory)
+		r = vm->from_memory >= 0 ? map_memory(vm, vm->from_memory, vm->from_off)
 					 : unpack_all(vm->from, &vm->mem, -1);
 	if (!r)
 		r = load_kvm(vm);

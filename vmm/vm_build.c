@@ -351,11 +351,11 @@ static int build(struct vm *vm)
 
 struct vm *vm_new(struct loop *loop, struct conf *conf)
 {
-	return vm_restore(loop, conf, NULL, -1);
+	return vm_restore(loop, conf, NULL, -1, 0);
 }
 
 struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_file *from,
-		      int memory)
+		      int memory, uint64_t off)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 
@@ -367,6 +367,7 @@ struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_fi
 	vm->conf = conf;
 	vm->from = from;
 	vm->from_memory = memory;
+	vm->from_off = off;
 	vm->loop = loop;
 	vm->pagemap = -1;
 	vm->kvm.fd = vm->kvm.vm = -1;
