@@ -14,9 +14,20 @@ once() {
 			'"status":"exited"' '"origin":"guest"' '"exit_code":0' '"stdout_bytes":6' '"error":null'
 	}
 	nothing_left "run: nothing is left"
-	check "run: the commands' cgroup, and where time goes" 0 run $patience --timing -- cat /proc/self/cgroup && {
+	check "run: the commands' cgroup, and where time goes" 0 run $patience --cold --timing -- cat /proc/self/cgroup && {
 		is "run: a command is in the commands' cgroup" 0::/work
 		holds "run: where time goes" "$tmp/err" " load " " kernel " " agent " " setup " " command " " teardown "
+	}
+	# the first one has booted
+	check "run: no boot" 0 run $patience --timing -- sh -c 'hostname; date +%s; cat /proc/sys/kernel/random/uuid' && {
+		if grep -q " kernel " "$tmp/err"; then bad "run: no boot" "it booted"; else echo "ok run: no boot"; fi
+		cp "$tmp/out" "$tmp/first"
+	}
+	check "run: another guest" 0 run $patience -- sh -c 'hostname; date +%s; cat /proc/sys/kernel/random/uuid' && {
+		late=$(($(date +%s) - $(sed -n 2p "$tmp/out")))
+		[ $late -ge 0 ] && [ $late -lt 5 ] && echo "ok run: its clock is right" || bad "run: its clock" "$late s late"
+		[ "$(sed -n 1p "$tmp/out")" != "$(sed -n 1p "$tmp/first")" ] && echo "ok run: its name is its own" || bad "run: its name" "is another's"
+		[ "$(sed -n 3p "$tmp/out")" != "$(sed -n 3p "$tmp/first")" ] && echo "ok run: its random numbers are its own" || bad "run: its random numbers" "are another's"
 	}
 	check "run: not there" 127 run $patience --result "$tmp/result" -- no-such-command &&
 		holds "run: not there" "$tmp/err" "no-such-command: there is no such command in the guest"
