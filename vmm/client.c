@@ -80,6 +80,15 @@ void client_expect(struct client *c, int listener)
 	say_hello(c);
 }
 
+void client_take(struct client *c, int fd, uint64_t at_ns)
+{
+	c->fd = fd;
+	c->state = CLIENT_IDLE;
+	c->called_ns = at_ns;
+	c->heard_ns = now_ns();
+	say_hello(c);
+}
+
 void client_source(struct client *c, int fd)
 {
 	c->in = (struct client_source){ .fd = fd, .credit = PROTO_WINDOW };

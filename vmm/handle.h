@@ -39,6 +39,8 @@ struct hutch {
 	void (*on_agent_log)(void *arg, enum hutch_level level, const char *text);
 	void *on_agent_log_arg;
 	/* agent_host.c */
+	int called; /* its first connection, at called_ns, which nobody has read from; or -1 */
+	uint64_t called_ns;
 	int agent;   /* where the guest's agent calls first, -1: nobody waits for it */
 	bool rooted; /* the root's image is the first disk */
 	/* its guest is a snapshot's: it does not know what time it is, or not even what it is */

@@ -40,7 +40,7 @@ struct hutch *hutch_new(void)
 
 	if (!h)
 		return NULL;
-	h->event_fd = h->agent = h->instructions = -1;
+	h->event_fd = h->agent = h->called = h->instructions = -1;
 	conf_defaults(&h->conf);
 	return h;
 }

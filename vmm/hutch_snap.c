@@ -6,11 +6,12 @@
  * The file names things of this host (disks, sockets), which are opened for who
  * restores it: so it has to be his own, or root's.
  *
- * #syscalls:caller poll
+ * #syscalls:caller poll accept4
  * #syscalls:before openat read fstat newfstatat geteuid utimensat dup
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -269,12 +270,10 @@ void hutch_snap_warm(struct hutch *h)
 	h->stale = STALE_NEW;
 }
 
-/* until the agent has called, and nobody has answered it */
-static int wait_for_call(struct hutch *h, int timeout_ms, int wake)
+/* until there is something to read from @fd */
+static int wait_for(struct hutch *h, int fd, int timeout_ms, int wake)
 {
-	struct pollfd p[] = { { h->agent, POLLIN, 0 },
-			      { h->event_fd, POLLIN, 0 },
-			      { wake, POLLIN, 0 } };
+	struct pollfd p[] = { { fd, POLLIN, 0 }, { h->event_fd, POLLIN, 0 }, { wake, POLLIN, 0 } };
 	int n;
 
 	do {
@@ -285,6 +284,20 @@ static int wait_for_call(struct hutch *h, int timeout_ms, int wake)
 	if (p[0].revents)
 		return 0;
 	return p[2].revents ? err(-EINTR, "a signal came") : err(-ETIMEDOUT, "it takes too long");
+}
+
+/* a guest that waits for an answer to its call would lose patience while it is saved */
+static int wait_for_call(struct hutch *h, int timeout_ms, int wake)
+{
+	int r = wait_for(h, h->agent, timeout_ms, wake);
+
+	if (r)
+		return r;
+	h->called = accept4(h->agent, NULL, NULL, SOCK_CLOEXEC);
+	if (h->called < 0)
+		return err(-errno, "the agent's call: %s", strerror(errno));
+	h->called_ns = now_ns();
+	return wait_for(h, h->called, timeout_ms, wake);
 }
 
 static int keep_boot(struct hutch *h)

@@ -68,7 +68,11 @@ static int connect_job(struct hutch_job *job, struct proto_buf *frames, unsigned
 	int r;
 
 	if (job->from_guest) {
-		client_expect(&job->c, h->agent);
+		if (h->called >= 0)
+			client_take(&job->c, h->called, h->called_ns);
+		else
+			client_expect(&job->c, h->agent);
+		h->called = -1;
 		*ret_setups = agent_host_setup(h, frames);
 		return 0;
 	}
