@@ -103,7 +103,7 @@ static void keep_memory(struct hutch *h)
 {
 	char folder[PATH_MAX];
 
-	if (image_cache_path(true, folder, sizeof(folder)))
+	if (!image_cache_there(folder, sizeof(folder)))
 		return;
 	kept_trim(folder);
 	hutch_restore_keep(h, folder);

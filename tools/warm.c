@@ -115,7 +115,7 @@ void warm_look(struct warm *w, struct hutch *h)
 
 	w->path[0] = '\0';
 	sha256_start(&s);
-	if (!is_plain(h) || image_cache_path(true, folder, sizeof(folder)) || add_host(&s))
+	if (!is_plain(h) || !image_cache_there(folder, sizeof(folder)) || add_host(&s))
 		return;
 	for (unsigned i = 0; !hutch_key(i, &key); i++) {
 		if (key.made && !key.list)
