@@ -586,6 +586,12 @@ void hutch_log(enum hutch_level level, const char *text)
 	log_text((enum log_level)level, text);
 }
 
+void hutch_log_event(enum hutch_level level, const char *event, const char *members,
+		     const char *text)
+{
+	log_event((enum log_level)level, event, members, text);
+}
+
 void hutch_log_line(int fd, enum hutch_level level, const char *text)
 {
 	log_text_to(fd, (enum log_level)level, text);

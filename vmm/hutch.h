@@ -301,7 +301,11 @@ void hutch_log_copy(int fd); /* each line to @fd too, as JSON; -1: no */
 void hutch_log_about(const char *id, const char *name);
 /* a line among the library's own */
 void hutch_log(enum hutch_level level, const char *text);
-/* the same, as JSON, to @fd alone */
+/* what happened, as a program wants to read it: "event" and @members (",\"key\":1", JSON) stand in
+ * the line; only where lines are JSON, so who reads text is told in another way */
+void hutch_log_event(enum hutch_level level, const char *event, const char *members,
+		     const char *text);
+/* a line, as JSON, to @fd alone */
 void hutch_log_line(int fd, enum hutch_level level, const char *text);
 /* @fn is told what the agent in the guest logs; within hutch_job_wait(). Before hutch_ask() */
 void hutch_on_agent_log(struct hutch *h,
