@@ -38,6 +38,7 @@ static void set_up(void)
 	require(getcwd(here, sizeof(here)) != NULL);
 	setenv("HUTCH_CONFIG_D", here, 1);
 	setenv("XDG_CONFIG_HOME", here, 1);
+	setenv("XDG_CACHE_HOME", here, 1);
 	setenv("HUTCH_POLICY_D", "none", 1);
 	snprintf(root, sizeof(root), "%s/root", here);
 	setenv("HUTCH_ROOT", root, 1);

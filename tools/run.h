@@ -55,7 +55,6 @@ struct run {
 	struct policy policy;
 	struct capture said; /* --capture */
 	struct retry retry;
-	struct warm warm;
 	bool useless; /* the machine could not be made, and could not at another time */
 	struct result result;
 };

@@ -235,15 +235,6 @@ static bool may_pass(int e)
 	       e == -ENOSPC || e == -EIO || e == -ETIMEDOUT;
 }
 
-/* the boot's limit is the command's to answer; here it only ends the waiting */
-static void keep_boot(struct run *r)
-{
-	uint64_t boot = 0;
-
-	if (!hutch_get_number(r->h, "boot-timeout", &boot))
-		warm_keep(&r->warm, r->h, boot ? (int)boot : -1, r->c.ends);
-}
-
 static int start(struct run *r)
 {
 	int n;
@@ -259,11 +250,10 @@ static int start(struct run *r)
 	if (start_porter(r))
 		return EXIT_HUTCH;
 	if (!r->given[FLAG_FROM].n)
-		warm_look(&r->warm, r->h);
+		warm_look(r->h);
 	n = hutch_start(r->h);
 	if (!n) {
 		result_machine(&r->result);
-		keep_boot(r);
 		return 0;
 	}
 	complain("%s", hutch_error(r->h));

@@ -107,13 +107,12 @@ static bool is_plain(struct hutch *h)
 	}
 }
 
-void warm_look(struct warm *w, struct hutch *h)
+void warm_look(struct hutch *h)
 {
-	char folder[PATH_MAX], hex[SHA256_HEX];
+	char folder[PATH_MAX], path[PATH_MAX], hex[SHA256_HEX];
 	struct hutch_key key;
 	struct sha256 s;
 
-	w->path[0] = '\0';
 	sha256_start(&s);
 	if (!is_plain(h) || !image_cache_there(folder, sizeof(folder)) || add_host(&s))
 		return;
@@ -125,18 +124,8 @@ void warm_look(struct warm *w, struct hutch *h)
 				break;
 	}
 	sha256_hex(&s, hex);
-	if (snprintf(w->path, sizeof(w->path), "%s/boot-%s.memory", folder, hex) >=
-	    (int)sizeof(w->path)) {
-		w->path[0] = '\0';
+	if (snprintf(path, sizeof(path), "%s/boot-%s.memory", folder, hex) >= (int)sizeof(path))
 		return;
-	}
 	kept_trim(folder);
-	hutch_warm(h, w->path);
-}
-
-void warm_keep(const struct warm *w, struct hutch *h, int timeout_ms, int wake)
-{
-	/* one that cannot be kept boots again next time: no matter for a complaint */
-	if (w->path[0] && hutch_boot_keep(h, timeout_ms, wake) && globals.verbose)
-		inform("this boot is not kept: %s", hutch_error(h));
+	hutch_warm(h, path);
 }

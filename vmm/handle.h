@@ -39,8 +39,7 @@ struct hutch {
 	void (*on_agent_log)(void *arg, enum hutch_level level, const char *text);
 	void *on_agent_log_arg;
 	/* agent_host.c */
-	int called; /* its first connection, at called_ns, which nobody has read from; or -1 */
-	uint64_t called_ns;
+	int called;  /* its first connection, which nobody has read from yet; or -1 */
 	int agent;   /* where the guest's agent calls first, -1: nobody waits for it */
 	bool rooted; /* the root's image is the first disk */
 	/* its guest is a snapshot's: it does not know what time it is, or not even what it is */
@@ -64,6 +63,13 @@ int hutch_snap_set(struct hutch *h, const char *key, const char *value);
 struct vm *hutch_snap_machine(struct hutch *h); /* NULL with a message */
 /* with its root among its disks: is there a snapshot of its own boot?  Then that is what starts */
 void hutch_snap_warm(struct hutch *h);
+/*
+ * hutch_snap_boot() - a machine of hutch_warm() that boots: once its agent has called it is kept
+ *
+ * Then, or where there is nothing to keep or it cannot be kept, 0, and h->called is the connection
+ * or -1.  -ETIMEDOUT, -EINTR: call again.
+ */
+int hutch_snap_boot(struct hutch *h, int timeout_ms, int wake) must_check;
 
 /* --- agent_host.c: a machine whose guest has an agent --- */
 

@@ -160,21 +160,14 @@ int hutch_restore(struct hutch *h, const char *path);
 void hutch_restore_keep(struct hutch *h, const char *folder);
 
 /*
- * hutch_warm() - hutch_start() may go on from @path instead of booting
+ * hutch_warm() - hutch_start() goes on from @path instead of booting, if that is there
  *
- * That is what hutch_boot_keep() made there since this host was started.  If it is not there, or of
- * another machine, this one boots; hutch_is_warm() tells which it was.
+ * Where it is not there, or of another machine, this one boots, and is kept there once its agent has
+ * called, within the first hutch_job_wait().  @path says which machine and which start of this host
+ * it is; it may be removed at any time.  hutch_is_warm() tells whether it booted.
  */
 void hutch_warm(struct hutch *h, const char *path);
 bool hutch_is_warm(const struct hutch *h);
-/*
- * hutch_boot_keep() - behind hutch_start(): once its agent has called, a machine that boots is kept
- * at the path of hutch_warm(); nothing for one that did not boot
- *
- * -ETIMEDOUT, -EINTR when @wake is readable (-1: none), -ECONNRESET when the machine ended, or the
- * -errno of the writing.  The machine goes on in any case.
- */
-int hutch_boot_keep(struct hutch *h, int timeout_ms, int wake);
 
 struct hutch_snap {
 	char id[33], name[64], label[128], hutch[32];

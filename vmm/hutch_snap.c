@@ -270,7 +270,7 @@ void hutch_snap_warm(struct hutch *h)
 	h->stale = STALE_NEW;
 }
 
-/* until there is something to read from @fd */
+/* until there is something to read from @fd, or the machine has ended */
 static int wait_for(struct hutch *h, int fd, int timeout_ms, int wake)
 {
 	struct pollfd p[] = { { fd, POLLIN, 0 }, { h->event_fd, POLLIN, 0 }, { wake, POLLIN, 0 } };
@@ -279,51 +279,52 @@ static int wait_for(struct hutch *h, int fd, int timeout_ms, int wake)
 	do {
 		n = poll(p, ARRAY_SIZE(p), timeout_ms);
 	} while (n < 0 && errno == EINTR);
-	if (p[1].revents)
-		return err(-ECONNRESET, "the machine ended");
-	if (p[0].revents)
+	if (p[1].revents || p[0].revents)
 		return 0;
-	return p[2].revents ? err(-EINTR, "a signal came") : err(-ETIMEDOUT, "it takes too long");
+	return p[2].revents ? -EINTR : -ETIMEDOUT;
 }
 
-/* a guest that waits for an answer to its call would lose patience while it is saved */
-static int wait_for_call(struct hutch *h, int timeout_ms, int wake)
-{
-	int r = wait_for(h, h->agent, timeout_ms, wake);
-
-	if (r)
-		return r;
-	h->called = accept4(h->agent, NULL, NULL, SOCK_CLOEXEC);
-	if (h->called < 0)
-		return err(-errno, "the agent's call: %s", strerror(errno));
-	h->called_ns = now_ns();
-	return wait_for(h, h->called, timeout_ms, wake);
-}
-
-static int keep_boot(struct hutch *h)
+/* one that cannot be kept boots again next time */
+static void keep_boot(struct hutch *h)
 {
 	char tmp[KEPT_PATH];
 	int fd = kept_begin(h->warm, tmp), r;
 
-	if (fd < 0)
-		return err(fd, "%s: %s", h->warm, strerror(-fd));
+	if (fd < 0) {
+		log_debug("this boot is not kept: %s: %s", h->warm, strerror(-fd));
+		return;
+	}
 	r = hutch_snapshot(h, fd, "boot", 0);
 	close(fd);
 	if (!r)
 		r = kept_end(tmp, h->warm);
-	if (r)
-		kept_drop(tmp);
-	return r;
+	if (!r)
+		return;
+	kept_drop(tmp);
+	log_debug("this boot is not kept: %s", err_last());
 }
 
-int hutch_boot_keep(struct hutch *h, int timeout_ms, int wake)
+/* a guest that waits for an answer to its call would lose patience while it is saved: so it is once
+ * it has said a word */
+int hutch_snap_boot(struct hutch *h, int timeout_ms, int wake)
 {
-	int r;
+	int r = 0;
 
-	if (!h->warm[0] || h->snap || h->agent < 0)
+	if (!h->warm[0] || h->snap)
 		return 0;
-	r = wait_for_call(h, timeout_ms, wake);
-	return hutch_fail(h, r ? r : keep_boot(h));
+	if (h->called < 0) {
+		r = wait_for(h, h->agent, timeout_ms, wake);
+		if (!r)
+			h->called = accept4(h->agent, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	}
+	if (!r && h->called >= 0)
+		r = wait_for(h, h->called, timeout_ms, wake);
+	if (r)
+		return r;
+	if (h->called >= 0)
+		keep_boot(h);
+	h->warm[0] = '\0';
+	return 0;
 }
 
 int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)

@@ -5,7 +5,7 @@
  * buffer of its own and takes a place in the file when that is full, so the
  * order of data is nobody's business, and the index tells where it went.
  *
- * #syscalls pwrite64 getrandom ftruncate
+ * #syscalls pwrite64 getrandom
  */
 #include <sys/random.h>
 #include <unistd.h>
@@ -33,12 +33,8 @@ static int write_at(int fd, const void *data, size_t len, uint64_t at)
 int snap_begin(struct snap_writer *w, int fd, uint64_t chunks, int level)
 {
 	*w = (struct snap_writer){ .fd = fd, .level = level, .at = SNAP_PAGE, .chunks = chunks };
-	/* all of it is there from the beginning, and what is not written are holes */
-	if (!level) {
+	if (!level) /* what is not written there are holes */
 		w->at += chunks * SNAP_CHUNK;
-		if (ftruncate(fd, (off_t)w->at))
-			return err(-errno, "snapshot: it cannot be written: %s", strerror(errno));
-	}
 	w->entry = calloc(chunks + 1, sizeof(*w->entry));
 	if (!w->entry)
 		return err(-ENOMEM, "snapshot: out of memory for its index");
