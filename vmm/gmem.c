@@ -1,4 +1,4 @@
-/* #syscalls pread64 munmap madvise:MADV_DONTNEED mmap:!PROT_EXEC */
+/* #syscalls pread64 munmap madvise:MADV_DONTNEED */
 /* #syscalls:before mprotect */
 #include <endian.h>
 #include <sys/mman.h>
