@@ -13,6 +13,11 @@
  * 5. Lines of the log go to a host that wants them whenever it has taken all
  *    else, and those of a request before the frame that ends it, behind which
  *    the host may read no more.
+ * 6. A connection that was reset, as all are when a machine goes on from a
+ *    snapshot, leaves its command adrift: its output is read and dropped, its
+ *    input stays open and is silent, so that it notices nothing. If no host
+ *    says within ADRIFT_MS that this is a restored machine, it is ended, as
+ *    every other command is at once whose host has gone.
  */
 #include <errno.h>
 #include <poll.h>
@@ -27,6 +32,7 @@
 #include "session.h"
 
 #define DRAIN_MS  200
+#define ADRIFT_MS 5000
 #define LOGS_MOST (4U << 10) /* that wait for a host to read them */
 #define RX_FIRST  (4U << 10)
 #define RX_KEEP	  (PROTO_HEADER + PROTO_DATA_MAX) /* more than that is given back after use */
@@ -193,7 +199,9 @@ static void do_setup(struct session *s, struct proto_reader r)
 		log_about(x.id);
 	if (!failed)
 		failed = os_setup(&agent_os, &x, &why);
-	if (!failed)
+	if (!failed && x.restored)
+		agent_restored();
+	else if (!failed)
 		log_say(LEVEL_INFO, "the guest is set up");
 	say_done(s, failed, &why);
 	setup_free(&x);
@@ -451,8 +459,10 @@ static bool read_frames(struct session *s)
 	if (s->rx_len == s->rx_size)
 		return true;
 	n = recv(s->fd, s->rx + s->rx_len, s->rx_size - s->rx_len, MSG_DONTWAIT);
-	if (n < 0)
+	if (n < 0) {
+		s->error = errno;
 		return errno == EAGAIN || errno == EINTR;
+	}
 	s->rx_len += (size_t)n;
 	return n > 0;
 }
@@ -490,12 +500,69 @@ static bool flush(struct session *s)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
+		if (n < 0) {
+			s->error = errno;
 			return errno == EAGAIN;
+		}
 		s->sent += (size_t)n;
 	}
 	s->out.len = s->sent = 0;
 	return !s->out.failed;
+}
+
+/* --- adrift --- */
+
+/*
+ * Linux tells a reset of all there is by its own driver from the end of one connection, however
+ * its host ended that: only then there is an error left.
+ */
+static bool was_reset(const struct session *s)
+{
+	socklen_t size = sizeof(int);
+	int left = 0;
+
+	return s->error == ECONNRESET ||
+	       (!getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &left, &size) && left == ECONNRESET);
+}
+
+/* what the command says is taken, and nobody hears it */
+static void mute(struct session *s)
+{
+	s->out.len = s->sent = 0;
+	for (int i = 0; i < 2; i++)
+		s->outlet[i].credit = PROTO_WINDOW;
+}
+
+bool session_cast_off(struct session *s)
+{
+	if (s->broken || s->request != PROTO_EXEC || s->exited || !was_reset(s))
+		return false;
+	close_fd(&s->fd);
+	free(s->rx);
+	s->rx = NULL;
+	s->rx_len = s->rx_size = 0;
+	s->logs = false;
+	mute(s);
+	s->keep_until = agent_now_ms() + ADRIFT_MS;
+	return true;
+}
+
+bool session_keep(struct session *s)
+{
+	bool news = s->keep_until;
+
+	s->keep_until = 0;
+	return news;
+}
+
+/* false when the command is over, or its time is */
+static bool drifts_on(struct session *s)
+{
+	mute(s);
+	if (!s->request || !s->keep_until || agent_now_ms() < s->keep_until)
+		return s->request;
+	log_say(LEVEL_INFO, "process %d is ended: its host has not come back", s->pid);
+	return false;
 }
 
 /* --- the loop's side --- */
@@ -503,7 +570,7 @@ static bool flush(struct session *s)
 int session_poll(const struct session *s, struct pollfd *p)
 {
 	const struct inlet *in = &s->in;
-	uint64_t now = agent_now_ms();
+	uint64_t now = agent_now_ms(), until;
 
 	p[0] = (struct pollfd){ s->fd, 0, 0 };
 	if (!is_held_up(s))
@@ -519,9 +586,8 @@ int session_poll(const struct session *s, struct pollfd *p)
 
 		p[2 + i] = (struct pollfd){ o->credit && !s->out.len ? o->fd : -1, POLLIN, 0 };
 	}
-	if (!s->request || !s->exited || s->drained)
-		return -1;
-	return now >= s->drain_until ? 0 : (int)(s->drain_until - now);
+	until = s->request && s->exited && !s->drained ? s->drain_until : s->keep_until;
+	return !until ? -1 : now >= until ? 0 : (int)(until - now);
 }
 
 bool session_step(struct session *s, const struct pollfd *p)
@@ -533,6 +599,8 @@ bool session_step(struct session *s, const struct pollfd *p)
 		if (p[2 + i].revents && s->outlet[i].fd == p[2 + i].fd)
 			outlet_read(s, i);
 	finish_if_done(s);
+	if (s->fd < 0)
+		return drifts_on(s);
 	take_frames(s);
 	if (session_takes_logs(s))
 		give_logs(s);

@@ -22,7 +22,8 @@ struct outlet {
 };
 
 struct session {
-	int fd;
+	int fd;	   /* -1: adrift */
+	int error; /* that ended it: errno, or 0 */
 	bool hello, broken;
 	bool logs; /* the host wants them */
 	uint8_t *rx;
@@ -38,6 +39,7 @@ struct session {
 	uint64_t drain_until;
 	bool drained; /* that time has come */
 	uint64_t ooms_before;
+	uint64_t keep_until; /* adrift: how long its host may take to come back; 0 once it has */
 	struct inlet in;
 	struct outlet outlet[2];
 };
