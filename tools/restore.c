@@ -1,9 +1,11 @@
 /* restore.c - a snapshot as a person names it */
-/* #syscalls:before access */
+/* #syscalls:before access getcwd readlink */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "image_build.h"
+#include "json.h"
 #include "restore.h"
 
 int snap_path(const char *what, char *buf, size_t size)
@@ -44,4 +46,25 @@ int restore_guest(struct hutch *h, const char *what, bool box)
 		 "'hutch restore %s' lets it go on",
 		 path, what);
 	return -1;
+}
+
+void restore_members(struct hutch *h, const char *what, char buf[RESTORE_MEMBERS])
+{
+	char path[PATH_MAX], whole[PATH_MAX];
+	struct hutch_snap snap;
+	FILE *out;
+	int n;
+
+	buf[0] = '\0';
+	if (snap_path(what, path, sizeof(path)) || hutch_snap_look(h, path, &snap, NULL) < 0)
+		return;
+	n = snprintf(buf, RESTORE_MEMBERS, ",\"snapshot\":\"%s\"", snap.id);
+	out = fmemopen(buf + n, RESTORE_MEMBERS - (size_t)n, "w");
+	if (!out)
+		return;
+	fputs(",\"path\":", out);
+	json_text(out, realpath(path, whole) ? whole : path);
+	if (fflush(out) || ftell(out) >= RESTORE_MEMBERS - n) /* half of a path is none */
+		buf[n] = '\0';
+	fclose(out);
 }

@@ -9,5 +9,9 @@
 int snap_path(const char *what, char *buf, size_t size);
 /* hutch_restore() of it, a sandbox's if @box; -1 after a complaint */
 int restore_guest(struct hutch *h, const char *what, bool box);
+/* members of the event "execution.restore": which snapshot it was, and from where; before the jail
+ */
+#define RESTORE_MEMBERS 2048
+void restore_members(struct hutch *h, const char *what, char buf[RESTORE_MEMBERS]);
 
 #endif
