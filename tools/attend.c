@@ -23,7 +23,8 @@ struct session {
 	struct hutch *h;
 	const struct attend *how;
 	struct box box;
-	bool has_box;  /* it is in the registry */
+	bool has_box; /* it is in the registry */
+	struct agent_log agent_log;
 	int signals;   /* signalfd */
 	int guest_in;  /* our end of the console's input, -1 when the machine reads stdin itself */
 	int guest_end; /* the machine's end */
@@ -90,6 +91,8 @@ static int register_it(struct session *s, bool keep)
 	snprintf(s->box.command, sizeof(s->box.command), "%s", s->how->command);
 	r = machine_register(s->h, &s->box);
 	s->has_box = !r;
+	if (!r)
+		machine_agent_log(s->h, &s->agent_log, &s->box);
 	return r;
 }
 
@@ -233,6 +236,14 @@ static int fail(struct session *s, int status)
 	return status;
 }
 
+static void tell_started(struct session *s)
+{
+	if (s->has_box)
+		box_started(&s->box);
+	if (s->has_box && s->how->restored[0])
+		box_event(&s->box, HUTCH_LOG_INFO, "execution.restore", s->how->restored);
+}
+
 static int run(struct session *s)
 {
 	int status, r;
@@ -254,8 +265,7 @@ static int run(struct session *s)
 		return fail(s, r == -EINVAL ? EXIT_USAGE : EXIT_FAIL);
 	if (s->how->started && s->how->started(s->h))
 		return fail(s, EXIT_FAIL);
-	if (s->has_box)
-		box_started(&s->box);
+	tell_started(s);
 	detach_tell(&s->ready, &s->box);
 	if (s->guest_in >= 0)
 		term_raw();

@@ -2,6 +2,7 @@
 #ifndef HUTCH_ATTEND_H
 #define HUTCH_ATTEND_H
 
+#include "restore.h"
 #include "tool.h"
 
 struct attend {
@@ -11,6 +12,7 @@ struct attend {
 	double exec_us;			 /* processor time this process used before main() */
 	int ready;			 /* of detach(), or -1 */
 	int (*started)(struct hutch *h); /* it runs: -errno of @h ends it; may be NULL */
+	char restored[RESTORE_MEMBERS];	 /* of its event; "": it booted */
 };
 
 /* frees @h, whose keys are all set: the exit status */

@@ -120,6 +120,7 @@ static int prepare(struct hutch *h, const char *what, const struct given *g, str
 	    hutch_get(h, "agent", agent, sizeof(agent)))
 		return -1;
 	box = !strcmp(agent, "yes");
+	restore_members(h, what, how->restored);
 	snprintf(how->command, sizeof(how->command), "restore %s", what);
 	if (box)
 		how->started = greet;
@@ -176,9 +177,12 @@ const struct verb verb_restore = {
 		"may be named anew. A disk's image must hold what it held then: one that was "
 		"written\n"
 		"since is refused, unless it is named with --disk. The agent of a sandbox is told\n"
-		"what time it is and given fresh entropy; connections from before are closed, and\n"
-		"with them end commands that were run over them. The exit status is `hutch "
-		"boot`'s.",
+		"what time it is and given fresh entropy. Connections from before are closed; the\n"
+		"commands that were run over them, by `hutch run` or `hutch exec`, go on, but\n"
+		"nobody listens: what they say is lost, their input stays open and silent, and\n"
+		"when they end it is told to nobody, and the machine stays until `hutch stop`. "
+		"The\n"
+		"exit status is `hutch boot`'s.",
 	.flags = flags,
 	.run = run_restore,
 };

@@ -63,7 +63,8 @@ const struct flag run_flags[] = {
 			      .help = "signals end the sandbox instead of going to the command" },
 	[FLAG_FROM] = { .name = "from",
 			.arg = "SNAPSHOT",
-			.help = "instead of booting, go on from this snapshot of a sandbox: a name "
+			.help = "instead of booting, go on from this snapshot of a sandbox, and "
+				"its commands with it: a name "
 				"of `hutch snap ls`, or a file" },
 	[FLAG_TIMING] = { .name = "timing", .help = "print how long each step took, on stderr" },
 	[FLAG_POLICY] = { .name = "policy",

@@ -7,9 +7,11 @@
 /* @what is a path if there is a / in it or such a file here, else a name in the store: -1 after a
  * complaint if that makes no path */
 int snap_path(const char *what, char *buf, size_t size);
-/* remove memory that is kept unpacked, what was not used for longest first, until 2G are left */
-void kept_trim(const char *folder);
 /* hutch_restore() of it, a sandbox's if @box; -1 after a complaint */
 int restore_guest(struct hutch *h, const char *what, bool box);
+/* members of the event "execution.restore": which snapshot it was, and from where; before the jail
+ */
+#define RESTORE_MEMBERS 2048
+void restore_members(struct hutch *h, const char *what, char buf[RESTORE_MEMBERS]);
 
 #endif

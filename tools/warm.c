@@ -22,7 +22,7 @@
 #include <unistd.h>
 
 #include "image_build.h"
-#include "restore.h"
+#include "trim.h"
 #include "warm.h"
 
 static void add_text(struct sha256 *s, const char *text)

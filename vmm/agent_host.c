@@ -128,6 +128,7 @@ unsigned agent_host_renew(const struct hutch *h, struct proto_buf *b)
 {
 	proto_begin(b, PROTO_SETUP, 0);
 	add_self(&h->conf, b);
+	proto_number(b, TAG_RESTORED, 1);
 	proto_end(b);
 	return 1;
 }
