@@ -213,6 +213,16 @@ void vdev_drain(struct dev *dev)
 			 v->inflight);
 }
 
+static bool ring_is_good(const struct vdev *v, const struct vq_state *s)
+{
+	const struct gmem *mem = v->dev.m->mem;
+
+	return !(s->desc % 16) && !(s->avail % 2) && !(s->used % 4) &&
+	       gmem_is_ram(mem, s->desc, 16ULL * s->size) &&
+	       gmem_is_ram(mem, s->avail, 6 + 2ULL * s->size) &&
+	       gmem_is_ram(mem, s->used, 6 + 8ULL * s->size);
+}
+
 /* loaded rings are as hostile as a driver's, and more can be wrong at once */
 int vdev_loaded(struct vdev *v)
 {
@@ -229,10 +239,19 @@ int vdev_loaded(struct vdev *v)
 		return err(-EINVAL,
 			   "snapshot: %s: its driver uses features %#lx that this hutch lacks",
 			   v->dev.name, v->s.driver_features & ~v->features);
-	for (unsigned q = 0; q < nvq; q++)
-		if (!is_pow2(v->s.vq[q].size) || v->s.vq[q].size > v->qmax)
+	for (unsigned q = 0; q < nvq; q++) {
+		const struct vq_state *s = &v->s.vq[q];
+
+		if (!is_pow2(s->size) || s->size > v->qmax)
 			return err(-EINVAL, "snapshot: %s: queue %u of size %u", v->dev.name, q,
-				   v->s.vq[q].size);
+				   s->size);
+		/* no driver gets that far */
+		if (s->ready && !ring_is_good(v, s))
+			return err(-EINVAL,
+				   "snapshot: %s: queue %u has a ring that is not aligned or not "
+				   "in memory",
+				   v->dev.name, q);
+	}
 	return v->tr->loaded ? v->tr->loaded(v) : 0;
 }
 
@@ -340,14 +359,10 @@ void vdev_set_queue_addr(struct vdev *v, uint32_t q, enum vq_area area, bool hig
 void vdev_set_queue_ready(struct vdev *v, uint32_t q)
 {
 	struct vq_state *s = open_queue(v, q);
-	struct gmem *mem = v->dev.m->mem;
 
 	if (!s)
 		return;
-	if (s->desc % 16 || s->avail % 2 || s->used % 4 ||
-	    !gmem_is_ram(mem, s->desc, 16ULL * s->size) ||
-	    !gmem_is_ram(mem, s->avail, 6 + 2ULL * s->size) ||
-	    !gmem_is_ram(mem, s->used, 6 + 8ULL * s->size)) {
+	if (!ring_is_good(v, s)) {
 		vdev_broken(v, "a ring that is not aligned or not in memory");
 		return;
 	}

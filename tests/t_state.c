@@ -183,26 +183,60 @@ START_TEST(missing_and_unknown)
 }
 END_TEST
 
+/* the last comes first, because a new node stands before the others */
+static const char *const nodes[] = { "one",    "list@3", "list@2", "list@1",
+				     "list@0", "pair@1", "pair@0" };
+
+static void add_node(int parent, const char *name)
+{
+	int node = fdt_add_subnode(tree, parent, name);
+
+	ck_assert_int_gt(node, 0);
+	/* so does a new property */
+	fdt_setprop_u32(tree, node, "b", 1);
+	fdt_setprop_u32(tree, node, "a", 1);
+}
+
 START_TEST(lists)
 {
 	struct thing back = { 0 };
-	int node;
 
 	save(fields, &good);
 	fdt_del_node(tree, fdt_path_offset(tree, "/list@1"));
 	ck_assert_int_eq(state_load(tree, 0, fields, &back), 0);
 	ck_assert_uint_eq(back.used, 1);
 	save(fields, &good);
-	for (unsigned i = 2; i < 4; i++) {
-		char name[16];
+	for (unsigned i = 0; i < ARRAY_SIZE(nodes); i++)
+		fdt_del_node(tree, fdt_subnode_offset(tree, 0, nodes[i]));
+	for (unsigned i = 0; i < ARRAY_SIZE(nodes); i++)
+		add_node(0, nodes[i]);
+	refused(-EINVAL, "list: more than 3");
+}
+END_TEST
 
-		snprintf(name, sizeof(name), "list@%u", i);
-		node = fdt_add_subnode(tree, 0, name);
-		/* a new property stands before the others */
-		fdt_setprop_u32(tree, node, "b", 1);
-		fdt_setprop_u32(tree, node, "a", 1);
-	}
-	refused(-EINVAL, "more than 3");
+/* a node that a newer table has, that is there twice, or that stands where none should */
+START_TEST(unknown_nodes)
+{
+	struct thing back = { 0 };
+
+	save(fields, &good);
+	add_node(fdt_path_offset(tree, "/pair@1"), "newer");
+	refused(-EINVAL, "newer: unknown node");
+	add_node(fdt_path_offset(tree, "/one"), "pair@0");
+	refused(-EINVAL, "pair@0: unknown node");
+	add_node(0, "newer");
+	refused(-EINVAL, "pair@0: no such node (found newer)");
+	fdt_del_node(tree, fdt_path_offset(tree, "/list@0"));
+	refused(-EINVAL, "one: no such node (found list@1)");
+	/* but what stands behind the root's own is another table's */
+	for (unsigned i = 0; i < ARRAY_SIZE(nodes); i++)
+		fdt_del_node(tree, fdt_subnode_offset(tree, 0, nodes[i]));
+	add_node(0, "newer");
+	for (unsigned i = 0; i < ARRAY_SIZE(nodes); i++)
+		if (strcmp(nodes[i], "list@3"))
+			add_node(0, nodes[i]);
+	ck_assert_int_eq(state_load(tree, 0, fields, &back), 0);
+	ck_assert_uint_eq(back.used, 3);
 }
 END_TEST
 
@@ -321,6 +355,37 @@ START_TEST(printed)
 }
 END_TEST
 
+/* what a hostile tree holds is nothing to a terminal, and JSON stays JSON */
+START_TEST(printed_hostile)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out;
+
+	for (unsigned json = 0; json < 2; json++) {
+		save(fields, &good);
+		ck_assert_int_gt(fdt_add_subnode(tree, 0, "n\033[2J\"\\"), 0);
+		fdt_setprop_string(tree, 0, "p\033]0;\n\"", "value");
+		fdt_setprop_string(tree, 0, "a", "\033[31mred");
+		fdt_setprop_string(tree, 0, "b", "one \xc2\x9b control");
+		fdt_setprop_string(tree, 0, "c", "no \xff UTF-8");
+		fdt_setprop_string(tree, 0, "d", "\xc3\xbc, a \" and a \\");
+		out = open_memstream(&text, &len);
+		tree_print(tree, out, json);
+		fclose(out);
+		for (size_t i = 0; i < len; i++)
+			ck_assert_msg(text[i] == '\n' || (unsigned char)text[i] >= 0x20,
+				      "byte %#x is printed", text[i]);
+		ck_assert_ptr_null(strstr(text, "\xc2\x9b"));
+		ck_assert_ptr_null(strchr(text, '\xff'));
+		ck_assert_ptr_nonnull(strstr(text, json ? "\"n?[2J??\":{" : "n?[2J?? {"));
+		ck_assert_ptr_nonnull(strstr(text, json ? "\"p?]0;??\":" : "p?]0;?? = "));
+		ck_assert_ptr_nonnull(strstr(text, "\"\xc3\xbc, a \\\" and a \\\\\""));
+		free(text);
+	}
+}
+END_TEST
+
 /* any damage: refused, or loaded and saved again */
 START_TEST(damaged_trees)
 {
@@ -362,11 +427,13 @@ int main(void)
 	tcase_add_test(t, words_and_bytes);
 	tcase_add_test(t, missing_and_unknown);
 	tcase_add_test(t, lists);
+	tcase_add_test(t, unknown_nodes);
 	tcase_add_test(t, older_images);
 	tcase_add_test(t, no_room);
 	tcase_add_test(t, tables_with_faults);
 	tcase_add_test(t, tables_within_tables);
 	tcase_add_test(t, printed);
+	tcase_add_test(t, printed_hostile);
 	tcase_add_test(t, damaged_trees);
 	suite_add_tcase(s, t);
 	return suite_run(s);

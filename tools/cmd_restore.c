@@ -6,6 +6,7 @@
 #include "attend.h"
 #include "detach.h"
 #include "machine.h"
+#include "policy.h"
 #include "restore.h"
 
 #define ANSWER_MS 30000
@@ -133,7 +134,7 @@ static int prepare(struct hutch *h, const char *what, const struct given *g, str
 		: box || g[FLAG_DETACH].n ? "none"
 					  : "-"))
 		return -1;
-	return set_all(h, g);
+	return set_all(h, g) || (box && policy_restored(h, NULL)) ? -1 : 0;
 }
 
 static int run_restore(int argc, char **argv, const struct verb *verb)

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "detach.h"
-#include "restore.h"
 #include "run.h"
 
 const struct flag run_flags[] = {
@@ -64,8 +63,9 @@ const struct flag run_flags[] = {
 	[FLAG_FROM] = { .name = "from",
 			.arg = "SNAPSHOT",
 			.help = "instead of booting, go on from this snapshot of a sandbox, and "
-				"its commands with it: a name "
-				"of `hutch snap ls`, or a file" },
+				"its commands with it: a name of `hutch snap ls`, or a file; what "
+				"its guest knows of the machine stays as it was: a flag that says "
+				"otherwise is refused, files are passed over" },
 	[FLAG_TIMING] = { .name = "timing", .help = "print how long each step took, on stderr" },
 	[FLAG_POLICY] = { .name = "policy",
 			  .arg = "FILE",
@@ -261,7 +261,7 @@ static int check_machine(struct run *r)
 
 	if (!hutch_get(r->h, "name", path, sizeof(path)) && path[0] && rundir_check(path))
 		return EXIT_USAGE;
-	if (r->given[FLAG_FROM].n ? restore_guest(r->h, r->given[FLAG_FROM].text, true) != 0
+	if (r->given[FLAG_FROM].n ? run_restore(r)
 				  : machine_line(r->h) || machine_guest(r->h, true))
 		return EXIT_HUTCH;
 	if (run_publish(r))

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "archive.h"
 #include "image_build.h"
 #include "json.h"
 #include "restore.h"
@@ -39,7 +40,7 @@ static int by_time(const void *a, const void *b)
 
 static void print_listed(const struct listed *l, bool last)
 {
-	char time[32], size[32], memory[32];
+	char time[32], size[32], memory[32], label[520];
 
 	if (globals.json) {
 		printf("{\"name\":");
@@ -53,9 +54,11 @@ static void print_listed(const struct listed *l, bool last)
 		printf("}%s\n", last ? "" : ",");
 		return;
 	}
+	/* a label may hold anything, and a terminal would obey some of it */
+	archive_clean(label, sizeof(label), l->snap.label, strlen(l->snap.label));
 	printf("%-36s %s %10s %10s %s\n", l->name, when(l->snap.created_ms, time, sizeof(time)),
 	       bytes_print(l->snap.size, size, sizeof(size)),
-	       bytes_print(l->snap.memory, memory, sizeof(memory)), l->snap.label);
+	       bytes_print(l->snap.memory, memory, sizeof(memory)), label);
 }
 
 /* those in the store that are ones; the others are told of */

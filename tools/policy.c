@@ -531,24 +531,49 @@ static int apply(const struct reading *r)
 	return status ? status : hold_later(r);
 }
 
+static int read_all(struct reading *r, const struct given *files)
+{
+	int status;
+
+	sha256_start(&r->sum);
+	status = read_folder(r);
+	for (unsigned i = 0; !status && files && i < files->n; i++)
+		status = read_policy(r, files->all[i]);
+	return status;
+}
+
+static void forget(struct reading *r)
+{
+	for (unsigned i = 0; i < r->n; i++) {
+		hutch_free(r->policy[i]);
+		free(r->name[i]);
+	}
+}
+
 int policy_apply(struct policy *p, struct hutch *h, const struct given *files, bool stays)
 {
 	struct reading r = { .h = h, .stays = stays };
-	int status;
+	int status = read_all(&r, files);
 
-	sha256_start(&r.sum);
-	status = read_folder(&r);
-	for (unsigned i = 0; !status && i < files->n; i++)
-		status = read_policy(&r, files->all[i]);
 	if (!status)
 		status = apply(&r);
 	*p = (struct policy){ .sha256 = "" };
 	hutch_get(h, "level", p->level, sizeof(p->level));
 	if (r.n)
 		sha256_hex(&r.sum, p->sha256);
-	for (unsigned i = 0; i < r.n; i++) {
-		hutch_free(r.policy[i]);
-		free(r.name[i]);
-	}
+	forget(&r);
+	return status;
+}
+
+int policy_restored(struct hutch *h, const struct given *files)
+{
+	struct reading r = { .h = h };
+	int status = read_all(&r, files);
+
+	for (unsigned i = 0; !status && i < CEILINGS; i++)
+		status = check_named(&r, &ceilings[i]);
+	if (!status)
+		status = check_cards(&r);
+	forget(&r);
 	return status;
 }

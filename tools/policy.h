@@ -42,4 +42,12 @@ struct policy {
  */
 int policy_apply(struct policy *p, struct hutch *h, const struct given *files, bool stays);
 
+/*
+ * policy_restored() - does a snapshot's machine, which @h has now, keep to the policies?
+ *
+ * Nothing of it can be held down, because its guest knows what it has: E_POLICY.  @files may be
+ * NULL.
+ */
+int policy_restored(struct hutch *h, const struct given *files);
+
 #endif

@@ -9,6 +9,8 @@
 #include "restore.h"
 #include "trim.h"
 
+#define KEYS_MAX 128
+
 int snap_path(const char *what, char *buf, size_t size)
 {
 	char folder[PATH_MAX];
@@ -36,6 +38,58 @@ static void keep_memory(struct hutch *h)
 	hutch_restore_keep(h, folder);
 }
 
+/*
+ * What flags ask of the machine, of keys that the snapshot is going to overwrite: a value each in
+ * @asked.  Files and the environment are about machines in general, a flag is about this one.
+ */
+static int note_flags(struct hutch *h, char **asked)
+{
+	struct hutch_key key;
+	const char *by;
+	char value[4096];
+
+	for (unsigned i = 0; i < KEYS_MAX && !hutch_key(i, &key); i++) {
+		by = hutch_origin(h, key.name);
+		if (!key.made || !by || *by != '-')
+			continue;
+		if (key.list) {
+			complain("%s: a snapshot's machine has what it had when that was made; "
+				 "'hutch restore' can lead its disks and networks elsewhere",
+				 by);
+			return -1;
+		}
+		if (hutch_get(h, key.name, value, sizeof(value)))
+			return -1;
+		asked[i] = strdup(value);
+	}
+	return 0;
+}
+
+/* they may ask for what the machine is, and for nothing else */
+static int check_flags(struct hutch *h, char **asked)
+{
+	struct hutch_key key;
+
+	for (unsigned i = 0; i < KEYS_MAX && !hutch_key(i, &key); i++)
+		if (asked[i] && hutch_set(h, key.name, asked[i]))
+			return -1;
+	return 0;
+}
+
+static int restore(struct hutch *h, const char *path)
+{
+	char *asked[KEYS_MAX] = { NULL };
+	int r = note_flags(h, asked);
+
+	if (!r && (hutch_restore(h, path) || check_flags(h, asked))) {
+		complain("%s", hutch_error(h));
+		r = -1;
+	}
+	for (unsigned i = 0; i < KEYS_MAX; i++)
+		free(asked[i]);
+	return r;
+}
+
 int restore_guest(struct hutch *h, const char *what, bool box)
 {
 	char path[PATH_MAX], agent[8];
@@ -48,10 +102,8 @@ int restore_guest(struct hutch *h, const char *what, bool box)
 			 what);
 		return -1;
 	}
-	if (hutch_restore(h, path)) {
-		complain("%s", hutch_error(h));
+	if (restore(h, path))
 		return -1;
-	}
 	keep_memory(h);
 	if (!box || (!hutch_get(h, "agent", agent, sizeof(agent)) && !strcmp(agent, "yes")))
 		return 0;

@@ -69,6 +69,8 @@ void print_effective(struct hutch *h);
 
 /* a key of the machine's; -1 after a complaint */
 int run_set(struct run *r, const char *key, const char *value);
+/* --from: what is in that snapshot, and keeps to the policies; not 0 after a complaint */
+int run_restore(struct run *r);
 /* -p is net@0.forward, of a network that is made for it if there is none; -1 after a complaint */
 int run_publish(struct run *r);
 /* a limit is being answered: whatever the answer is, it is told; @arg is the run */

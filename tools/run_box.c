@@ -75,8 +75,15 @@ int run_publish(struct run *r)
 
 	if (!ports->n)
 		return 0;
-	if (hutch_get(r->h, "net@0.mode", mode, sizeof(mode)) && run_set(r, "net", "user"))
-		return -1;
+	if (hutch_get(r->h, "net@0.mode", mode, sizeof(mode))) {
+		if (r->given[FLAG_FROM].n) {
+			complain("-p: the snapshot's machine has no network, and gets none by a "
+				 "restore");
+			return -1;
+		}
+		if (run_set(r, "net", "user"))
+			return -1;
+	}
 	for (unsigned i = 0; i < ports->n; i++) {
 		size_t len = strlen(all);
 
@@ -102,16 +109,19 @@ static int find_root(struct run *r)
 	return run_set(r, "rootfs", path);
 }
 
+int run_restore(struct run *r)
+{
+	restore_members(r->h, r->given[FLAG_FROM].text, r->restored);
+	return restore_guest(r->h, r->given[FLAG_FROM].text, true) ||
+	       policy_restored(r->h, &r->given[FLAG_POLICY]);
+}
+
 /* what boots, or goes on from a snapshot */
 static int make_guest(struct run *r)
 {
-	const struct given *from = &r->given[FLAG_FROM];
-
-	if (!from->n)
-		return machine_line(r->h) || machine_guest(r->h, true) || find_root(r) ||
-		       run_publish(r);
-	restore_members(r->h, from->text, r->restored);
-	return restore_guest(r->h, from->text, true) || run_publish(r);
+	if (r->given[FLAG_FROM].n)
+		return run_restore(r) || run_publish(r);
+	return machine_line(r->h) || machine_guest(r->h, true) || find_root(r) || run_publish(r);
 }
 
 static int make_sandbox(struct run *r)

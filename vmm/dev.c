@@ -116,14 +116,20 @@ int dev_save(struct dev *dev, void *fdt)
 
 int dev_load(struct dev *dev, const void *fdt, int parent)
 {
-	int node = fdt_subnode_offset(fdt, parent, dev->name), r = 0;
+	int node = fdt_subnode_offset(fdt, parent, dev->name), sub, r = 0;
+	unsigned parts = 0;
 
 	if (node < 0)
 		return err(-EINVAL, "snapshot: %s: no state for this device", dev->name);
+	fdt_for_each_subnode(sub, fdt, node) parts++;
+	if (parts != dev->parts || fdt_first_property_offset(fdt, node) >= 0)
+		return err(-EINVAL,
+			   "snapshot: %s: has more or less than this hutch knows of; another "
+			   "version made it",
+			   dev->name);
 	dev_lock(dev);
 	for (unsigned i = 0; !r && i < dev->parts; i++) {
-		int sub = fdt_subnode_offset(fdt, node, dev->part[i].name);
-
+		sub = fdt_subnode_offset(fdt, node, dev->part[i].name);
 		r = sub < 0 ? err(-EINVAL, "no such node")
 			    : state_load(fdt, sub, dev->part[i].table, dev->part[i].obj);
 		if (r)

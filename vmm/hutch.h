@@ -143,7 +143,8 @@ int hutch_snapshot(struct hutch *h, int fd, const char *label, int level);
 /*
  * hutch_restore() - hutch_start() will make the machine of this file, and it goes on from there
  *
- * Keys that its guest knows have the snapshot's values from here on, and hutch_set() refuses them;
+ * Keys that its guest knows have the snapshot's values from here on, whoever named them before
+ * (hutch_origin() says so), and hutch_set() refuses others;
  * where its devices lead may be set anew ("disk@0.path", "net@0.tap", "vsock@0.path", which is
  * empty now), and so may all others.  The first hutch_ask() tells a guest with an agent that it was
  * restored: what commands ran in it go on if that comes within 5 s of its time.  -EACCES for another user's file; -EINVAL, -EBADMSG, -ENOTSUP

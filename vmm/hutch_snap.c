@@ -46,7 +46,8 @@ static void print_id(const struct snap *s, char buf[33])
 		snprintf(buf + 2 * i, 3, "%02x", s->file.head.id[i]);
 }
 
-static int check_owner(int fd, const char *path)
+/* is it a file, and unless @any one that may lead whoever restores it? */
+static int check_file(int fd, const char *path, bool any)
 {
 	struct stat st;
 
@@ -54,6 +55,8 @@ static int check_owner(int fd, const char *path)
 		return err(-errno, "snapshot %s: %s", path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
 		return err(-EINVAL, "%s: is no snapshot, but something else than a file", path);
+	if (any)
+		return 0;
 	if (st.st_uid && st.st_uid != geteuid())
 		return err(-EACCES,
 			   "snapshot %s: is user %u's, and it would open on this host whatever "
@@ -77,10 +80,11 @@ static struct snap *open_snap(const char *path, bool any)
 		err(-ENOMEM, "snapshot: out of memory");
 		return NULL;
 	}
-	s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	/* a pipe without a writer is not waited for, a terminal does not become ours */
+	s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	r = s->fd < 0 ? err(-errno, "snapshot %s: %s", path, strerror(errno)) : 0;
-	if (!r && !any)
-		r = check_owner(s->fd, path);
+	if (!r)
+		r = check_file(s->fd, path, any);
 	if (!r)
 		r = snap_open(&s->file, s->fd, path);
 	if (!r)
@@ -103,6 +107,9 @@ int hutch_restore(struct hutch *h, const char *path)
 	if (h->snap->was.vsocks)
 		h->snap->was.vsock[0].path[0] = '\0';
 	conf_take_made(&h->conf, &h->snap->was);
+	for_each_field (f, conf_fields)
+		if (f->made)
+			snprintf(h->origins.at[f - conf_fields], CONF_ORIGIN, "snapshot %s", path);
 	h->stale = h->conf.agent ? STALE_PAST : STALE_NOT;
 	return 0;
 }

@@ -87,8 +87,8 @@ static int read_section(const struct snap_file *f, uint32_t type, const char *pa
 		}
 	if (!s)
 		return refuse(f, part, "is missing");
-	if (s->at < SNAP_PAGE || !range_fits(s->at, s->size, f->head.size) || s->size > most)
-		return refuse(f, part, "lies outside of the file");
+	if (s->size > most)
+		return refuse(f, part, "is too large");
 	p = malloc(s->size + 1);
 	if (!p)
 		return err(-ENOMEM, "snapshot %s: out of memory for its %s", f->name, part);
@@ -103,19 +103,48 @@ static int read_section(const struct snap_file *f, uint32_t type, const char *pa
 	return 0;
 }
 
-static int check_sections(const struct snap_file *f)
+static void name_section(uint32_t type, char *buf, size_t size)
 {
-	for (unsigned i = 0; i < f->head.sections; i++) {
-		const struct snap_section *s = &f->head.section[i];
+	static const char *const names[] = { [SNAP_SECTION_TREE] = "tree",
+					     [SNAP_SECTION_INDEX] = "index",
+					     [SNAP_SECTION_FLAT] = "flat memory" };
 
-		if ((s->type < SNAP_SECTION_TREE || s->type > SNAP_SECTION_FLAT) &&
-		    !(s->flags & SNAP_OPTIONAL))
-			return err(-ENOTSUP,
-				   "snapshot %s: has a part of type %u, which this hutch does not "
-				   "know; take a newer one",
-				   f->name, s->type);
+	if (type && type < ARRAY_SIZE(names))
+		snprintf(buf, size, "%s", names[type]);
+	else
+		snprintf(buf, size, "part of type %u", type);
+}
+
+/* where it lies, and that it is understood, or may be passed over */
+static int check_section(const struct snap_file *f, unsigned i)
+{
+	const struct snap_section *s = &f->head.section[i], *other;
+	bool known = s->type >= SNAP_SECTION_TREE && s->type <= SNAP_SECTION_FLAT;
+	char part[32];
+
+	name_section(s->type, part, sizeof(part));
+	if (known ? s->flags & ~SNAP_OPTIONAL : !(s->flags & SNAP_OPTIONAL))
+		return err(-ENOTSUP,
+			   "snapshot %s: its %s, with flags of %#x, is nothing that this hutch "
+			   "knows; take a newer one",
+			   f->name, part, s->flags);
+	if (s->at < SNAP_PAGE || !range_fits(s->at, s->size, f->head.size))
+		return refuse(f, part, "lies outside of the file");
+	for (unsigned k = 0; k < i; k++) {
+		other = &f->head.section[k];
+		if (ranges_overlap(s->at, s->size, other->at, other->size))
+			return refuse(f, part, "lies where another part is");
 	}
 	return 0;
+}
+
+static int check_sections(const struct snap_file *f)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < f->head.sections; i++)
+		r = check_section(f, i);
+	return r;
 }
 
 static bool entry_is_good(const struct snap_file *f, const struct snap_entry *e)

@@ -1,6 +1,6 @@
 /*
  * snap_file.h - a snapshot's file: a tree and the memory's chunks, packed and under checksums
- *(layer 1)
+ * (layer 1)
  *
  * It knows of bytes, not of machines.  All numbers are little-endian.
  *

@@ -30,7 +30,12 @@ int snap_check(const struct snap_file *f, struct snap_info *ret_info, struct con
 
 	if (!r)
 		r = vm_tree_load(f->tree, "/snapshot", snap_info_fields, ret_info);
-	return r ? r : vm_tree_load(f->tree, "/config", conf_fields, ret_conf);
+	if (!r)
+		r = vm_tree_load(f->tree, "/config", conf_fields, ret_conf);
+	if (!r && ret_info->disks != ret_conf->disks)
+		r = err(-EINVAL, "snapshot: /snapshot: tells of %u disks, and /config of %u",
+			ret_info->disks, ret_conf->disks);
+	return r;
 }
 
 static int check_image(const char *path, uint64_t size, uint64_t was, bool anew, unsigned i)
@@ -89,6 +94,9 @@ int snap_load_vcpus(struct vm *vm)
 
 		snprintf(path, sizeof(path), "/state/cpu@%u", i);
 		r = vm_tree_load(vm->from->tree, path, vcpu_fields, s);
+		if (!r && s->cpuid_len % sizeof(struct kvm_cpuid_entry2))
+			r = err(-EINVAL, "snapshot: %s: cpuid: %u bytes are no whole CPUID leaves",
+				path, s->cpuid_len);
 		if (!r)
 			r = cpuid_check(&vm->kvm, (const void *)s->cpuid,
 					s->cpuid_len / (unsigned)sizeof(struct kvm_cpuid_entry2));

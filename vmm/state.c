@@ -157,7 +157,8 @@ static int load_properties(const void *fdt, int node, const struct field *table,
 		if (v && !strcmp(name, f->name)) {
 			r = load_property(f, v, len, obj);
 			prop = fdt_next_property_offset(fdt, prop);
-		} else if (f->dflt || f->help) { /* newer than the tree; a key without a default is 0 */
+		} else if (f->dflt ||
+			   f->help) { /* newer than the tree; a key without a default is 0 */
 			r = f->dflt ? field_parse(f, f->name, f->dflt, obj) : 0;
 		} else {
 			r = err(-EINVAL, "%s: is missing (found %s)", f->name,
@@ -176,27 +177,30 @@ static int load_properties(const void *fdt, int node, const struct field *table,
 	return 0;
 }
 
-static int load_list(const void *fdt, int node, const struct field *f, void *obj)
+/* @next is the node that stands where its first would, and then the one behind its last */
+static int load_list(const void *fdt, int *next, const struct field *f, void *obj)
 {
 	char name[64];
-	int sub, r;
+	int r;
 
 	for (unsigned i = 0; f->kind == FIELD_LIST || i < f->count; i++) {
 		const char *which = node_name(f, i, name, sizeof(name));
+		bool there = *next >= 0 && !strcmp(fdt_get_name(fdt, *next, NULL), which);
 
-		sub = fdt_subnode_offset(fdt, node, which);
 		if (f->kind == FIELD_LIST) {
 			*field_used(f, obj) = i;
-			if (sub == -FDT_ERR_NOTFOUND)
+			if (!there)
 				return 0;
 			if (i == f->count)
 				return err(-EINVAL, "%s: more than %u", f->name, f->count);
 		}
-		if (sub < 0)
-			return err(-EINVAL, "%s: no such node", which);
-		r = state_load(fdt, sub, f->sub, field_at(f, obj, i));
+		if (!there)
+			return err(-EINVAL, "%s: no such node (found %s)", which,
+				   *next >= 0 ? fdt_get_name(fdt, *next, NULL) : "none");
+		r = state_load(fdt, *next, f->sub, field_at(f, obj, i));
 		if (r)
 			return r;
+		*next = fdt_next_subnode(fdt, *next);
 	}
 	return 0;
 }
@@ -204,10 +208,14 @@ static int load_list(const void *fdt, int node, const struct field *f, void *obj
 int state_load(const void *fdt, int node, const struct field *table, void *obj)
 {
 	int r = load_properties(fdt, node, table, obj);
+	int next = fdt_first_subnode(fdt, node);
 
 	for (const struct field *f = table; !r && f->name; f++)
 		if (f->kind == FIELD_STRUCT || f->kind == FIELD_LIST)
-			r = load_list(fdt, node, f, obj);
+			r = load_list(fdt, &next, f, obj);
+	if (!r && next >= 0 && node) /* the root has those of other tables */
+		r = err(-EINVAL, "%s: unknown node; a newer hutch may have written it",
+			fdt_get_name(fdt, next, NULL));
 	return r;
 }
 

@@ -4,8 +4,8 @@
  * The tree is a flattened device tree, so fdtdump(1) reads any machine or
  * snapshot.  Encoding: numbers up to 32 bits are one cell, 64-bit ones two;
  * an enum is its name; a string never has a length of 4 or 8, so that a reader
- * without the table can tell it from a number.  Properties stand in table
- * order: one walk finds a missing, a renamed and an unknown one alike.
+ * without the table can tell it from a number.  Properties and nodes stand in
+ * table order: one walk finds a missing, a renamed and an unknown one alike.
  */
 #ifndef HUTCH_STATE_H
 #define HUTCH_STATE_H
@@ -27,8 +27,9 @@ int state_save(void *fdt, const struct field *table, const void *obj) must_check
  * state_load() - read @obj from @node; the tree is hostile until proven good
  *
  * -EINVAL names a property that is missing (and has no default), unknown or of
- * a wrong length; -ERANGE one whose value is out of range.  @obj is unchanged
- * on failure only as far as its owner keeps a copy.
+ * a wrong length, and a node within it that is missing or unknown (but not of the root's); -ERANGE
+ * one whose value is out of range.  @obj is unchanged on failure only as far as its owner keeps a
+ * copy.
  */
 int state_load(const void *fdt, int node, const struct field *table, void *obj) must_check;
 

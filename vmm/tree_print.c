@@ -6,13 +6,22 @@
 #define BYTES_SHOWN 32 /* of a long byte string in the text form */
 #define DEPTH_MAX   32
 
+/* a terminal would obey it, as JSON would not be any with it */
+static bool is_control(const char *c, size_t len)
+{
+	return (unsigned char)*c < 0x20 || *c == 0x7f ||
+	       (len == 2 && *c == (char)0xc2 && (unsigned char)c[1] < 0xa0);
+}
+
 static bool is_text(const char *v, int len)
 {
 	if (len < 1 || v[len - 1] || len == 4 || len == 8)
 		return false;
-	for (int i = 0; i < len - 1 && v[i]; i++)
-		if ((unsigned char)v[i] < 0x20 || (unsigned char)v[i] == 0x7f)
+	for (size_t i = 0, n; v[i]; i += n) {
+		n = utf8_len(v + i, (size_t)len - 1 - i);
+		if (!n || is_control(v + i, n))
 			return false;
+	}
 	return len == 1 || v[0];
 }
 
@@ -25,6 +34,14 @@ static void print_text(FILE *out, const char *v)
 		fputc(*v, out);
 	}
 	fputc('"', out);
+}
+
+/* of a tree that nobody has looked at: ours are letters, digits and a few signs */
+static void print_name(FILE *out, const char *name)
+{
+	for (; name && *name; name++)
+		fputc(*name > 0x20 && *name < 0x7f && *name != '"' && *name != '\\' ? *name : '?',
+		      out);
 }
 
 static void print_bytes(FILE *out, const uint8_t *v, int len, bool json)
@@ -74,7 +91,9 @@ static void print_node(const void *fdt, FILE *out, int node, int depth, bool jso
 			fputs(sep, out);
 		else
 			indent(out, depth);
-		fprintf(out, json ? "\"%s\":" : "%s = ", name);
+		fputs(json ? "\"" : "", out);
+		print_name(out, name);
+		fputs(json ? "\":" : " = ", out);
 		print_value(out, v, len, json);
 		if (!json)
 			fputc('\n', out);
@@ -87,7 +106,9 @@ static void print_node(const void *fdt, FILE *out, int node, int depth, bool jso
 			fputs(sep, out);
 		else
 			indent(out, depth);
-		fprintf(out, json ? "\"%s\":{" : "%s {\n", name ? name : "?");
+		fputs(json ? "\"" : "", out);
+		print_name(out, name);
+		fputs(json ? "\":{" : " {\n", out);
 		print_node(fdt, out, sub, depth + 1, json);
 		if (!json)
 			indent(out, depth);

@@ -224,6 +224,20 @@ int vm_tree_load(const void *fdt, const char *path, const struct field *table, v
 	return r ? err(r, "snapshot: %s: %s", path, err_last()) : 0;
 }
 
+/* has @path these nodes and no other? Each of them is looked for elsewhere */
+static int check_nodes(const void *fdt, const char *path, unsigned want)
+{
+	int sub, node = fdt_path_offset(fdt, path);
+	unsigned n = 0;
+
+	fdt_for_each_subnode(sub, fdt, node) n++;
+	return n == want ? 0
+			 : err(-EINVAL,
+			       "snapshot: %s: has %u nodes, and %u are known; another version made "
+			       "it",
+			       path, n, want);
+}
+
 int vm_tree_check(const void *fdt)
 {
 	struct header h;
@@ -234,19 +248,20 @@ int vm_tree_check(const void *fdt)
 	if (strcmp(h.format, MACHINE_FORMAT))
 		return err(-ENOTSUP, "snapshot: its machine is of format '%s', this hutch knows %s",
 			   h.format, MACHINE_FORMAT);
-	return strcmp(h.arch, ARCH_NAME)
-		       ? err(-ENOTSUP, "snapshot: it is of a machine of %s, this one is of %s",
-			     h.arch, ARCH_NAME)
-		       : 0;
+	if (strcmp(h.arch, ARCH_NAME))
+		return err(-ENOTSUP, "snapshot: it is of a machine of %s, this one is of %s",
+			   h.arch, ARCH_NAME);
+	/* /snapshot, /config, /board and /state */
+	return check_nodes(fdt, "/", 4);
 }
 
-static int same_place(const char *path, uint64_t a, uint64_t b)
+static int same_place(const char *path, const char *what, uint64_t a, uint64_t b)
 {
 	return a == b ? 0
 		      : err(-ENOTSUP,
-			    "snapshot: %s: is at %#lx there, this hutch has it at %#lx: restore it "
-			    "with the version that made it",
-			    path, (unsigned long)a, (unsigned long)b);
+			    "snapshot: %s: its %s is %#lx there, and %#lx in the machine that this "
+			    "hutch makes; restore it with the version that made it",
+			    path, what, (unsigned long)a, (unsigned long)b);
 }
 
 /* what is where, as the guest knows it, has to be what this program makes of the configuration */
@@ -257,23 +272,23 @@ int vm_tree_check_board(const void *fdt, const struct board *b)
 	struct place place;
 	struct ram there;
 	char path[48];
-	int r = 0;
+	int r = check_nodes(fdt, "/board", 1 + (ram[1].size != 0) + b->mmio_n);
 
 	for (unsigned i = 0; !r && i < ARRAY_SIZE(ram) && ram[i].size; i++) {
 		snprintf(path, sizeof(path), "/board/ram@%u", i);
 		r = vm_tree_load(fdt, path, ram_fields, &there);
 		if (!r)
-			r = same_place(path, there.base, ram[i].base);
+			r = same_place(path, "base", there.base, ram[i].base);
 		if (!r)
-			r = same_place(path, there.size, ram[i].size);
+			r = same_place(path, "size", there.size, ram[i].size);
 	}
 	for (unsigned i = 0; !r && i < b->mmio_n; i++) {
 		snprintf(path, sizeof(path), "/board/virtio_mmio@%u", i);
 		r = vm_tree_load(fdt, path, place_fields, &place);
 		if (!r)
-			r = same_place(path, place.base, b->mmio[i].base);
+			r = same_place(path, "base", place.base, b->mmio[i].base);
 		if (!r)
-			r = same_place(path, place.gsi, b->mmio[i].gsi);
+			r = same_place(path, "gsi", place.gsi, b->mmio[i].gsi);
 	}
 	return r;
 }

@@ -147,9 +147,14 @@ int msr_set(int vcpu, const void *buf, uint32_t len)
 	const struct kvm_msr_entry *in = buf, *deadline = NULL;
 	uint64_t tsc = 0;
 	struct msrs m = { .n = 0 };
-	int r = 0;
+	int r = len % sizeof(*in) ? err(-EINVAL, "MSRs: %u bytes are no whole number of them", len)
+				  : 0;
 
 	for (uint32_t i = 0; !r && i < len / sizeof(*in); i++) {
+		/* what nobody saves is nothing to be set, whatever KVM would say to it */
+		if (!is_kept(in[i].index))
+			return err(-EINVAL, "MSR %#x is none that a machine's state has",
+				   in[i].index);
 		if (in[i].index == MSR_TSC)
 			tsc = in[i].data;
 		if (in[i].index == MSR_TSC_DEADLINE) {

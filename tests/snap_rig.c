@@ -1,0 +1,280 @@
+#include <libfdt.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "fake.h"
+#include "snap_rig.h"
+#include "state.h"
+
+void image_freep(struct image *image)
+{
+	free(image->data);
+	image->data = NULL;
+}
+
+/* --- what is in it --- */
+
+enum snap_kind rig_kind(uint64_t n)
+{
+	static const enum snap_kind kinds[] = { SNAP_DEFLATE, SNAP_ZERO, SNAP_RAW, SNAP_FILL,
+						SNAP_DEFLATE, SNAP_RAW,	 SNAP_ZERO };
+
+	return kinds[n % ARRAY_SIZE(kinds)];
+}
+
+uint32_t rig_len(uint64_t n)
+{
+	return n + 1 < RIG_CHUNKS ? SNAP_CHUNK : RIG_LAST;
+}
+
+void rig_fill(uint64_t n, uint8_t *to)
+{
+	uint32_t seed = (uint32_t)n * 2654435761U + 1, len = rig_len(n);
+	uint64_t word = 0x0123456789abcdefULL ^ n;
+
+	for (uint32_t i = 0; i < len; i++) {
+		seed = seed * 1664525 + 1013904223;
+		switch (rig_kind(n)) {
+		case SNAP_RAW:
+			to[i] = (uint8_t)(seed >> 24);
+			break;
+		case SNAP_DEFLATE: /* half of it can be guessed */
+			to[i] = (uint8_t)(i & 1 ? seed >> 24 : n);
+			break;
+		case SNAP_FILL:
+			to[i] = (uint8_t)(word >> i % 8 * 8);
+			break;
+		default:
+			to[i] = 0;
+		}
+	}
+}
+
+/* as vm_tree.c has it */
+struct rig_header {
+	char format[32], arch[16], cpu[64];
+};
+
+static const struct field rig_header_fields[] = {
+	F_STR(struct rig_header, format),
+	F_STR(struct rig_header, arch),
+	F_STR(struct rig_header, cpu),
+	F_END,
+};
+
+static const struct field no_fields[] = { F_END };
+
+#define RIG_TREE_MAX (256U << 10)
+
+static int add_node(void *fdt, const char *name, const struct field *table, const void *obj)
+{
+	int r = tree_node(fdt, name);
+
+	if (!r)
+		r = state_save(fdt, table, obj);
+	return r ? r : tree_node_end(fdt);
+}
+
+int rig_tree(void **ret)
+{
+	const struct rig_header header = { "hutch.machine/1", "x86_64", "a processor" };
+	const struct snap_info info = { .hutch = "0.1.0", .label = "a label", .created_ms = 1 };
+	struct conf *conf = calloc(1, sizeof(*conf));
+	void *fdt = malloc(RIG_TREE_MAX);
+	int r;
+
+	require(conf && fdt);
+	conf_defaults(conf);
+	conf->memory = RIG_LEN;
+	require(!str_copy(conf->kernel, sizeof(conf->kernel), "/a/kernel"));
+	r = tree_begin(fdt, RIG_TREE_MAX);
+	if (!r)
+		r = state_save(fdt, rig_header_fields, &header);
+	if (!r)
+		r = add_node(fdt, "snapshot", snap_info_fields, &info);
+	if (!r)
+		r = add_node(fdt, "config", conf_fields, conf);
+	if (!r)
+		r = add_node(fdt, "board", no_fields, NULL);
+	if (!r)
+		r = add_node(fdt, "state", no_fields, NULL);
+	if (!r)
+		r = tree_end(fdt);
+	require(r > 0);
+	free(conf);
+	*ret = fdt;
+	return r;
+}
+
+/* --- the file --- */
+
+struct packing {
+	struct snap_writer w;
+	unsigned threads;
+	uint64_t most; /* chunks that are packed */
+};
+
+struct hand {
+	pthread_t thread;
+	struct packing *p;
+	unsigned i;
+};
+
+static void *pack(void *arg)
+{
+	struct hand *h = arg;
+	struct snap_packer *packer = calloc(1, sizeof(*packer));
+	uint8_t *data = malloc(SNAP_CHUNK);
+
+	require(packer && data && !snap_packer_init(packer, &h->p->w));
+	for (uint64_t n = h->i; n < h->p->most; n += h->p->threads) {
+		rig_fill(n, data);
+		require(!snap_pack(packer, n, data, rig_len(n)));
+	}
+	require(!snap_packer_end(packer));
+	snap_packer_free(packer);
+	free(packer);
+	free(data);
+	return NULL;
+}
+
+static struct image make_image(int level, unsigned threads, uint64_t most)
+{
+	struct packing p = { .threads = threads, .most = most };
+	struct hand hand[16];
+	struct image image;
+	void *tree = NULL;
+	int fd = memfd_create("snapshot", MFD_CLOEXEC), size = rig_tree(&tree);
+
+	require(fd >= 0 && threads <= ARRAY_SIZE(hand));
+	require(!snap_begin(&p.w, fd, RIG_CHUNKS, level));
+	for (unsigned i = 0; i < threads; i++) {
+		hand[i] = (struct hand){ .p = &p, .i = i };
+		require(!pthread_create(&hand[i].thread, NULL, pack, &hand[i]));
+	}
+	for (unsigned i = 0; i < threads; i++)
+		pthread_join(hand[i].thread, NULL);
+	require(!snap_end(&p.w, tree, (size_t)size));
+	snap_writer_free(&p.w);
+	free(tree);
+	image = rig_of_fd(fd);
+	close(fd);
+	return image;
+}
+
+struct image rig_image(int level, unsigned threads)
+{
+	return make_image(level, threads, RIG_CHUNKS);
+}
+
+struct image rig_small_image(void)
+{
+	return make_image(1, 1, RIG_KINDS);
+}
+
+struct image rig_copy(const struct image *image)
+{
+	struct image copy = { malloc(image->size), image->size };
+
+	require(copy.data != NULL);
+	memcpy(copy.data, image->data, image->size);
+	return copy;
+}
+
+int rig_fd(const struct image *image)
+{
+	int fd = memfd_create("snapshot", MFD_CLOEXEC);
+
+	require(fd >= 0 && pwrite(fd, image->data, image->size, 0) == (ssize_t)image->size);
+	return fd;
+}
+
+struct image rig_of_fd(int fd)
+{
+	struct image image;
+	struct stat st;
+
+	require(!fstat(fd, &st));
+	image = (struct image){ malloc((size_t)st.st_size + 1), (size_t)st.st_size };
+	require(image.data != NULL && pread(fd, image.data, image.size, 0) == (ssize_t)image.size);
+	return image;
+}
+
+/* --- to lie with --- */
+
+struct snap_section *rig_section(const struct image *image, enum snap_section_type type)
+{
+	struct snap_header *h = rig_head(image);
+
+	for (unsigned i = 0; i < h->sections && i < SNAP_SECTIONS; i++)
+		if (h->section[i].type == type)
+			return &h->section[i];
+	require(false);
+	return NULL;
+}
+
+static uint8_t *entry_at(const struct image *image, uint64_t n)
+{
+	return image->data + rig_section(image, SNAP_SECTION_INDEX)->at +
+	       n * sizeof(struct snap_entry);
+}
+
+struct snap_entry rig_entry(const struct image *image, uint64_t n)
+{
+	struct snap_entry e;
+
+	memcpy(&e, entry_at(image, n), sizeof(e));
+	return e;
+}
+
+void rig_set_entry(struct image *image, uint64_t n, struct snap_entry e)
+{
+	memcpy(entry_at(image, n), &e, sizeof(e));
+}
+
+uint64_t rig_append(struct image *image, const void *data, size_t size)
+{
+	uint64_t at = align_up(image->size, 8);
+
+	image->data = realloc(image->data, at + size + 1);
+	require(image->data != NULL);
+	memset(image->data + image->size, 0, at - image->size);
+	memcpy(image->data + at, data, size);
+	image->size = at + size;
+	rig_head(image)->size = image->size;
+	return at;
+}
+
+void rig_retree(struct image *image, const void *tree, size_t size)
+{
+	uint64_t at = rig_append(image, tree, size);
+	struct snap_section *s = rig_section(image, SNAP_SECTION_TREE);
+
+	s->at = at;
+	s->size = size;
+}
+
+void rig_rechunk(struct image *image, uint64_t n, enum snap_kind kind, const void *data,
+		 size_t size)
+{
+	uint64_t at = rig_append(image, data, size);
+
+	rig_set_entry(image, n,
+		      (struct snap_entry){ .at = at,
+					   .what = (uint32_t)kind << 28 | (uint32_t)size,
+					   .crc = (uint32_t)crc32_z(0, data, size) });
+}
+
+void rig_seal(struct image *image)
+{
+	struct snap_header *h = rig_head(image);
+
+	for (unsigned i = 0; i < h->sections && i < SNAP_SECTIONS; i++) {
+		struct snap_section *s = &h->section[i];
+
+		if (range_fits(s->at, s->size, image->size))
+			s->crc = (uint32_t)crc32_z(0, image->data + s->at, s->size);
+	}
+	h->crc = (uint32_t)crc32_z(0, image->data, offsetof(struct snap_header, crc));
+}
