@@ -227,9 +227,10 @@ static int report(struct session *s)
 	}
 }
 
-/* why it could not be made is kept with it, and told */
+/* why it could not be made is told to who waits: only who asked for that has it kept, too */
 static int fail(struct session *s, int status)
 {
+	s->box.keep = s->how->keep;
 	complain("%s", hutch_error(s->h));
 	snprintf(s->box.reason, sizeof(s->box.reason), "%.*s", (int)sizeof(s->box.reason) - 1,
 		 hutch_error(s->h));

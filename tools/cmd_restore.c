@@ -70,6 +70,7 @@ static int set(struct hutch *h, const char *key, const char *value)
 static int set_device(struct hutch *h, const char *list, const char *sub, const char *text)
 {
 	size_t n = strspn(text, "0123456789");
+	const char *rest = text[n] ? text + n + 1 : "";
 	char key[64];
 
 	if (!n || n > 3 || (text[n] != '=' && text[n] != ',')) {
@@ -77,9 +78,14 @@ static int set_device(struct hutch *h, const char *list, const char *sub, const 
 			 strcmp(list, "disk") ? "tap1" : "copy.img");
 		return -1;
 	}
+	/* a word alone would be taken for the path */
+	if (text[n] == ',' && rest[strcspn(rest, ",=")] != '=') {
+		complain("--%s %s: write each of its keys as KEY=VALUE", list, text);
+		return -1;
+	}
 	snprintf(key, sizeof(key), "%s@%.*s%s%s", list, (int)n, text, text[n] == '=' ? "." : "",
 		 text[n] == '=' ? sub : "");
-	return set(h, key, text + n + 1);
+	return set(h, key, rest);
 }
 
 static int set_all(struct hutch *h, const struct given *g)

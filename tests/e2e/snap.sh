@@ -1,0 +1,468 @@
+#!/bin/sh
+# tests/e2e/snap.sh [GROUP...]: snapshots as a person makes and uses them, also where that goes wrong.
+#
+# Flat guests, on any /dev/kvm: store full killed disks others wrong. Linux: linux pci. See lib.sh.inc and run.sh.inc.
+cd "$(dirname "$0")/../.." || exit 1
+. tests/e2e/lib.sh.inc
+. tests/e2e/run.sh.inc
+limit=300
+flat=build/tests/kvm
+unset HUTCH_POLICY_D
+
+# --- flat guests: fill.c has memory that takes its time to be packed, and counts on its console ---
+
+wait_for() { # COMMAND...: at most 20 s
+	i=0
+	until "$@" >/dev/null 2>&1; do
+		i=$((i + 1))
+		[ $i -lt 1000 ] || return 1
+		sleep 0.02
+	done
+}
+
+yes_no() { # NAME COMMAND...
+	name=$1
+	shift
+	if "$@" >"$tmp/out" 2>"$tmp/err"; then echo "ok $name"; else bad "$name" "$*"; fi
+}
+
+last() { # NAME: the last whole number on its console
+	head -n -1 "$tmp/$1.console" | tail -n 1 | tr -d '\r'
+}
+
+counts_past() { # NAME NUMBER
+	[ "$(last "$1")" -gt "$2" ]
+}
+
+# goes_on WHAT NAME: from here on, one after the other, without a beginning
+goes_on() {
+	at=$(last "$2")
+	wait_for counts_past "$2" "${at:-0}" || { bad "$1" "it stands still at $at"; return; }
+	if grep -q damaged "$tmp/$2.console"; then bad "$1" "its memory is damaged"; return; fi
+	# the first line of a restored one may be the rest of one; a line cut by the end of the file is none
+	if head -n -1 "$tmp/$2.console" | tr -d '\r' | sed '1d; /filled/d' |
+		awk 'NR > 1 && $1 != was + 1 { print was " and then " $1; bad = 1 } { was = $1 } END { exit bad }' >"$tmp/out"; then
+		echo "ok $1"
+	else
+		bad "$1" "it does not count by one"
+	fi
+}
+
+# a guest that has filled its memory, as NAME
+filler() {
+	rm -f "$tmp/$1.console"
+	$hutch boot --kernel $flat/fill.elf --memory 16M --name "$1" --console "$tmp/$1.console" </dev/null >/dev/null 2>&1 &
+	wait_for grep -q filled "$tmp/$1.console"
+}
+
+# another one, out of a snapshot that is made once
+base() {
+	[ ! -e "$tmp/base.snap" ] || return 0
+	filler first
+	$hutch snapshot first "$tmp/base.snap" >/dev/null
+	$hutch stop --time 0 first
+	wait
+}
+
+from_base() { # NAME
+	base
+	rm -f "$tmp/$1.console"
+	$hutch restore -d --name "$1" --console "$tmp/$1.console" "$tmp/base.snap" >/dev/null || return
+	wait_for counts_past "$1" 0
+}
+
+ends() { # NAME...
+	for n; do
+		$hutch stop --time 0 "$n"
+		$hutch rm "$n" 2>/dev/null
+	done
+	return 0
+}
+
+temps() { # FOLDER: how many files there are whose writing has not come to its end
+	find "$1" -maxdepth 1 -name '.hutch-*' | wc -l
+}
+
+# refuses NAME STATUS TEXT [ARGUMENTS OF hutch...]
+refuses() {
+	name=$1 text=$3
+	want=$2
+	shift 3
+	check "$name" "$want" "$@" </dev/null && holds "$name" "$tmp/err" "$text"
+}
+
+# in the store and out of it, looked at, and restored as often as one likes
+store() {
+	XDG_DATA_HOME=$tmp/data
+	export XDG_DATA_HOME
+	there=$XDG_DATA_HOME/hutch/snapshots
+	check "ls of no store" 0 snap ls && is "ls of no store" ""
+	filler counts
+	check "into the store" 0 snapshot counts && path=$(cat "$tmp/out")
+	yes_no "into the store: its path is told" expr "$path" : "$there/counts-[0-9]*-[0-9]*.snap$"
+	yes_no "into the store: for nobody else to read" test "$(stat -c %a "$path")" = 600
+	goes_on "into the store: the guest goes on" counts
+	check "again" 0 snapshot --label "a second" counts && yes_no "again: as another" test "$(cat "$tmp/out")" != "$path"
+	check "into a file" 0 snapshot --compress none --label 'of "odd" text' counts "$tmp/file.snap" && is "into a file" "$tmp/file.snap"
+	check "over a file" 0 snapshot counts "$tmp/file.snap" && is "over a file" "$tmp/file.snap"
+	check "ls" 0 snap ls && holds "ls" "$tmp/out" counts- " 16.0 MiB " "a second"
+	yes_no "ls: one line each" test "$(wc -l <"$tmp/out")" = 3
+	cp "$tmp/file.snap" "$there/copy.snap" && : >"$there/none.snap" && : >"$there/other"
+	check "ls --json" 0 snap ls --json && holds "ls --json" "$tmp/out" '"name":"copy"' '"sandbox":"counts"' '"label":"a second"' '"memory":16777216'
+	holds "ls tells of what is none" "$tmp/err" "none.snap: is no snapshot"
+	rm "$there/none.snap"
+	snap=$(basename "$path" .snap)
+	check "inspect" 0 snap inspect "$snap" && holds "inspect" "$tmp/out" 'format = "hutch.machine/1"' "cpu@0 {" 'name = "counts"'
+	check "inspect --json" 0 snap inspect --json "$path" && holds "inspect --json" "$tmp/out" '"snapshot":{' '"memory":16777216,'
+	check "inspect --blob" 0 snap inspect --blob "$path" && cp "$tmp/out" "$tmp/blob" &&
+		if command -v fdtdump >/dev/null; then
+			yes_no "inspect --blob: fdtdump reads it" sh -c "fdtdump '$tmp/blob' 2>/dev/null | grep -q 'format = \"hutch.machine/1\"'"
+		else
+			echo "skip inspect --blob: device-tree-compiler is not installed"
+		fi
+	check "verify" 0 snap verify "$snap" "$tmp/file.snap" && is "verify" "$snap: whole
+$tmp/file.snap: whole"
+
+	refuses "restore: its name is taken" 1 "a sandbox named 'counts' runs already" restore -d "$snap"
+	for n in one two; do
+		$hutch restore -d --name $n --console "$tmp/$n.console" "$snap" >"$tmp/$n.name" 2>"$tmp/$n.err" &
+	done
+	wait_for grep -q one "$tmp/one.name"
+	wait_for grep -q two "$tmp/two.name"
+	goes_on "restored twice at once: one goes on" one
+	goes_on "restored twice at once: so does the other" two
+	goes_on "and so does the first" counts
+	ends one counts
+	rm -f "$tmp/counts.console"
+	check "restore: under the name it had" 0 restore -d --console "$tmp/counts.console" "$path" && is "restore: under the name it had" counts
+	goes_on "restore: on the console that it is given" counts
+
+	check "a restored one, saved" 0 snapshot two "$tmp/two.snap"
+	ends two
+	check "and restored" 0 restore -d --name three --console "$tmp/three.console" "$tmp/two.snap" && goes_on "and restored" three
+	check "pause" 0 pause three && at=$(last three)
+	check "a paused one, saved" 0 snapshot three "$tmp/three.snap" && sleep 0.2 && yes_no "a paused one stays paused" test "$(last three)" = "$at"
+	check "and its snapshot runs" 0 restore -d --name four --console "$tmp/four.console" "$tmp/three.snap" &&
+		goes_on "and its snapshot runs" four
+	check "resume" 0 resume three && goes_on "resume" three
+	check "onto where it came from" 0 snapshot four "$tmp/three.snap" && check "onto where it came from: whole" 0 snap verify "$tmp/three.snap" &&
+		goes_on "onto where it came from" four
+	ends counts three four
+	nothing_left "store: nothing is left"
+}
+
+# the file system takes no more, or not this: what was there is there, and the guest has seen nothing
+full() {
+	from_base full || { bad "full" "no guest"; return; }
+	mkdir -p "$tmp/small"
+	if unshare -rm sh -c "mount -t tmpfs -o size=1500k small '$tmp/small'" 2>"$tmp/err"; then
+		unshare -rm sh -c "mount -t tmpfs -o size=1500k small '$tmp/small' && cp '$tmp/base.snap' '$tmp/small/x.snap' && {
+			$hutch snapshot --compress none full '$tmp/small/x.snap'; echo \$?; ls -A '$tmp/small'
+			cmp '$tmp/base.snap' '$tmp/small/x.snap' && echo same; }" >"$tmp/out" 2>"$tmp/err"
+		is "no space: what was there is there, and nothing else" "1
+x.snap
+same"
+		holds "no space: it is told" "$tmp/err" "sandbox 'full': snapshot: it cannot be written: No space left on device"
+		goes_on "no space: the guest goes on" full
+	else
+		echo "skip no space: $(head -n 1 "$tmp/err")"
+	fi
+	cp "$tmp/base.snap" "$tmp/small/x.snap"
+	ln -s "$tmp/small/x.snap" "$tmp/small/link.snap"
+	check "a link is replaced, not followed" 0 snapshot full "$tmp/small/link.snap" &&
+		yes_no "a link is replaced, not followed" test -f "$tmp/small/link.snap" -a ! -L "$tmp/small/link.snap"
+	yes_no "and where it led is what it was" cmp "$tmp/base.snap" "$tmp/small/x.snap"
+	ends full
+	# the one who writes is the machine
+	(ulimit -f 1000 && from_base limited)
+	goes_on "ulimit -f" limited
+	cp "$tmp/base.snap" "$tmp/small/x.snap"
+	refuses "ulimit -f: it is told" 1 "File too large" snapshot --compress none limited "$tmp/small/x.snap"
+	yes_no "ulimit -f: what was there is there" cmp "$tmp/base.snap" "$tmp/small/x.snap"
+	yes_no "ulimit -f: and nothing else" test "$(temps "$tmp/small")" = 0
+	goes_on "ulimit -f: the guest goes on" limited
+	refuses "no such folder" 125 "No such file or directory" snapshot limited "$tmp/nowhere/x.snap"
+	refuses "a folder" 125 "is there and is no file" snapshot limited "$tmp/small"
+	refuses "a device" 125 "is there and is no file" snapshot limited /dev/full
+	ends limited
+	rm -r "$tmp/small"
+	nothing_left "full: nothing is left"
+}
+
+# saving NAME FILE: begins, and is not over for a second or more; $saver is the client
+saving() {
+	$hutch snapshot --compress zlib:9 "$1" "$2" >"$tmp/saver.out" 2>"$tmp/saver.err" &
+	saver=$!
+	wait_for sh -c "ls '$(dirname "$2")'/.hutch-*.tmp"
+	sleep 0.3
+}
+
+pid_of() {
+	$hutch ps --json | sed -n "s/.*\"name\":\"$1\",\"pid\":\([0-9]*\),.*/\1/p"
+}
+
+# kill -9 of who asked and of who writes, in the midst of it
+killed() {
+	mkdir -p "$tmp/k"
+	base
+	for who in client machine both; do
+		from_base $who || { bad "killed: $who" "no guest"; return; }
+		cp "$tmp/base.snap" "$tmp/k/x.snap"
+		pid=$(pid_of $who)
+		saving $who "$tmp/k/x.snap"
+		yes_no "killed $who: while it is written" test "$(temps "$tmp/k")" = 1
+		case $who in
+		client) kill -9 $saver ;;
+		machine) kill -9 "$pid" ;;
+		both) kill -9 $saver "$pid" ;;
+		esac
+		wait $saver 2>/dev/null
+		status=$?
+		yes_no "killed $who: what was there is there" cmp "$tmp/base.snap" "$tmp/k/x.snap"
+		if [ $who = machine ]; then
+			cp "$tmp/saver.err" "$tmp/err"
+			yes_no "killed machine: the client fails" test $status = 1
+			holds "killed machine: it is told" "$tmp/saver.err" "sandbox 'machine': it ended without an answer"
+			yes_no "killed machine: no half is left" test "$(temps "$tmp/k")" = 0
+		fi
+		if [ $who = client ]; then
+			goes_on "killed client: the guest goes on" client
+			check "killed client: and can be saved" 0 snapshot client "$tmp/k/y.snap" && check "killed client: whole" 0 snap verify "$tmp/k/y.snap" &&
+				echo "ok killed client: and can be saved"
+			yes_no "killed client: the half is swept" test "$(temps "$tmp/k")" = 0
+			ends client
+		fi
+		if [ $who = both ]; then
+			yes_no "killed both: a half is left" test "$(temps "$tmp/k")" = 1
+			from_base sweeper
+			check "killed both: the next one" 0 snapshot sweeper "$tmp/k/z.snap"
+			yes_no "killed both: sweeps it" test "$(temps "$tmp/k")" = 0
+			ends sweeper
+		fi
+	done
+	# a half that is being written is nobody's to sweep
+	from_base slow
+	from_base quick
+	saving slow "$tmp/k/slow.snap"
+	check "while another is written" 0 snapshot quick "$tmp/k/quick.snap"
+	yes_no "while another is written: that goes on" test "$(temps "$tmp/k")" = 1
+	wait $saver
+	yes_no "while another is written: to its end" test $? = 0
+	check "both are whole" 0 snap verify "$tmp/k/slow.snap" "$tmp/k/quick.snap" && echo "ok both are whole"
+	ends slow quick
+	rm -r "$tmp/k"
+	$hutch gc >/dev/null
+	nothing_left "killed: nothing is left"
+}
+
+# damage NAME SED-LIKE: bytes of a copy are changed; what is told of it has TEXT
+damage() { # NAME TEXT OFFSET
+	cp "$tmp/base.snap" "$tmp/bad.snap"
+	printf '\251\102' | dd of="$tmp/bad.snap" bs=1 seek="$3" conv=notrunc 2>/dev/null
+	refuses "$1: verify" 1 "$2" snap verify "$tmp/bad.snap"
+	refuses "$1: restore" 1 "$2" restore -d --name none "$tmp/bad.snap"
+	nothing_left "$1: nothing is left"
+}
+
+# files that are damaged, others', or none
+others() {
+	base
+	size=$(stat -c %s "$tmp/base.snap")
+	damage "damaged header" "its header is damaged" 2000
+	damage "damaged index" "its index is damaged" $((size - 40))
+	damage "damaged memory" "of its memory is damaged: its checksum is wrong" $((size / 3))
+	cp "$tmp/base.snap" "$tmp/bad.snap" && truncate -s -1 "$tmp/bad.snap"
+	refuses "a file that was cut" 1 "it was cut off" restore -d "$tmp/bad.snap"
+	echo >>"$tmp/bad.snap" && echo >>"$tmp/bad.snap"
+	refuses "a file that was added to" 1 "it was added to" snap verify "$tmp/bad.snap"
+	check "several, one of them bad" 1 snap verify "$tmp/base.snap" "$tmp/bad.snap" "$tmp/base.snap" &&
+		yes_no "several, one of them bad" test "$(grep -c ': whole$' "$tmp/out")" = 2
+	refuses "no snapshot at all" 1 "is no snapshot" restore -d $flat/fill.elf
+	mkfifo "$tmp/fifo"
+	for what in "$tmp" "$tmp/fifo" /dev/null; do
+		refuses "no file: ${what##*/}" 1 "something else than a file" restore -d "$what"
+		refuses "no file: ${what##*/}, verify" 1 "something else than a file" snap verify "$what"
+	done
+	cp "$tmp/base.snap" "$tmp/bad.snap"
+	chmod o+w "$tmp/bad.snap"
+	refuses "one that anybody may write" 1 "may be written by anybody" restore -d "$tmp/bad.snap"
+	check "it may be looked at" 0 snap verify "$tmp/bad.snap" && echo "ok it may be looked at"
+	chmod o-w "$tmp/bad.snap"
+	if [ "$(id -u)" = 0 ]; then
+		chown 12345 "$tmp/bad.snap"
+		refuses "another user's" 1 "is user 12345's" restore -d "$tmp/bad.snap"
+		check "it may be looked at, too" 0 snap inspect "$tmp/bad.snap" && echo "ok it may be looked at, too"
+	else
+		echo "skip another user's: only root can make one"
+	fi
+	rm -f "$tmp/bad.snap" "$tmp/fifo"
+	nothing_left "others: nothing is left"
+}
+
+# images of disks are not in a snapshot: they have to be what they were
+disks() {
+	truncate -s 1M "$tmp/disk.img"
+	$hutch boot --kernel $flat/idle.elf --memory 16M --disk "$tmp/disk.img" --name disk --console "$tmp/disk.console" </dev/null >/dev/null 2>&1 &
+	wait_for grep -q . "$tmp/disk.console"
+	check "disks: snapshot" 0 snapshot disk "$tmp/disk.snap"
+	refuses "disks: still in use" 1 "$tmp/disk.img" restore -d --name other "$tmp/disk.snap"
+	ends disk
+	check "disks: restore" 0 restore -d "$tmp/disk.snap" && is "disks: restore" disk
+	ends disk
+	cp -p "$tmp/disk.img" "$tmp/copy.img"
+	touch -d '2 seconds ago' "$tmp/disk.img"
+	refuses "disks: written since" 1 "disk.img was written since the snapshot was made" restore -d "$tmp/disk.snap"
+	holds "disks: written since, and what to do" "$tmp/err" "--disk 0=$tmp/disk.img"
+	check "disks: named anew" 0 restore -d --disk "0=$tmp/disk.img" "$tmp/disk.snap" && is "disks: named anew" disk
+	ends disk
+	check "disks: a copy" 0 restore -d --disk "0=$tmp/copy.img" "$tmp/disk.snap" && is "disks: a copy" disk
+	check "disks: a copy, told" 0 --json inspect disk && holds "disks: a copy, told" "$tmp/out" "$tmp/copy.img"
+	ends disk
+	truncate -s 2M "$tmp/copy.img"
+	refuses "disks: of another size" 1 "has 2097152 bytes, and had 1048576" restore -d --disk "0=$tmp/copy.img" "$tmp/disk.snap"
+	mv "$tmp/disk.img" "$tmp/moved.img"
+	refuses "disks: gone" 1 "say where it is now: --disk 0=PATH" restore -d "$tmp/disk.snap"
+	refuses "disks: which one" 1 "tell which one, as in --disk 0=copy.img" restore -d --disk "$tmp/moved.img" "$tmp/disk.snap"
+	refuses "disks: none of that number" 1 "the machine has no such device" restore -d --disk "1=$tmp/moved.img" "$tmp/disk.snap"
+	refuses "disks: what the guest knows" 1 "which its guest knows" restore -d --disk "0=$tmp/moved.img" --disk 0,ro=yes "$tmp/disk.snap"
+	refuses "disks: a word" 1 "write each of its keys as KEY=VALUE" restore -d --disk 0,ro "$tmp/disk.snap"
+	rm -f "$tmp/moved.img" "$tmp/copy.img" "$tmp/disk.snap"
+	truncate -s 1M "$tmp/cow.img"
+	$hutch boot --kernel $flat/idle.elf --memory 16M --disk "$tmp/cow.img,format=cow" --name cow --console "$tmp/cow.console" </dev/null >/dev/null 2>&1 &
+	wait_for grep -q . "$tmp/cow.console"
+	refuses "disks: an overlay that goes with the machine" 1 "give it a file to stay in" snapshot cow "$tmp/cow.snap"
+	yes_no "disks: then there is no file" test ! -e "$tmp/cow.snap" -a "$(temps "$tmp")" = 0
+	ends cow
+	nothing_left "disks: nothing is left"
+}
+
+# what cannot be, in a sentence
+wrong() {
+	base
+	from_base here
+	refuses "no such sandbox" 1 "there is no sandbox 'none'" snapshot none "$tmp/x.snap"
+	$hutch boot --kernel $flat/hello.elf --memory 16M --name over --keep --console none </dev/null >/dev/null 2>&1
+	refuses "one that has ended" 1 "sandbox 'over': it has ended" snapshot over "$tmp/x.snap"
+	$hutch rm over
+	for level in lz4 zlib: zlib:0 zlib:10 zlib:x 1; do
+		refuses "--compress $level" 2 "'$level' is neither none, zlib, nor zlib:1 to zlib:9" snapshot --compress $level here "$tmp/x.snap"
+	done
+	refuses "a label of two lines" 2 "--label: at most 127 bytes, on one line" snapshot --label "a
+b" here "$tmp/x.snap"
+	refuses "a long label" 2 "--label: at most 127 bytes" snapshot --label "$(printf %128s x)" here "$tmp/x.snap"
+	check "a label that just fits" 0 snapshot --label "$(printf %127s x)" here "$tmp/x.snap" && echo "ok a label that just fits"
+	rm -f "$tmp/x.snap"
+	refuses "no name" 2 "snapshot" snapshot
+	refuses "too many names" 2 "snapshot" snapshot here a b
+	yes_no "nothing was written" test ! -e "$tmp/x.snap" -a "$(temps "$tmp")" = 0
+	refuses "no such snapshot" 1 "there is no snapshot 'nosuch', here or in the store" restore nosuch
+	refuses "no such file" 1 "$tmp/nosuch.snap: No such file" restore "$tmp/nosuch.snap"
+	refuses "none given" 2 "restore" restore
+	refuses "a bad name" 2 "'a/b'" restore -d --name a/b "$tmp/base.snap"
+	refuses "a network that it lacks" 1 "the machine has no such device" restore -d --name x --net 0=tap0 "$tmp/base.snap"
+	refuses "run: no such snapshot" 125 "there is no snapshot 'nosuch'" run --from nosuch -- true
+	refuses "run: a raw machine" 125 "is of a machine without an agent" run --from "$tmp/base.snap" -- true
+	refuses "run: other memory" 125 "memory: the snapshot's machine was made with '16M'" run --from "$tmp/base.snap" --memory 1G -- true
+	refuses "run: -m, too" 125 "memory: the snapshot's machine was made with '16M'" run --from "$tmp/base.snap" -m 1G -- true
+	refuses "run: the same memory" 125 "without an agent" run --from "$tmp/base.snap" --memory 16384K -- true
+	refuses "run: other CPUs" 125 "cpus: the snapshot's machine was made with '1'" run --from "$tmp/base.snap" --cpus 2 -- true
+	refuses "run: another kernel" 125 "kernel: the snapshot's machine was made with" run --from "$tmp/base.snap" --kernel /none -- true
+	refuses "run: a disk" 125 "--disk: a snapshot's machine has what it had" run --from "$tmp/base.snap" --disk /none -- true
+	refuses "run: a dry run finds it, too" 125 "memory: the snapshot's machine" run --dry-run --from "$tmp/base.snap" --memory 1G -- true
+	refuses "snap: which" 2 "snap" snap
+	refuses "snap: what is none" 2 "snap" snap frobnicate
+	goes_on "the guest is well" here
+	ends here
+	nothing_left "wrong: nothing is left"
+}
+
+# --- Linux ---
+
+# near NAME: the guest's clock is this host's, to 2 s
+near() {
+	before=$(date +%s)
+	check "$1" 0 exec "$2" -- date +%s || return
+	guest=$(cat "$tmp/out") after=$(date +%s)
+	if [ "$guest" -ge $((before - 2)) ] && [ "$guest" -le $((after + 2)) ]; then echo "ok $1"; else bad "$1" "$guest, and here $before to $after"; fi
+}
+
+# a sandbox is saved, goes, and comes back: as another, with another's name and luck
+linux() {
+	check "linux: run -d" 0 run $patience -d --name box -- sleep 1h || return
+	check "linux: exec" 0 exec box -- sh -c 'echo remembered >/tmp/file; hostname' && is "linux: exec" box
+	check "linux: snapshot" 0 snapshot --label "a sandbox" box "$tmp/box.snap" && is "linux: snapshot" "$tmp/box.snap"
+	check "linux: the guest goes on" 0 exec box -- cat /tmp/file && is "linux: the guest goes on" remembered
+	check "linux: kill" 0 kill box
+	wait_for sh -c "! $hutch ps -q | grep box"
+	check "linux: rm" 0 rm box
+	sleep 4
+	check "linux: restore -d" 0 restore -d --name again "$tmp/box.snap" && is "linux: restore -d" again || return
+	check "linux: what it remembers" 0 exec again -- cat /tmp/file && is "linux: what it remembers" remembered
+	near "linux: what time it is" again
+	check "linux: what it is called" 0 exec again -- hostname && is "linux: what it is called" again
+	check "linux: its luck" 0 exec again -- cat /proc/sys/kernel/random/uuid && uuid=$(cat "$tmp/out")
+	check "linux: a second time" 0 restore -d --name third "$tmp/box.snap" && is "linux: a second time" third
+	check "linux: another's luck" 0 exec third -- cat /proc/sys/kernel/random/uuid &&
+		yes_no "linux: another's luck" test "$(cat "$tmp/out")" != "$uuid"
+	check "linux: it writes" 0 exec again -- sh -c 'echo more >>/tmp/file'
+	check "linux: and is saved again" 0 snapshot again "$tmp/second.snap" && is "linux: and is saved again" "$tmp/second.snap"
+	ends again
+	check "linux: pause" 0 pause third
+	check "linux: a paused one" 0 snapshot third "$tmp/paused.snap" && is "linux: a paused one" "$tmp/paused.snap"
+	refuses "linux: it is paused still" 125 resume exec third -- true
+	check "linux: resume" 0 resume third
+	check "linux: and well" 0 exec third -- cat /tmp/file && is "linux: and well" remembered
+	ends third
+	check "linux: the second generation" 0 restore -d --name again "$tmp/second.snap" &&
+		check "linux: the second generation" 0 exec again -- cat /tmp/file && is "linux: the second generation" "remembered
+more"
+	near "linux: the second generation's time" again
+	ends again
+	check "linux: out of a paused one" 0 restore -d --name again "$tmp/paused.snap" &&
+		check "linux: out of a paused one" 0 exec again -- cat /tmp/file && is "linux: out of a paused one" remembered
+	ends again
+	check "linux: run --from" 7 run --heartbeat 30s --from "$tmp/box.snap" -- sh -c 'cat /tmp/file; exit 7' && is "linux: run --from" remembered
+	refuses "linux: run --from, other memory" 125 "memory: the snapshot's machine" run --from "$tmp/box.snap" --memory 1G -- true
+	refuses "linux: run --from, a port" 125 "-p: the snapshot's machine has no network" run --from "$tmp/box.snap" -p 8080:80 -- true
+	mkdir -p "$tmp/policy"
+	echo "memory: 64M" >"$tmp/policy/small.yaml"
+	HUTCH_POLICY_D=$tmp/policy
+	export HUTCH_POLICY_D
+	refuses "linux: a policy holds for run --from" 125 "E_POLICY: memory: '512M' (snapshot $tmp/box.snap) goes over the policy's '64M'" \
+		run --from "$tmp/box.snap" -- true
+	refuses "linux: and for restore" 1 "E_POLICY: memory: '512M'" restore -d --name again "$tmp/box.snap"
+	unset HUTCH_POLICY_D
+	nothing_left "linux: nothing is left"
+}
+
+# virtio over PCI, and two processors
+pci() {
+	check "pci: run -d" 0 run $patience -d --transport pci --cpus 2 --name box -- sleep 1h || return
+	check "pci: exec" 0 exec box -- sh -c 'echo remembered >/tmp/file'
+	check "pci: snapshot" 0 snapshot box "$tmp/box.snap"
+	ends box
+	for n in one two; do
+		check "pci: restore $n" 0 restore -d --name $n "$tmp/box.snap"
+		check "pci: $n remembers" 0 exec $n -- sh -c 'cat /tmp/file; nproc' && is "pci: $n remembers" "remembered
+2"
+		near "pci: what time it is for $n" $n
+		ends $n
+	done
+	nothing_left "pci: nothing is left"
+}
+
+# those of flat guests run here, in any case; those of Linux where there can be one
+natives="store full killed disks others wrong" native="" testbed=""
+for group in ${*:-$natives linux pci}; do
+	case " $natives " in *" $group "*) native="$native $group" ;; *) testbed="$testbed $group" ;; esac
+done
+if [ -n "$native" ]; then
+	if { : <>/dev/kvm; } 2>/dev/null; then
+		mkdir -p "$tmp"
+		trap 'rm -rf "$tmp"' EXIT
+		for group in $native; do $group; done
+	else
+		echo "skip snap: /dev/kvm cannot be opened"
+	fi
+fi
+[ -z "$testbed" ] || run_groups "$testbed"
