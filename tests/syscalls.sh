@@ -122,6 +122,7 @@ renameat renameat
 __recv_chk recvfrom
 recvmsg recvmsg
 rmdir rmdir
+sched_getaffinity sched_getaffinity
 send sendto
 sendmsg sendmsg
 setrlimit prlimit64
@@ -156,12 +157,12 @@ for f in abort atexit calloc cfmakeraw dirfd environ fclose ferror fflush fmemop
 	realloc setenv sigabbrev_np sigaddset sigdelset sigemptyset sigfillset snprintf stderr stdout strerror strerrordesc_np sysconf timegm \
 	vsnprintf __asprintf_chk __ctype_b_loc __ctype_toupper_loc __errno_location __fprintf_chk __isoc99_sscanf \
 	__libc_current_sigrtmin __memcpy_chk __memset_chk __printf_chk __snprintf_chk __sprintf_chk __stack_chk_fail \
-	__strcpy_chk __vsnprintf_chk _GLOBAL_OFFSET_TABLE_ stpcpy crc32 tdelete tdestroy tfind tsearch twalk_r; do
+	__strcpy_chk __vsnprintf_chk _GLOBAL_OFFSET_TABLE_ stpcpy crc32 crc32_z __sched_cpucount tdelete tdestroy tfind tsearch twalk_r; do
 	echo "$f"
 done >>"$tmp/map"
 
 # what is in the libraries that hutch brings along makes no system calls but for memory
-pure='^(str[^e]|mem[cms]|fdt_|yaml_|lzma_|inflate|posix_spawn(attr|_file_actions)_)'
+pure='^(str[^e]|mem[cms]|fdt_|yaml_|lzma_|inflate|deflate|posix_spawn(attr|_file_actions)_)'
 
 # the names a file's comments give, without what narrows them
 declared() {

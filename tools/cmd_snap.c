@@ -1,5 +1,5 @@
 /* cmd_snap.c - hutch snap: list snapshots, look into them, verify them */
-/* #syscalls:before openat getdents64 */
+/* #syscalls:before openat newfstatat getdents64 close */
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 /* cmd_snapshot.c - hutch snapshot: a machine that runs, into a file */
-/* #syscalls:before clock_gettime newfstatat fchmod */
+/* #syscalls:before clock_gettime time newfstatat fchmod close ioctl:TCGETS */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
 /* snap_file.c - a snapshot's file is read; snap_file.h has what it is like */
-/* #syscalls:before fstat pread64 */
+/* #syscalls:before newfstatat pread64 */
 #include <endian.h>
 #include <libfdt.h>
 #include <sys/stat.h>

@@ -4,7 +4,7 @@
  * The machine stands still, its devices drained, from before the tree is made
  * until the last chunk is packed; then it goes on as if nothing had been.
  *
- * #syscalls pread64 newfstatat
+ * #syscalls pread64 newfstatat clock_gettime
  * #syscalls:caller openat
  */
 #include <fcntl.h>

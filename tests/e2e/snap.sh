@@ -394,7 +394,6 @@ linux() {
 	check "linux: the guest goes on" 0 exec box -- cat /tmp/file && is "linux: the guest goes on" remembered
 	check "linux: kill" 0 kill box
 	wait_for sh -c "! $hutch ps -q | grep box"
-	check "linux: rm" 0 rm box
 	sleep 4
 	check "linux: restore -d" 0 restore -d --name again "$tmp/box.snap" && is "linux: restore -d" again || return
 	check "linux: what it remembers" 0 exec again -- cat /tmp/file && is "linux: what it remembers" remembered
