@@ -1,5 +1,5 @@
 /* trim.c - memory that is kept unpacked is a cache, and has its size */
-/* #syscalls:before openat getdents64 newfstatat unlinkat close fcntl */
+/* #syscalls:before openat getdents64 newfstatat unlinkat close fcntl time */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,5 +1,6 @@
 /* #syscalls pread64 munmap madvise:MADV_DONTNEED */
-/* #syscalls:before mprotect */
+/* #syscalls:before mmap mprotect */
+/* mmap in the jail too, which allows it for malloc() (sandbox.c) */
 #include <endian.h>
 #include <sys/mman.h>
 #include <unistd.h>

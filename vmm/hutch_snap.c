@@ -7,7 +7,7 @@
  * restores it: so it has to be his own, or root's.
  *
  * #syscalls:caller poll accept4
- * #syscalls:before openat read fstat newfstatat geteuid utimensat dup
+ * #syscalls:before openat read newfstatat geteuid utimensat fcntl close
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -197,7 +197,7 @@ static int keep_memory(const struct snap *s, int *ret, uint64_t *ret_off)
 	*ret = -1;
 	*ret_off = 0;
 	if (s->boot) { /* ours, of this start of the host, and it lies there as it is */
-		*ret = dup(s->fd);
+		*ret = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
 		*ret_off = s->file.flat;
 		return 0;
 	}

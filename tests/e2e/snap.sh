@@ -8,6 +8,7 @@ cd "$(dirname "$0")/../.." || exit 1
 limit=300
 flat=build/tests/kvm
 unset HUTCH_POLICY_D
+export XDG_CACHE_HOME="$tmp/cache"
 
 # --- flat guests: fill.c has memory that takes its time to be packed, and counts on its console ---
 
@@ -257,6 +258,7 @@ killed() {
 
 # damage NAME SED-LIKE: bytes of a copy are changed; what is told of it has TEXT
 damage() { # NAME TEXT OFFSET
+	rm -rf "$tmp/cache" # where its memory would be whole
 	cp "$tmp/base.snap" "$tmp/bad.snap"
 	printf '\251\102' | dd of="$tmp/bad.snap" bs=1 seek="$3" conv=notrunc 2>/dev/null
 	refuses "$1: verify" 1 "$2" snap verify "$tmp/bad.snap"
