@@ -46,6 +46,7 @@ static int add_key(struct sha256 *s, struct hutch *h, const char *key)
 	sha256_add(s, &st.st_ino, sizeof(st.st_ino));
 	sha256_add(s, &st.st_size, sizeof(st.st_size));
 	sha256_add(s, &st.st_mtim, sizeof(st.st_mtim));
+	sha256_add(s, &st.st_ctim, sizeof(st.st_ctim));
 	return 0;
 }
 

@@ -147,8 +147,8 @@ int hutch_snapshot(struct hutch *h, int fd, const char *label, int level);
  * (hutch_origin() says so), and hutch_set() refuses others;
  * where its devices lead may be set anew ("disk@0.path", "net@0.tap", "vsock@0.path", which is
  * empty now), and so may all others.  The first hutch_ask() tells a guest with an agent that it was
- * restored: what commands ran in it go on if that comes within 5 s of its time.  -EACCES for another user's file; -EINVAL, -EBADMSG, -ENOTSUP
- * for one that is none, is damaged, or newer.
+ * restored: what commands ran in it go on if that comes within 5 s of its time.  -EACCES for
+ * another user's file; -EINVAL, -EBADMSG, -ENOTSUP for one that is none, is damaged, or newer.
  */
 int hutch_restore(struct hutch *h, const char *path);
 
@@ -164,9 +164,9 @@ void hutch_restore_keep(struct hutch *h, const char *folder);
 /*
  * hutch_warm() - hutch_start() goes on from @path instead of booting, if that is there
  *
- * Where it is not there, or of another machine, this one boots, and is kept there once its agent has
- * called, within the first hutch_job_wait().  @path says which machine and which start of this host
- * it is; it may be removed at any time.  hutch_is_warm() tells whether it booted.
+ * Where it is not there, or of another machine, this one boots, and is kept there once its agent
+ * has called, within the first hutch_job_wait().  @path says which machine and which start of this
+ * host it is; it may be removed at any time.  hutch_is_warm() tells whether it booted.
  */
 void hutch_warm(struct hutch *h, const char *path);
 bool hutch_is_warm(const struct hutch *h);

@@ -24,7 +24,8 @@
 struct snap {
 	struct snap_file file;
 	struct snap_info info;
-	struct conf was;
+	struct conf was;      /* the machine as it was saved */
+	struct conf before;   /* hutch_snap_set() */
 	bool boot;	      /* of this machine's own boot: hutch_warm() */
 	char keep[CONF_PATH]; /* where memory is kept unpacked, or "" */
 	uint32_t anew;	      /* disks whose place was told anew */
@@ -116,26 +117,24 @@ int hutch_restore(struct hutch *h, const char *path)
 
 int hutch_snap_set(struct hutch *h, const char *key, const char *value)
 {
-	cleanup_free struct conf *old = malloc(sizeof(*old));
+	struct snap *s = h->snap;
 	const struct field *f;
 	struct conf_ref ref = { .f = NULL };
 	int r;
 
-	if (!old)
-		return err(-ENOMEM, "%s: out of memory", key);
-	*old = h->conf;
+	s->before = h->conf;
 	f = field_find(conf_fields, key);
 	if (f && f->kind != FIELD_LIST)
 		r = conf_set(&h->conf, "", key, value);
 	else
 		r = conf_change(&h->conf, key, value, &ref);
 	if (!r)
-		r = conf_check_made(&h->conf, &h->snap->was);
+		r = conf_check_made(&h->conf, &s->was);
 	if (r)
-		h->conf = *old;
+		h->conf = s->before;
 	else if (ref.f && !strcmp(ref.f->name, "disk") &&
 		 (!ref.sub || !strcmp(ref.sub->name, "path")))
-		h->snap->anew |= 1U << ref.i;
+		s->anew |= 1U << ref.i;
 	return r;
 }
 

@@ -27,8 +27,7 @@ static int set_processor(struct vcpu *v)
 		memcpy(list.e, saved->cpuid, saved->cpuid_len);
 	} else {
 		khz = kvm_ioctl(v->fd, KVM_GET_TSC_KHZ, NULL);
-		cpuid_for_vcpu(&v->vm->kvm, v->id, v->vm->cpus, khz > 0 ? (uint32_t)khz : 0,
-			       &list);
+		cpuid_for_vcpu(&v->vm->kvm, v->id, v->vm->cpus, khz > 0 ? (uint32_t)khz : 0, &list);
 	}
 	v->cpuid = calloc(list.nent + 1, sizeof(*v->cpuid));
 	if (!v->cpuid)

@@ -19,8 +19,7 @@ unsigned cpuid_phys_bits(const struct kvm *kvm);
  *
  * -ENOTSUP with the name of the first feature that it lacks.
  */
-int cpuid_check(const struct kvm *kvm, const struct kvm_cpuid_entry2 *list,
-		unsigned n) must_check;
+int cpuid_check(const struct kvm *kvm, const struct kvm_cpuid_entry2 *list, unsigned n) must_check;
 
 /* the processor's model in a line, for /cpu of the tree; @buf takes 48 characters and the NUL */
 void cpuid_model(const struct kvm *kvm, char buf[49]);

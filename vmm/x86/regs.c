@@ -275,7 +275,8 @@ static int set_pace(int vcpu, uint32_t khz)
 		return 0;
 	r = kvm_ioctl(vcpu, KVM_SET_TSC_KHZ, (void *)(uintptr_t)khz);
 	return r ? err(-ENOTSUP,
-		       "snapshot: its processor's clock (TSC) ran at %u kHz, this host's runs at %u "
+		       "snapshot: its processor's clock (TSC) ran at %u kHz, this host's runs at "
+		       "%u "
 		       "kHz, and KVM cannot scale it here",
 		       khz, now)
 		 : 0;
