@@ -3,17 +3,22 @@
 # lib.sh.inc and run.sh.inc.
 #
 #   restored   commands survive a restore, and no other end of their client's; clocks and watchdogs notice nothing
-#   crowd      (by name only: it takes minutes where guests are emulated) ten restores, each with commands that go on
-#              and 64 clients at once
+#   crowd      (by name only: it takes minutes where guests are emulated) ten restores, each of a snapshot of the one
+#              before, with commands that go on through all of them, and 64 clients at once
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 . tests/e2e/run.sh.inc
-limit=150
+limit=300
+case $* in *crowd*) limit=1200 ;; esac
 XDG_DATA_HOME=$tmp/data # the store of snapshots
 export XDG_DATA_HOME
 
 in_box() { # WORDS: a line of shell in the guest
 	timeout 60 $hutch exec box -- sh -c "$*" </dev/null 2>>"$tmp/err"
+}
+
+prepare() {
+	make -s build/tests/ask || { echo "not ok prepare a crowd of clients"; exit 1; }
 }
 
 # between NAME LOW HIGH VALUE: a number, and one of those
@@ -39,8 +44,10 @@ client_killed() {
 	between "kill -9 of a client: its command is gone" 0 0 "$(in_box "ls -d /proc/$pid 2>/dev/null | wc -l")"
 }
 
-# a watchdog that looks after 4 s sees nothing of 5 s in which the machine stood still
+# a watchdog that looks after 4 s sees nothing of 5 s in which the machine stood still; a processor that is idle is
+# not looked at
 pauses() {
+	in_box 'while :; do :; done >/dev/null 2>&1 & echo $! >/tmp/busy'
 	in_box 'echo 2 >/proc/sys/kernel/watchdog_thresh; cat /proc/sys/kernel/soft_watchdog' >"$tmp/out"
 	is "pause: there is a watchdog" 1
 	before=$(in_box date +%s)
@@ -48,20 +55,40 @@ pauses() {
 		check "pause" 0 pause box && sleep 5 && check "resume" 0 resume box
 		in_box true
 	done
+	sleep 2
 	no_lockup "pause: no lockup"
+	in_box 'kill $(cat /tmp/busy)'
 	between "pause: the date advances" $((before + 1)) $((before + 60)) "$(in_box date +%s)"
+}
+
+clock_and_count() {
+	now=$(in_box 'cut -d. -f1 /proc/uptime; cat /tmp/n')
+	clock=$(echo "$now" | head -n 1) count=$(echo "$now" | tail -n 1)
 }
 
 # comes_back NAME LOW HIGH SECONDS: a restore, and the loop counts from between these on
 comes_back() {
 	check "$1" 0 restore -d "$(basename "$snap" .snap)" && is "$1" box
-	now=$(in_box 'cut -d. -f1 /proc/uptime; cat /tmp/n')
-	between "$1: the guest's clock goes on" "$uptime" $((uptime + 60)) "$(echo "$now" | head -n 1)"
-	between "$1: the command goes on from where it was" "$2" "$3" "$(echo "$now" | tail -n 1)"
+	all_at_once "$1: 64 clients at once"
+	clock_and_count
+	between "$1: the guest's clock goes on" "$uptime" $((uptime + 60)) "$clock"
+	between "$1: the command goes on from where it was" "$2" "$3" "$count"
 	sleep "$4" # the first time longer than a command may wait for its host
-	last=$(in_box cat /tmp/n)
-	between "$1: and goes on" $((2 + $(echo "$now" | tail -n 1))) 100000 "$last"
+	clock_and_count
+	was=$count
+	between "$1: and its clock runs" $((uptime + $4)) $((uptime + 60 + $4)) "$clock"
+	sleep 1
+	clock_and_count
+	between "$1: and the command goes on" $((was + 1)) 100000 "$count"
 	no_lockup "$1: no lockup"
+}
+
+# who was connected comes back, and all the others with him
+all_at_once() { # NAME [COMMAND...]
+	all=$1
+	shift
+	timeout 60 build/tests/ask "$HUTCH_ROOT/box/vsock" 64 crowd "$@" >"$tmp/out" 2>&1
+	if grep -q '^crowd of 64: ' "$tmp/out"; then echo "ok $all"; else bad "$all" "not all have been served"; fi
 }
 
 # what can be done to any sandbox
@@ -89,18 +116,35 @@ restored() {
 	$hutch exec box -- sh -c 'head -c 3000000 /dev/zero; echo >/tmp/loud; sleep 1000' </dev/null 2>&1 | sleep 1000 &
 	sleep 1000 | $hutch exec -i box -- sh -c 'echo >/tmp/reads; cat; echo >/tmp/ended' >/dev/null 2>&1 &
 	in_box 'until [ -e /tmp/reads ]; do sleep 0.1; done; sleep 1'
-	now=$(in_box 'cut -d. -f1 /proc/uptime; cat /tmp/n; ls -d /tmp/loud 2>/dev/null')
-	uptime=$(echo "$now" | sed -n 1p) count=$(echo "$now" | sed -n 2p)
-	between "a command that nobody listens to waits" 2 2 "$(echo "$now" | wc -l)"
+	between "a command that nobody listens to waits" 0 0 "$(in_box 'ls -d /tmp/loud 2>/dev/null | wc -l')"
+	clock_and_count
+	uptime=$clock first=$count
 	check "snapshot" 0 snapshot box && read -r snap <"$tmp/out" && check "kill" 0 kill box
 	id=$($hutch snap ls --json | sed -n 's/.*"id":"\([0-9a-f]*\)".*/\1/p')
-	comes_back "restore" "$count" $((count + 50)) 6
+	comes_back "restore" "$first" $((first + 50)) 6
 	in_box 'ls -d /tmp/loud /tmp/ended 2>/dev/null' >"$tmp/out"
 	is "restore: what is said is taken, and no input has an end" /tmp/loud
 	check "kill" 0 kill box
-	comes_back "restore again" "$count" $((count + 50)) 1
+	comes_back "restore again" "$first" $((first + 50)) 1
 	as_any_other
 	nothing_left "restored: nothing is left"
+}
+
+crowd() {
+	check "run -d" 0 run $patience -d --name box -- sh -c 'while :; do echo x >>/tmp/beat.0; sleep 1; done' || return
+	for round in 1 2 3 4 5 6 7 8 9 10; do
+		$hutch exec box -- sh -c "while :; do echo x >>/tmp/beat.$round; sleep 1; done" </dev/null >/dev/null 2>&1 &
+		in_box "until [ -s /tmp/beat.$round ]; do sleep 0.1; done"
+		check "crowd: snapshot" 0 snapshot box "$tmp/$round.snap" && check "crowd: kill" 0 kill box
+		rm -f "$tmp/$((round - 1)).snap"
+		check "crowd: restore $round" 0 restore -d "$tmp/$round.snap" || return
+		all_at_once "crowd: 64 clients at once, round $round" true
+		in_box 'sleep 6; cat /tmp/beat.* | wc -l; for f in /tmp/beat.*; do wc -l <$f >$f~; done; sleep 3
+			for f in /tmp/beat.*[0-9]; do [ $(wc -l <$f) -gt $(cat $f~) ] && echo; done | wc -l' >"$tmp/out"
+		between "crowd: all commands go on, round $round" $((round + 1)) $((round + 1)) "$(tail -n 1 "$tmp/out")"
+	done
+	check "crowd: rm" 0 rm -f box
+	nothing_left "crowd: nothing is left"
 }
 
 run_groups "restored" "$@"
