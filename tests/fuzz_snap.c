@@ -19,6 +19,7 @@
 
 #define OPERATIONS 16
 #define TREE_ROOM  8192U
+#define UNUSED	   0xa5
 
 static struct image good;
 
@@ -94,7 +95,8 @@ static void change_entry(struct image *x, struct input *in)
 		e.what = (e.what & 0xfffffff) | (uint32_t)(byte(in) % 6) << 28;
 		break;
 	case 1:
-		e.what = (e.what & ~0xfffffffU) | ((uint32_t)where(in, SNAP_CHUNK) & 0xfffffff);
+		e.what = (e.what & ~0xfffffffU) |
+			 ((uint32_t)where(in, byte(in) & 1 ? SNAP_CHUNK : x->size) & 0xfffffff);
 		break;
 	case 2:
 		e.at = where(in, x->size);
@@ -322,6 +324,7 @@ static bool read_all(const struct snap_file *f)
 	if (!u) {
 		u = malloc(sizeof(*u));
 		require(u && !snap_unpacker_init(u));
+		memset(u->out, UNUSED, sizeof(u->out));
 		room = mmap(NULL, SNAP_CHUNK + 4096, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		require(room != MAP_FAILED && !mprotect(room + SNAP_CHUNK, 4096, PROT_NONE));
@@ -332,6 +335,7 @@ static bool read_all(const struct snap_file *f)
 		err_clear();
 		r = snap_read(f, n, room + SNAP_CHUNK - len, len, u);
 		require(r <= 0 && (!r || err_last()[0]));
+		require(u->out[0] == UNUSED); /* it lies behind what is read */
 		whole &= !r;
 	}
 	return whole;

@@ -33,6 +33,11 @@ void rig_fill(uint64_t n, uint8_t *to)
 	uint32_t seed = (uint32_t)n * 2654435761U + 1, len = rig_len(n);
 	uint64_t word = 0x0123456789abcdefULL ^ n;
 
+	if (n == RIG_ODD) { /* one word all along, but for the last byte */
+		memset(to, 7, len);
+		to[len - 1] = 8;
+		return;
+	}
 	for (uint32_t i = 0; i < len; i++) {
 		seed = seed * 1664525 + 1013904223;
 		switch (rig_kind(n)) {

@@ -14,7 +14,8 @@
 
 /* RIG_LEN of memory, the last chunk of which is a page */
 #define RIG_CHUNKS 34U
-#define RIG_KINDS  4U /* the first ones are of each kind */
+#define RIG_KINDS  4U  /* the first ones are of each kind */
+#define RIG_ODD	   14U /* almost of one word */
 #define RIG_LAST   4096U
 #define RIG_LEN	   ((uint64_t)(RIG_CHUNKS - 1) * SNAP_CHUNK + RIG_LAST)
 
