@@ -4,12 +4,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "attend.h"
 #include "image_build.h"
 #include "json.h"
 #include "restore.h"
 #include "trim.h"
 
-#define KEYS_MAX 128
+#define KEYS_MAX  128
+#define ANSWER_MS 30000
 
 int snap_path(const char *what, char *buf, size_t size)
 {
@@ -132,4 +134,50 @@ void restore_members(struct hutch *h, const char *what, char buf[RESTORE_MEMBERS
 	if (fflush(out) || ftell(out) >= RESTORE_MEMBERS - n) /* half of a path is none */
 		buf[n] = '\0';
 	fclose(out);
+}
+
+int restore_set(struct hutch *h, const char *key, const char *value)
+{
+	if (!hutch_set(h, key, value))
+		return 0;
+	complain("%s", hutch_error(h));
+	return -1;
+}
+
+/* the agent is there, and knows what time it is */
+static int greet(struct hutch *h)
+{
+	const struct hutch_request ask = { .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
+	struct hutch_job *job = hutch_ask(h, &ask);
+	struct hutch_exit answer;
+	int r = -1;
+
+	if (job)
+		r = hutch_job_wait(job, ANSWER_MS, hutch_event_fd(h), &answer);
+	hutch_job_free(job);
+	return r;
+}
+
+int restore_machine(struct hutch *h, const char *what, const char *name, const char *console,
+		    struct attend *how)
+{
+	char agent[8], path[PATH_MAX];
+	struct hutch_snap snap;
+
+	if (snap_path(what, path, sizeof(path)) || restore_guest(h, what, false) ||
+	    hutch_snap_look(h, path, &snap, NULL) < 0 ||
+	    hutch_get(h, "agent", agent, sizeof(agent)))
+		return -1;
+	if (!strcmp(agent, "yes"))
+		how->started = greet;
+	restore_members(h, what, how->restored);
+	snprintf(how->command, sizeof(how->command), "restore %s", what);
+	if (!console)
+		console = how->started ? "none" : "-";
+	/* a sandbox is reached by its name alone, and so it has one; a raw machine may be without
+	 */
+	return restore_set(h, "name", name ? name : snap.name) || restore_set(h, "jail", "basic") ||
+			       restore_set(h, "console", console)
+		       ? -1
+		       : 0;
 }

@@ -171,6 +171,12 @@ void hutch_restore_keep(struct hutch *h, const char *folder);
 void hutch_warm(struct hutch *h, const char *path);
 bool hutch_is_warm(const struct hutch *h);
 
+/*
+ * hutch_restore_map() - of a file that the caller has just had made with level 0: its memory is
+ * mapped from there, and its checksums are not looked at
+ */
+void hutch_restore_map(struct hutch *h);
+
 struct hutch_snap {
 	char id[33], name[64], label[128], hutch[32];
 	uint64_t created_ms, memory, resident, size; /* of the epoch; bytes: size is on disk */

@@ -26,6 +26,7 @@ struct snap {
 	struct snap_info info;
 	struct conf was;      /* the machine as it was saved */
 	struct conf before;   /* hutch_snap_set() */
+	bool mapped;	      /* its memory is mapped from the file itself */
 	bool boot;	      /* of this machine's own boot: hutch_warm() */
 	char keep[CONF_PATH]; /* where memory is kept unpacked, or "" */
 	uint32_t anew;	      /* disks whose place was told anew */
@@ -195,7 +196,7 @@ static int keep_memory(const struct snap *s, int *ret, uint64_t *ret_off)
 
 	*ret = -1;
 	*ret_off = 0;
-	if (s->boot) { /* ours, of this start of the host, and it lies there as it is */
+	if ((s->boot || s->mapped) && s->file.flat) { /* ours, and it lies there as it is */
 		*ret = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
 		*ret_off = s->file.flat;
 		return 0;
@@ -209,6 +210,12 @@ static int keep_memory(const struct snap *s, int *ret, uint64_t *ret_off)
 		return 0;
 	r = make_kept(s, path, ret);
 	return r == -EBADMSG ? r : 0;
+}
+
+void hutch_restore_map(struct hutch *h)
+{
+	if (h->snap)
+		h->snap->mapped = true;
 }
 
 void hutch_restore_keep(struct hutch *h, const char *folder)
