@@ -116,6 +116,24 @@ int hutch_restore(struct hutch *h, const char *path)
 	return 0;
 }
 
+/* does "VALUE,KEY=VALUE" of a disk tell where it is? What is left as it was has to be what it was
+ */
+static bool tells_place(const char *text)
+{
+	static const char *const places[] = { "path=", "overlay=" };
+
+	for (size_t n;; text += n + 1) {
+		n = strcspn(text, ",");
+		if (!memchr(text, '=', n))
+			return true; /* the path, which needs no name */
+		for (unsigned i = 0; i < ARRAY_SIZE(places); i++)
+			if (!strncmp(text, places[i], strlen(places[i])))
+				return true;
+		if (!text[n])
+			return false;
+	}
+}
+
 int hutch_snap_set(struct hutch *h, const char *key, const char *value)
 {
 	struct snap *s = h->snap;
@@ -134,7 +152,8 @@ int hutch_snap_set(struct hutch *h, const char *key, const char *value)
 	if (r)
 		h->conf = s->before;
 	else if (ref.f && !strcmp(ref.f->name, "disk") &&
-		 (!ref.sub || !strcmp(ref.sub->name, "path")))
+		 (ref.sub ? !strcmp(ref.sub->name, "path") || !strcmp(ref.sub->name, "overlay")
+			  : tells_place(value)))
 		s->anew |= 1U << ref.i;
 	return r;
 }

@@ -5,7 +5,6 @@
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 . tests/e2e/run.sh.inc
-limit=300
 flat=build/tests/kvm
 unset HUTCH_POLICY_D
 export XDG_CACHE_HOME="$tmp/cache"
@@ -315,6 +314,7 @@ disks() {
 	touch -d '2 seconds ago' "$tmp/disk.img"
 	refuses "disks: written since" 1 "disk.img was written since the snapshot was made" restore -d "$tmp/disk.snap"
 	holds "disks: written since, and what to do" "$tmp/err" "--disk 0=$tmp/disk.img"
+	refuses "disks: other keys do not name it" 1 "disk.img was written since" restore -d --disk 0,engine=threads "$tmp/disk.snap"
 	check "disks: named anew" 0 restore -d --disk "0=$tmp/disk.img" "$tmp/disk.snap" && is "disks: named anew" disk
 	ends disk
 	check "disks: a copy" 0 restore -d --disk "0=$tmp/copy.img" "$tmp/disk.snap" && is "disks: a copy" disk
@@ -398,10 +398,10 @@ linux() {
 	wait_for sh -c "! $hutch ps -q | grep box"
 	sleep 4
 	check "linux: restore -d" 0 restore -d --name again "$tmp/box.snap" && is "linux: restore -d" again || return
+	check "linux: its luck" 0 exec again -- cat /proc/sys/kernel/random/uuid && uuid=$(cat "$tmp/out")
 	check "linux: what it remembers" 0 exec again -- cat /tmp/file && is "linux: what it remembers" remembered
 	near "linux: what time it is" again
 	check "linux: what it is called" 0 exec again -- hostname && is "linux: what it is called" again
-	check "linux: its luck" 0 exec again -- cat /proc/sys/kernel/random/uuid && uuid=$(cat "$tmp/out")
 	check "linux: a second time" 0 restore -d --name third "$tmp/box.snap" && is "linux: a second time" third
 	check "linux: another's luck" 0 exec third -- cat /proc/sys/kernel/random/uuid &&
 		yes_no "linux: another's luck" test "$(cat "$tmp/out")" != "$uuid"
