@@ -1,5 +1,6 @@
 /* cmd_restore.c - hutch restore: a machine goes on where a snapshot of it was made */
 /* #syscalls:before clock_gettime */
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -95,17 +96,20 @@ static int set_all(struct hutch *h, const struct given *g)
 }
 
 /* the agent is there, and knows what time it is */
-static int greet(struct hutch *h)
+static const char *greet(struct hutch *h)
 {
 	const struct hutch_request ask = { .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
 	struct hutch_job *job = hutch_ask(h, &ask);
-	struct hutch_exit answer;
-	int r = -1;
+	static struct hutch_exit answer;
+	int r = -EINVAL;
 
 	if (job)
 		r = hutch_job_wait(job, ANSWER_MS, hutch_event_fd(h), &answer);
 	hutch_job_free(job);
-	return r;
+	return !r		 ? answer.how == HUTCH_REFUSED ? answer.text : NULL
+	       : r == -ETIMEDOUT ? "the guest's agent does not answer"
+	       : r == -EINTR	 ? "the machine ended before its agent answered"
+				 : hutch_error(h);
 }
 
 /* its name, its console, and where its devices lead now */

@@ -138,7 +138,7 @@ crowd() {
 		check "crowd: snapshot" 0 snapshot box "$tmp/$round.snap" && check "crowd: kill" 0 kill box
 		rm -f "$tmp/$((round - 1)).snap"
 		check "crowd: restore $round" 0 restore -d "$tmp/$round.snap" || return
-		all_at_once "crowd: 64 clients at once, round $round" true
+		all_at_once "crowd: 64 clients at once, round $round"
 		in_box 'sleep 6; cat /tmp/beat.* | wc -l; for f in /tmp/beat.*; do wc -l <$f >$f~; done; sleep 3
 			for f in /tmp/beat.*[0-9]; do [ $(wc -l <$f) -gt $(cat $f~) ] && echo; done | wc -l' >"$tmp/out"
 		between "crowd: all commands go on, round $round" $((round + 1)) $((round + 1)) "$(tail -n 1 "$tmp/out")"
