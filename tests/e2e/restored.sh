@@ -107,6 +107,15 @@ as_any_other() {
 	check "restored: rm" 0 rm box
 }
 
+# a command in a guest that goes on, beside what was running
+from_it() {
+	check "run --from" 0 run $patience --from "$snap" --keep --name other -- \
+		sh -c 'was=$(cat /tmp/n); sleep 2; [ "$(cat /tmp/n)" -gt "$was" ] && hostname' && is "run --from: commands go on" other
+	check "run --from: events" 0 events --json other && holds "run --from: events" "$tmp/out" \
+		'"event":"execution.restore"' "\"snapshot\":\"$id\",\"path\":\"$snap\"" '"event":"execution.start"'
+	check "run --from: rm" 0 rm other
+}
+
 restored() {
 	check "run -d" 0 run $patience -d --name box -- \
 		sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/.n; mv /tmp/.n /tmp/n; echo line $i; sleep 0.2; done' || return
@@ -127,6 +136,7 @@ restored() {
 	check "kill" 0 kill box
 	comes_back "restore again" "$first" $((first + 50)) 1
 	as_any_other
+	from_it
 	nothing_left "restored: nothing is left"
 }
 
