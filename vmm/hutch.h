@@ -145,8 +145,8 @@ int hutch_snapshot(struct hutch *h, int fd, const char *label, int level);
  * Keys that its guest knows have the snapshot's values from here on, and hutch_set() refuses them;
  * where its devices lead may be set anew ("disk@0.path", "net@0.tap", "vsock@0.path", which is
  * empty now), and so may all others.  The first hutch_ask() tells a guest with an agent that it was
- * restored: what commands ran in it go on if that comes within 5 s of its time.  -EACCES for another user's file; -EINVAL, -EBADMSG, -ENOTSUP
- * for one that is none, is damaged, or newer.
+ * restored: what commands ran in it go on if that comes within 5 s of its time.  -EACCES for
+ * another user's file; -EINVAL, -EBADMSG, -ENOTSUP for one that is none, is damaged, or newer.
  */
 int hutch_restore(struct hutch *h, const char *path);
 
