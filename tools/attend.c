@@ -228,12 +228,11 @@ static int report(struct session *s)
 }
 
 /* why it could not be made is told to who waits: only who asked for that has it kept, too */
-static int fail(struct session *s, int status)
+static int fail(struct session *s, int status, const char *why)
 {
 	s->box.keep = s->how->keep;
-	complain("%s", hutch_error(s->h));
-	snprintf(s->box.reason, sizeof(s->box.reason), "%.*s", (int)sizeof(s->box.reason) - 1,
-		 hutch_error(s->h));
+	complain("%s", why);
+	snprintf(s->box.reason, sizeof(s->box.reason), "%.*s", (int)sizeof(s->box.reason) - 1, why);
 	return status;
 }
 
@@ -247,6 +246,7 @@ static void tell_started(struct session *s)
 
 static int run(struct session *s)
 {
+	const char *why;
 	int status, r;
 
 	if (connect_size(s) || connect_console(s)) {
@@ -263,9 +263,10 @@ static int run(struct session *s)
 		term_guard();
 	r = hutch_start(s->h);
 	if (r)
-		return fail(s, r == -EINVAL ? EXIT_USAGE : EXIT_FAIL);
-	if (s->how->started && s->how->started(s->h))
-		return fail(s, EXIT_FAIL);
+		return fail(s, r == -EINVAL ? EXIT_USAGE : EXIT_FAIL, hutch_error(s->h));
+	why = s->how->started ? s->how->started(s->h) : NULL;
+	if (why)
+		return fail(s, EXIT_FAIL, why);
 	tell_started(s);
 	detach_tell(&s->ready, &s->box);
 	if (s->guest_in >= 0)

@@ -1,5 +1,6 @@
 /* cmd_restore.c - hutch restore: a machine goes on where a snapshot of it was made */
 /* #syscalls:before clock_gettime */
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 

@@ -1,5 +1,6 @@
 /* restore.c - a snapshot as a person names it */
 /* #syscalls:before access getcwd readlink */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -145,17 +146,20 @@ int restore_set(struct hutch *h, const char *key, const char *value)
 }
 
 /* the agent is there, and knows what time it is */
-static int greet(struct hutch *h)
+static const char *greet(struct hutch *h)
 {
 	const struct hutch_request ask = { .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
 	struct hutch_job *job = hutch_ask(h, &ask);
-	struct hutch_exit answer;
-	int r = -1;
+	static struct hutch_exit answer;
+	int r = -EINVAL;
 
 	if (job)
 		r = hutch_job_wait(job, ANSWER_MS, hutch_event_fd(h), &answer);
 	hutch_job_free(job);
-	return r;
+	return !r		 ? answer.how == HUTCH_REFUSED ? answer.text : NULL
+	       : r == -ETIMEDOUT ? "the guest's agent does not answer"
+	       : r == -EINTR	 ? "the machine ended before its agent answered"
+				 : hutch_error(h);
 }
 
 int restore_machine(struct hutch *h, const char *what, const char *name, const char *console,
