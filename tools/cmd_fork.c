@@ -1,5 +1,5 @@
 /* cmd_fork.c - hutch fork: several machines go on from where one is */
-/* #syscalls:before unlink openat close getpid */
+/* #syscalls:before unlink openat close getpid access */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
