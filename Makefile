@@ -135,6 +135,12 @@ $(B)/tests/ask: tests/tools/ask.c vmm/hutch.h $(B)/libhutch.a
 	@echo "  LINK $@"
 	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $< $(B)/libhutch.a $(LIBS)
 
+# for tests/bench/snap.sh
+$(B)/tests/snaps: tests/tools/snaps.c $(HELP) $(B)/libtools.a $(B)/libhutch.a
+	@mkdir -p $(@D)
+	@echo "  LINK $@"
+	@$(CC) $(CFLAGS) -Itests -o $@ $< $(HELP) $(B)/libtools.a $(B)/libhutch.a $(LIBS) -lcheck -lsubunit -lrt -lm
+
 $(B)/tests/once: tests/tools/once.c $(AGENTOBJ)
 	@mkdir -p $(@D)
 	@echo "  LINK $@"
@@ -197,6 +203,7 @@ bench: all tests guest
 	@tests/bench/net.sh
 	@tests/bench/vsock.sh
 	@tests/bench/run.sh
+	@tests/bench/snap.sh
 
 install: all
 	install -D -m 755 $(B)/hutch $(DESTDIR)$(PREFIX)/bin/hutch

@@ -26,15 +26,16 @@
 #include "agent.h"
 
 #define SESSIONS   PROTO_SESSIONS
-#define BACKLOG	   64
-#define FDS	   3   /* that are no session's */
-#define LAST_WORDS 300 /* ms to hear how commands ended */
-#define REAPED	   64  /* children at once: who makes orphans without end keeps nobody waiting */
+#define ALL	   (2 * SESSIONS) /* the second half is adrift */
+#define BACKLOG	   SESSIONS	  /* after a restore they may all come at once */
+#define FDS	   3		  /* that are no session's */
+#define LAST_WORDS 300		  /* ms to hear how commands ended */
+#define REAPED	   64 /* children at once: who makes orphans without end keeps nobody waiting */
 
 struct os agent_os;
 bool agent_frozen;
 
-static struct session *session[SESSIONS];
+static struct session *session[ALL];
 static uint64_t began_ns, up_ns;
 static uint64_t off_at, kill_at; /* when the machine is to be off */
 static bool unreaped;		 /* there may be more children that have ended */
@@ -80,6 +81,38 @@ static void add_session(int fd)
 		return;
 	}
 	session_turn_away(fd);
+}
+
+/* where its command may go on; NULL if there are too many */
+static struct session **place_adrift(void)
+{
+	for (unsigned i = SESSIONS; i < ALL; i++)
+		if (!session[i])
+			return &session[i];
+	return NULL;
+}
+
+/* nobody comes back where nobody can call */
+static void end_session(struct session **s, bool listening)
+{
+	struct session **to = listening && s < &session[SESSIONS] ? place_adrift() : NULL;
+
+	if (to && session_cast_off(*s))
+		*to = *s;
+	else
+		session_free(*s);
+	*s = NULL;
+}
+
+void agent_restored(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = SESSIONS; i < ALL; i++)
+		n += session[i] && session_keep(session[i]);
+	log_say(LEVEL_INFO,
+		n == 1 ? "%u command goes on after a restore" : "%u commands go on after a restore",
+		n);
 }
 
 static int listen_vsock(void)
@@ -143,7 +176,7 @@ static void reap(int signals)
 	for (int n = 0; n < REAPED && unreaped; n++) {
 		pid = wait4(-1, &status, WNOHANG, &usage);
 		unreaped = pid > 0;
-		for (unsigned i = 0; i < SESSIONS && unreaped; i++)
+		for (unsigned i = 0; i < ALL && unreaped; i++)
 			if (session[i] && session_reaped(session[i], pid, status, &usage))
 				break;
 	}
@@ -176,14 +209,14 @@ void agent_power_off(uint64_t grace_ms)
 	off_at = kill_at + LAST_WORDS;
 	log_say(LEVEL_INFO, "powering off, at the host's wish");
 	signal_all(SIGTERM);
-	for (unsigned i = 0; i < SESSIONS; i++)
+	for (unsigned i = 0; i < ALL; i++)
 		if (session[i])
 			session_end_command(session[i], SIGTERM);
 }
 
 static bool busy(void)
 {
-	for (unsigned i = 0; i < SESSIONS; i++)
+	for (unsigned i = 0; i < ALL; i++)
 		if (session[i] && session_is_busy(session[i]))
 			return true;
 	return false;
@@ -201,7 +234,7 @@ static int on_the_way_out(void)
 	if (kill_at && now >= kill_at) {
 		kill_at = 0;
 		signal_all(SIGKILL);
-		for (unsigned i = 0; i < SESSIONS; i++)
+		for (unsigned i = 0; i < ALL; i++)
 			if (session[i])
 				session_end_command(session[i], SIGKILL);
 	}
@@ -212,15 +245,15 @@ static int on_the_way_out(void)
 
 static void step(int listener, int signals)
 {
-	static struct pollfd p[FDS + SESSIONS * SESSION_FDS + ORPHANS];
-	static unsigned who[SESSIONS];
+	static struct pollfd p[FDS + ALL * SESSION_FDS + ORPHANS];
+	static unsigned who[ALL];
 	unsigned n = 0, at, orphans;
 	int wait = on_the_way_out();
 
 	p[0] = (struct pollfd){ signals, POLLIN, 0 };
 	p[1] = (struct pollfd){ listener, POLLIN, 0 };
 	p[2] = (struct pollfd){ -1, POLLIN, 0 };
-	for (unsigned i = 0; i < SESSIONS; i++) {
+	for (unsigned i = 0; i < ALL; i++) {
 		int ms;
 
 		if (!session[i])
@@ -245,10 +278,8 @@ static void step(int listener, int signals)
 	for (unsigned k = 0; k < n; k++) {
 		struct session **s = &session[who[k]];
 
-		if (session_step(*s, &p[FDS + k * SESSION_FDS]))
-			continue;
-		session_free(*s);
-		*s = NULL;
+		if (!session_step(*s, &p[FDS + k * SESSION_FDS]))
+			end_session(s, listener >= 0);
 	}
 	if (p[1].revents)
 		accept_host(listener);

@@ -36,7 +36,7 @@ struct setup {
 	char *hostname, *root, *root_type, *net, *id;
 	char *dns[SETUP_DNS];
 	unsigned dnss;
-	uint64_t root_flags, layer_size, time_ns, pids_max;
+	uint64_t root_flags, layer_size, time_ns, pids_max, restored;
 	const uint8_t *entropy;
 	size_t entropy_len;
 	struct setup_mount mount[SETUP_MOUNTS];
@@ -150,6 +150,10 @@ bool session_reaped(struct session *s, pid_t pid, int status, const struct rusag
 /* every command is to end: SIGTERM, or SIGKILL */
 void session_end_command(struct session *s, int signo);
 bool session_is_busy(const struct session *s);
+/* it is over: has it a command that may outlive it? That is adrift from then on, see session.c */
+bool session_cast_off(struct session *s);
+/* the host has come back: it goes on for good; true if that was not known yet */
+bool session_keep(struct session *s);
 
 /* --- log.c: the agent's own lines --- */
 
@@ -176,6 +180,7 @@ extern struct os agent_os;
 extern bool agent_frozen; /* all commands stand still, at the host's wish */
 
 void agent_power_off(uint64_t grace_ms); /* once all commands have ended, or after that time */
+void agent_restored(void);		 /* all commands adrift go on */
 uint64_t agent_now_ms(void);
 /* since the guest's clock began: when the agent was started, and when it was ready to serve */
 uint64_t agent_began_ns(void);

@@ -110,6 +110,10 @@ static void load_vsock(const struct os *os)
 			"built in, or modules for it in the initramfs)");
 }
 
+/* all that the sessions have open, and some for what comes and goes */
+_Static_assert(PROTO_SESSIONS *(2 * SESSION_FDS - 1) + ORPHANS + 40 <= FILES_SOFT,
+	       "the agent never runs out of descriptors");
+
 static void protect(void)
 {
 	struct rlimit files = { FILES_SOFT, FILES_HARD };

@@ -122,6 +122,8 @@ enum proto_tag {
 	TAG_DNS,   /* each: an address */
 	TAG_MOUNT, /* each: "DEVICE\0TYPE\0TARGET\0OPTIONS" */
 	TAG_ID,	   /* correlation */
+	/* 1: this guest goes on from a snapshot, and its commands with it */
+	TAG_RESTORED = 0x6c | PROTO_OPTIONAL,
 	TAG_PATH = 0x80,
 	TAG_MODE,
 	TAG_GRACE_MS, /* POWEROFF */

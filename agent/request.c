@@ -122,6 +122,8 @@ static bool setup_item(struct setup *x, const struct proto_item *item)
 		return !proto_item_number(item, &x->time_ns);
 	case TAG_PIDS_MAX:
 		return !proto_item_number(item, &x->pids_max);
+	case TAG_RESTORED:
+		return !proto_item_number(item, &x->restored);
 	case TAG_ENTROPY:
 		x->entropy = item->data;
 		x->entropy_len = item->len;

@@ -13,68 +13,29 @@
  * 5. Lines of the log go to a host that wants them whenever it has taken all
  *    else, and those of a request before the frame that ends it, behind which
  *    the host may read no more.
+ * 6. A connection that was reset, as all are when a machine goes on from a
+ *    snapshot, leaves its command adrift: its output is read and dropped, its
+ *    input stays open and is silent, so that it notices nothing. If no host
+ *    says within ADRIFT_MS that this is a restored machine, it is ended, as
+ *    every other command is at once whose host has gone.
  */
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent.h"
 #include "files.h"
+#include "session.h"
 
 #define DRAIN_MS  200
-#define TTY_HOLDS (64U << 10) /* what a terminal keeps beyond what FIONREAD tells */
-#define LOGS_MOST (4U << 10)  /* that wait for a host to read them */
+#define ADRIFT_MS 5000
+#define LOGS_MOST (4U << 10) /* that wait for a host to read them */
 #define RX_FIRST  (4U << 10)
 #define RX_KEEP	  (PROTO_HEADER + PROTO_DATA_MAX) /* more than that is given back after use */
-
-/* what the host sends to a command */
-struct inlet {
-	int fd;
-	uint8_t *buf; /* PROTO_WINDOW bytes, made when they are needed */
-	uint32_t head, used;
-	bool end; /* the host has sent all */
-};
-
-/* what a command says */
-struct outlet {
-	int fd;
-	uint32_t credit;
-	uint32_t due; /* once drained: bytes to be read yet; what comes behind them is too late */
-};
-
-struct session {
-	int fd;
-	bool hello, broken;
-	bool logs; /* the host wants them */
-	uint8_t *rx;
-	size_t rx_len, rx_size;
-	struct proto_buf out;
-	size_t sent;
-	/* the request under way; 0 when there is none */
-	uint8_t request;
-	pid_t pid;
-	bool exited;
-	int status;
-	struct rusage usage;
-	uint64_t drain_until;
-	bool drained; /* that time has come */
-	uint64_t ooms_before;
-	struct inlet in;
-	struct outlet outlet[2];
-};
-
-static void close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
 
 static void say_hello(struct proto_buf *out)
 {
@@ -100,23 +61,11 @@ struct session *session_new(int fd)
 	return s;
 }
 
-static void close_child(struct session *s)
-{
-	/* a terminal's one descriptor is in two places */
-	if (s->in.fd == s->outlet[0].fd)
-		s->in.fd = -1;
-	close_fd(&s->in.fd);
-	close_fd(&s->outlet[0].fd);
-	close_fd(&s->outlet[1].fd);
-	free(s->in.buf);
-	s->in = (struct inlet){ .fd = -1 };
-}
-
 void session_free(struct session *s)
 {
 	if (s->request && s->pid > 0 && !s->exited)
 		exec_signal(s->pid, SIGKILL);
-	close_child(s);
+	relay_close(s);
 	close_fd(&s->fd);
 	proto_free(&s->out);
 	free(s->rx);
@@ -180,19 +129,6 @@ static void say_done(struct session *s, int r, const struct why *why)
 	}
 	give_logs(s);
 	proto_begin(&s->out, PROTO_DONE, 0);
-	proto_end(&s->out);
-}
-
-static void say_credit(struct session *s, uint32_t n)
-{
-	proto_begin(&s->out, PROTO_CREDIT, PROTO_STDIN);
-	proto_raw(&s->out, &n, sizeof(n));
-	proto_end(&s->out);
-}
-
-static void say_empty(struct session *s, uint8_t type, uint8_t stream)
-{
-	proto_begin(&s->out, type, stream);
 	proto_end(&s->out);
 }
 
@@ -263,7 +199,9 @@ static void do_setup(struct session *s, struct proto_reader r)
 		log_about(x.id);
 	if (!failed)
 		failed = os_setup(&agent_os, &x, &why);
-	if (!failed)
+	if (!failed && x.restored)
+		agent_restored();
+	else if (!failed)
 		log_say(LEVEL_INFO, "the guest is set up");
 	say_done(s, failed, &why);
 	setup_free(&x);
@@ -333,112 +271,6 @@ static void request(struct session *s, uint8_t type, struct proto_reader r)
 /* --- what belongs to a request under way; it may have ended just now, and nobody is at fault ---
  */
 
-/* nobody reads it any more; a terminal stays open for what it says */
-static void inlet_close(struct session *s)
-{
-	if (s->in.fd != s->outlet[0].fd)
-		close_fd(&s->in.fd);
-	s->in.fd = -1;
-	s->in.used = 0;
-	say_empty(s, PROTO_CLOSE, PROTO_STDIN);
-}
-
-static void inlet_write(struct session *s, const uint8_t *data, uint32_t len)
-{
-	struct inlet *in = &s->in;
-	ssize_t n = 0;
-
-	if (in->fd < 0) { /* the command closed it, or is gone */
-		if (s->request)
-			say_credit(s, len);
-		return;
-	}
-	if (!in->used)
-		n = write(in->fd, data, len);
-	if (n < 0 && errno != EAGAIN && errno != EINTR) {
-		inlet_close(s);
-		return;
-	}
-	n = n < 0 ? 0 : n;
-	if (n)
-		say_credit(s, (uint32_t)n);
-	len -= (uint32_t)n;
-	if (!len)
-		return;
-	if (!in->buf)
-		in->buf = malloc(PROTO_WINDOW);
-	if (!in->buf || len > PROTO_WINDOW - in->used) {
-		s->broken = true; /* more than it had credit for */
-		return;
-	}
-	if (len > PROTO_WINDOW - in->head - in->used) {
-		memmove(in->buf, in->buf + in->head, in->used);
-		in->head = 0;
-	}
-	memcpy(in->buf + in->head + in->used, data + n, len);
-	in->used += len;
-}
-
-static void inlet_end(struct session *s)
-{
-	static const char end_of_text = 4;
-
-	s->in.end = true;
-	if (s->in.used || s->in.fd < 0)
-		return;
-	/* a terminal is not closed: its line discipline is told, as a person would */
-	if (s->in.fd == s->outlet[0].fd) {
-		if (write(s->in.fd, &end_of_text, 1) < 0)
-			return;
-		s->in.fd = -1;
-	} else {
-		close_fd(&s->in.fd);
-	}
-}
-
-static void inlet_flush(struct session *s)
-{
-	struct inlet *in = &s->in;
-	ssize_t n = write(in->fd, in->buf + in->head, in->used);
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n < 0) {
-		say_credit(s, in->used);
-		inlet_close(s);
-		return;
-	}
-	in->head += (uint32_t)n;
-	in->used -= (uint32_t)n;
-	say_credit(s, (uint32_t)n);
-	if (in->used)
-		return;
-	in->head = 0;
-	if (in->end)
-		inlet_end(s);
-}
-
-static void outlet_close(struct session *s, uint8_t stream)
-{
-	struct outlet *o = &s->outlet[stream - PROTO_STDOUT];
-
-	if (o->fd >= 0 && o->fd == s->in.fd)
-		s->in.fd = -1;
-	close_fd(&o->fd);
-}
-
-static void add_credit(struct session *s, uint8_t stream, const uint8_t *body)
-{
-	struct outlet *o = &s->outlet[stream - PROTO_STDOUT];
-	uint32_t n;
-
-	memcpy(&n, body, sizeof(n));
-	if (n > PROTO_WINDOW - o->credit)
-		s->broken = true;
-	else
-		o->credit += n;
-}
-
 static void on_signal(struct session *s, struct proto_reader r)
 {
 	struct proto_item item;
@@ -483,7 +315,7 @@ static void on_detach(struct session *s)
 		say_error(s, &why);
 	} else {
 		s->in.fd = s->outlet[0].fd = -1;
-		close_child(s);
+		relay_close(s);
 		s->request = 0;
 		s->pid = 0;
 		say_done(s, 0, NULL);
@@ -548,7 +380,7 @@ static void on_frame(struct session *s, const struct proto_frame *f, const uint8
 		return;
 	case PROTO_CREDIT:
 		if (out && s->request)
-			add_credit(s, f->stream, body);
+			outlet_credit(s, f->stream, body);
 		return;
 	case PROTO_CLOSE:
 		if (out)
@@ -627,43 +459,15 @@ static bool read_frames(struct session *s)
 	if (s->rx_len == s->rx_size)
 		return true;
 	n = recv(s->fd, s->rx + s->rx_len, s->rx_size - s->rx_len, MSG_DONTWAIT);
-	if (n < 0)
+	if (n < 0) {
+		s->error = errno;
 		return errno == EAGAIN || errno == EINTR;
+	}
 	s->rx_len += (size_t)n;
 	return n > 0;
 }
 
-/* --- what comes out of the child --- */
-
-static void read_outlet(struct session *s, int i)
-{
-	static uint8_t buf[PROTO_DATA_MAX];
-	struct outlet *o = &s->outlet[i];
-	size_t most = o->credit < sizeof(buf) ? o->credit : sizeof(buf);
-	uint8_t stream = (uint8_t)(PROTO_STDOUT + i);
-	ssize_t n = read(o->fd, buf, most);
-
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n > 0) {
-		proto_begin(&s->out, PROTO_DATA, stream);
-		proto_raw(&s->out, buf, (size_t)n);
-		proto_end(&s->out);
-		o->credit -= (uint32_t)n;
-		o->due -= o->due < (uint32_t)n ? o->due : (uint32_t)n;
-		return;
-	}
-	/* a terminal that nobody has open any more is EIO */
-	say_empty(s, PROTO_EOF, stream);
-	outlet_close(s, stream);
-}
-
-static bool is_readable(int fd)
-{
-	struct pollfd p = { fd, POLLIN, 0 };
-
-	return fd >= 0 && poll(&p, 1, 0) == 1;
-}
+/* --- the end of a request --- */
 
 static void finish(struct session *s)
 {
@@ -672,40 +476,18 @@ static void finish(struct session *s)
 		answer_exit(&s->out, s->status, &s->usage, s->ooms_before);
 	else
 		files_say_end(&s->out, s->status);
-	close_child(s);
+	relay_close(s);
 	s->request = 0;
 	s->pid = 0;
 }
 
-/* whatever the command said is in its pipes by now */
-static void drained(struct session *s)
-{
-	int n;
-
-	s->drained = true;
-	for (int i = 0; i < 2; i++)
-		if (s->outlet[i].fd >= 0 && !ioctl(s->outlet[i].fd, FIONREAD, &n))
-			s->outlet[i].due = (uint32_t)n + TTY_HOLDS;
-}
-
 static void finish_if_done(struct session *s)
 {
-	bool open = false;
-
 	if (!s->request || !s->exited)
 		return;
 	if (!s->drained && agent_now_ms() >= s->drain_until)
-		drained(s);
-	for (int i = 0; i < 2; i++) {
-		const struct outlet *o = &s->outlet[i];
-
-		if (o->fd < 0)
-			continue;
-		if ((!s->drained || o->due) && is_readable(o->fd))
-			return; /* to be read when there is credit */
-		open = true;
-	}
-	if (!open || s->drained)
+		relay_drained(s);
+	if (relay_is_over(s))
 		finish(s);
 }
 
@@ -718,12 +500,69 @@ static bool flush(struct session *s)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0)
+		if (n < 0) {
+			s->error = errno;
 			return errno == EAGAIN;
+		}
 		s->sent += (size_t)n;
 	}
 	s->out.len = s->sent = 0;
 	return !s->out.failed;
+}
+
+/* --- adrift --- */
+
+/*
+ * Linux tells a reset of all there is by its own driver from the end of one connection, however
+ * its host ended that: only then there is an error left.
+ */
+static bool was_reset(const struct session *s)
+{
+	socklen_t size = sizeof(int);
+	int left = 0;
+
+	return s->error == ECONNRESET ||
+	       (!getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &left, &size) && left == ECONNRESET);
+}
+
+/* what the command says is taken, and nobody hears it */
+static void mute(struct session *s)
+{
+	s->out.len = s->sent = 0;
+	for (int i = 0; i < 2; i++)
+		s->outlet[i].credit = PROTO_WINDOW;
+}
+
+bool session_cast_off(struct session *s)
+{
+	if (s->broken || s->request != PROTO_EXEC || s->exited || !was_reset(s))
+		return false;
+	close_fd(&s->fd);
+	free(s->rx);
+	s->rx = NULL;
+	s->rx_len = s->rx_size = 0;
+	s->logs = false;
+	mute(s);
+	s->keep_until = agent_now_ms() + ADRIFT_MS;
+	return true;
+}
+
+bool session_keep(struct session *s)
+{
+	bool news = s->keep_until;
+
+	s->keep_until = 0;
+	return news;
+}
+
+/* false when the command is over, or its time is */
+static bool drifts_on(struct session *s)
+{
+	mute(s);
+	if (!s->request || !s->keep_until || agent_now_ms() < s->keep_until)
+		return s->request;
+	log_say(LEVEL_INFO, "process %d is ended: its host has not come back", s->pid);
+	return false;
 }
 
 /* --- the loop's side --- */
@@ -731,7 +570,7 @@ static bool flush(struct session *s)
 int session_poll(const struct session *s, struct pollfd *p)
 {
 	const struct inlet *in = &s->in;
-	uint64_t now = agent_now_ms();
+	uint64_t now = agent_now_ms(), until;
 
 	p[0] = (struct pollfd){ s->fd, 0, 0 };
 	if (!is_held_up(s))
@@ -747,31 +586,21 @@ int session_poll(const struct session *s, struct pollfd *p)
 
 		p[2 + i] = (struct pollfd){ o->credit && !s->out.len ? o->fd : -1, POLLIN, 0 };
 	}
-	if (!s->request || !s->exited || s->drained)
-		return -1;
-	return now >= s->drain_until ? 0 : (int)(s->drain_until - now);
-}
-
-static void on_inlet(struct session *s, short revents)
-{
-	if (s->in.fd < 0 || !revents)
-		return;
-	if (s->in.used) {
-		inlet_flush(s);
-	} else if (revents & POLLERR) {
-		inlet_close(s);
-	}
+	until = s->request && s->exited && !s->drained ? s->drain_until : s->keep_until;
+	return !until ? -1 : now >= until ? 0 : (int)(until - now);
 }
 
 bool session_step(struct session *s, const struct pollfd *p)
 {
 	if (p[0].revents & (POLLIN | POLLHUP | POLLERR) && (is_held_up(s) || !read_frames(s)))
 		return false; /* held up, only the host's going away is told */
-	on_inlet(s, p[1].revents);
+	inlet_ready(s, p[1].revents);
 	for (int i = 0; i < 2; i++)
 		if (p[2 + i].revents && s->outlet[i].fd == p[2 + i].fd)
-			read_outlet(s, i);
+			outlet_read(s, i);
 	finish_if_done(s);
+	if (s->fd < 0)
+		return drifts_on(s);
 	take_frames(s);
 	if (session_takes_logs(s))
 		give_logs(s);

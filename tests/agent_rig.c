@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -90,4 +91,26 @@ void agent_reach(const char *path, struct client *c)
 	client_sink(c, 0, -1, 0);
 	client_sink(c, 1, -1, 0);
 	client_request(c, &hello, 0);
+}
+
+void agent_leave(struct client *c)
+{
+	char buf[4096];
+
+	/* a Unix socket that is closed with something unread would reset the other end */
+	shutdown(c->fd, SHUT_WR);
+	while (recv(c->fd, buf, sizeof(buf), 0) > 0)
+		;
+	client_close(c);
+}
+
+void agent_reset(struct client *c)
+{
+	uint8_t ping[PROTO_HEADER];
+	struct pollfd p = { c->fd, POLLIN, 0 };
+
+	proto_put_header(ping, PROTO_PING, 0, 0);
+	require(send(c->fd, ping, sizeof(ping), MSG_NOSIGNAL) == sizeof(ping));
+	require(poll(&p, 1, 20000) == 1);
+	client_close(c);
 }

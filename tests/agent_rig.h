@@ -19,5 +19,9 @@ size_t agent_settled(pid_t pid);
 struct client;
 /* a connection of its own to one at @path, which waits for a request */
 void agent_reach(const char *path, struct client *c);
+/* and its two ends: what a client's own end is to the agent, whatever it left unread, and what a
+ * restored machine's is */
+void agent_leave(struct client *c);
+void agent_reset(struct client *c);
 
 #endif

@@ -13,8 +13,7 @@
 #include "proto.h"
 #include "result.h"
 
-/* what a vsock device and a guest make of one connection */
-static void serve(enum agent how, int fd)
+void host_serve(enum agent how, int fd)
 {
 	struct proto_buf b = { .data = NULL };
 	char c = 0;
@@ -41,19 +40,26 @@ static void serve(enum agent how, int fd)
 	proto_free(&b);
 }
 
-static void start_agent(struct host_rig *x, enum agent how)
+int host_socket(const char *path)
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
 	int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	require(s >= 0);
-	strcpy(a.sun_path, x->path);
+	require(s >= 0 && strlen(path) < sizeof(a.sun_path));
+	strcpy(a.sun_path, path);
 	require(!bind(s, (struct sockaddr *)&a, sizeof(a)) && !listen(s, 1));
+	return s;
+}
+
+static void start_agent(struct host_rig *x, enum agent how)
+{
+	int s = host_socket(x->path);
+
 	x->agent = fork();
 	if (!x->agent) {
 		int fd = accept(s, NULL, NULL);
 
-		serve(how, fd);
+		host_serve(how, fd);
 		for (;;)
 			pause();
 	}

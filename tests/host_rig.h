@@ -26,6 +26,9 @@ struct host_rig {
 
 #define ARGV(...) ((const char *const[]){ __VA_ARGS__, NULL })
 
+/* in place of a vsock device: a socket at @path, and what it and the guest make of a connection */
+int host_socket(const char *path);
+void host_serve(enum agent how, int fd);
 void host_start(struct host_rig *x, enum agent how, const char *const *argv);
 /* a machine of our own too, whose one CPU spins; its agent is the one of this machine */
 void host_start_spinning(struct host_rig *x, const char *const *argv);

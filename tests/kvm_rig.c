@@ -11,6 +11,7 @@
 #include "snap.h"
 
 static char flat_folder[3072];
+int flat_memory = -1;
 
 void flat_setup(const char *argv0)
 {
@@ -88,7 +89,7 @@ static struct flat *make(struct flat *f, int r, const struct snap_file *from)
 	if (!r)
 		r = conf_check(&f->conf);
 	f->loop = r ? NULL : loop_new();
-	f->vm = f->loop ? vm_restore(f->loop, &f->conf, from) : NULL;
+	f->vm = f->loop ? vm_restore(f->loop, &f->conf, from, flat_memory, 0) : NULL;
 	if (!f->vm) {
 		flat_free(f);
 		return NULL;

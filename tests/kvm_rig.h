@@ -33,6 +33,7 @@ const char *flat_path(const char *guest, char *buf, size_t size);
 /* a machine, made and not started, of a guest and pairs of keys and values: NULL with err_last() */
 struct flat *flat_new(const char *guest, ...) __attribute__((sentinel));
 /* one of a snapshot, with its own console, in which these keys are others: NULL with err_last() */
+extern int flat_memory; /* its memory, unpacked, or -1 */
 struct flat *flat_restore(int fd, ...) __attribute__((sentinel));
 void flat_free(struct flat *f);
 void flat_freep(struct flat **f);

@@ -96,7 +96,7 @@ static void stop(struct rig *x)
 	int status;
 
 	is_well(x);
-	client_close(&x->bad);
+	agent_leave(&x->bad);
 	is_well(x);
 	ck_assert_int_eq(waitpid(x->agent, &status, WNOHANG), 0);
 	kill(x->agent, SIGKILL);

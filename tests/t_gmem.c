@@ -376,6 +376,65 @@ START_TEST(guard_pages)
 }
 END_TEST
 
+/* @hva's page is what the file has, or zero */
+static void expect_page(const uint8_t *hva, uint8_t want)
+{
+	for (unsigned i = 0; i < PAGE; i++)
+		ck_assert_uint_eq(hva[i], want);
+}
+
+#define BIG (256 * PAGE)
+
+/* what a guest gives up is zero for good, and not what the file has; large parts cost nothing */
+START_TEST(discarding_a_file)
+{
+	int fd = memfd_create("memory", MFD_CLOEXEC);
+	static uint8_t bytes[BIG];
+	struct gmem m = { .n = 0 };
+	uint8_t *p;
+
+	memset(bytes, 7, sizeof(bytes));
+	ck_assert_int_eq(pwrite(fd, bytes, sizeof(bytes), PAGE), sizeof(bytes));
+	ck_assert_int_eq(gmem_add(&m, 0, BIG), 0);
+	ck_assert_int_eq(gmem_map(&m, 0, fd, PAGE), 0);
+	close(fd);
+	p = m.slot[0].hva;
+	expect_page(p, 7);
+	ck_assert_int_eq(gmem_discard(&m, 8 * PAGE, PAGE), 0);
+	ck_assert_int_eq(gmem_discard(&m, 64 * PAGE, 64 * PAGE), 0);
+	for (unsigned i = 0; i < 256; i++)
+		expect_page(p + i * PAGE, i == 8 || i / 64 == 1 ? 0 : 7);
+	p[64 * PAGE] = 1; /* and again */
+	ck_assert_int_eq(gmem_discard(&m, 64 * PAGE, 64 * PAGE), 0);
+	expect_page(p + 64 * PAGE, 0);
+	ck_assert(gmem_test_clear_dirty(&m, 8 * PAGE));
+	gmem_discard_all(&m);
+	for (unsigned i = 0; i < 256; i++)
+		expect_page(p + i * PAGE, 0);
+	gmem_free(&m);
+}
+END_TEST
+
+/* one that gives up every second part has zeroes there all the same, and mappings left */
+START_TEST(many_holes)
+{
+	const uint64_t len = 2 * 5000 * 64 * KiB;
+	int fd = memfd_create("memory", MFD_CLOEXEC);
+	struct gmem m = { .n = 0 };
+
+	ck_assert_int_eq(ftruncate(fd, (off_t)len), 0);
+	ck_assert_int_eq(pwrite(fd, "x", 1, (off_t)(len - 128 * KiB)), 1);
+	ck_assert_int_eq(gmem_add(&m, 0, len), 0);
+	ck_assert_int_eq(gmem_map(&m, 0, fd, 0), 0);
+	close(fd);
+	ck_assert_uint_eq(m.slot[0].hva[len - 128 * KiB], 'x');
+	for (uint64_t at = 0; at < len; at += 128 * KiB)
+		ck_assert_int_eq(gmem_discard(&m, at, 64 * KiB), 0);
+	ck_assert_uint_eq(m.slot[0].hva[len - 128 * KiB], 0);
+	gmem_free(&m);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("gmem");
@@ -391,6 +450,8 @@ int main(void)
 	tcase_add_test(t, loading_files);
 	tcase_add_test(t, discarding);
 	tcase_add_test(t, discarding_some);
+	tcase_add_test(t, discarding_a_file);
+	tcase_add_test(t, many_holes);
 	tcase_add_test(t, back_to_the_address);
 	tcase_add_test(t, slots_that_cannot_be);
 	tcase_add_test(t, large_memory);

@@ -375,6 +375,7 @@ static const struct {
 	{ "name", "a", true },
 	{ "ctl", "c", false },
 	{ "agent", "yes", true },
+	{ "cold", "yes", true },
 	{ "rootfs", "r", true },
 	{ "rootfs_rw", "yes", false },
 	{ "layer", "1M", true },

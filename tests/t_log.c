@@ -232,6 +232,53 @@ START_TEST(a_copy)
 }
 END_TEST
 
+/* an event is for those who read JSON; its members are all there, or none is */
+START_TEST(events)
+{
+	int fd = memfd_create("log", 0), copy = memfd_create("copy", 0);
+	static char many[2 * LOG_LINE];
+	char *end = stpcpy(many, ",\"key\":\"");
+	struct entry e;
+	const char *at;
+	unsigned fits = 0;
+
+	log_to(fd, false);
+	log_copy(copy);
+	log_event(LOG_WARN, "security.test", ",\"key\":1", "error 125 E_TEST: told");
+	ck_assert_uint_eq(lines_of(fd), 0);
+	ck_assert_uint_eq(lines_of(copy), 1);
+	log_about("order:7", NULL);
+	log_to(fd, true);
+	log_event(LOG_WARN, "security.test", ",\"key\":1", "error 125 E_TEST: told");
+	log_event(LOG_DEBUG, "security.test", "", "not shown");
+	ck_assert_uint_eq(lines_of(fd), 1);
+	parse(said, &e);
+	ck_assert_str_eq(e.level, "warning");
+	ck_assert_str_eq(e.id, "order:7");
+	ck_assert_str_eq(e.msg, "error 125 E_TEST: told");
+	ck_assert_str_eq(e.code, "E_TEST");
+	ck_assert_ptr_nonnull(
+		strstr(said, ",\"event\":\"security.test\",\"key\":1,\"msg\":\"error"));
+	/* of any size, up to one that has no room for a text, and none itself */
+	memset(end, 'x', 3700);
+	for (end += 3700; end < many + 4200; end++) {
+		ck_assert_int_eq(ftruncate(fd, 0) | (int)lseek(fd, 0, SEEK_SET), 0);
+		strcpy(end, "\"");
+		log_event(LOG_WARN, "e", many, "error 125 E_TEST: told");
+		ck_assert_uint_eq(lines_of(fd), 1);
+		parse(said, &e);
+		at = strstr(said, many);
+		ck_assert(at || !strstr(said, "\"key\""));
+		fits += at != NULL;
+		*end = 'x';
+	}
+	ck_assert_uint_gt(fits, 0);
+	ck_assert(!at && !e.cut);
+	close(fd);
+	close(copy);
+}
+END_TEST
+
 /* it goes on, and says so once */
 START_TEST(full_disk)
 {
@@ -364,6 +411,7 @@ int main(void)
 	tcase_add_test(t, json_says_what_it_is);
 	tcase_add_test(t, json_of_odd_texts);
 	tcase_add_test(t, a_copy);
+	tcase_add_test(t, events);
 	tcase_add_test(t, full_disk);
 	tcase_add_test(t, torn_line);
 	tcase_add_test(t, lines_do_not_mix);

@@ -1,5 +1,6 @@
 /* t_policy - the order in which levels, files, flags and policies hold, and what a policy refuses
  */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -377,6 +378,63 @@ START_TEST(processors_and_fuel_are_held_down)
 }
 END_TEST
 
+/* --- what a program is told of it --- */
+
+/* the log's last line has all of @...: members of an event */
+static void event_has(int fd, const char *members)
+{
+	char line[4097];
+	ssize_t n = pread(fd, line, sizeof(line) - 1, 0);
+
+	ck_assert_int_gt(n, 0);
+	line[n] = '\0';
+	ck_assert_ptr_eq(strchr(line, '\n'), line + n - 1);
+	ck_assert_int_eq(strncmp(line, "{\"ts\":\"20", 9), 0);
+	ck_assert_ptr_nonnull(strstr(line, ",\"level\":\"warning\",\"id\":\"order:7\","
+					   "\"event\":\"security.policy\","));
+	ck_assert_msg(strstr(line, members) != NULL, "no %s in %s", members, line);
+	ck_assert_ptr_nonnull(strstr(line, "\"msg\":\"error 125 E_POLICY: "));
+	ck_assert_ptr_nonnull(strstr(line, "\",\"code\":\"E_POLICY\"}\n"));
+	ck_assert_int_eq(ftruncate(fd, 0), 0);
+}
+
+START_TEST(refusals_are_events)
+{
+	int fd = open(".", O_TMPFILE | O_RDWR | O_APPEND, 0600);
+
+	ck_assert_int_ge(fd, 0);
+	hutch_log_about("order:7", NULL);
+	hutch_log_to(fd, true);
+	put("p.yaml", "memory: 256M\nnet: [user, tap=vm0]\nfuel: 5s\n");
+	taken("--policy p.yaml -m 128M");
+	ck_assert_int_eq(lseek(fd, 0, SEEK_END), 0);
+	refused("--policy p.yaml -m 1G", "goes over");
+	event_has(fd, ",\"key\":\"memory\",\"value\":\"1G\",\"origin\":\"-m\",\"most\":\"256M\","
+		      "\"policy\":\"p.yaml\",\"msg\":");
+	refused("--policy p.yaml --net tap=vm1", "not among");
+	event_has(fd, ",\"key\":\"net\",\"value\":\"tap=vm1\",\"origin\":\"--net\",\"policy\":"
+		      "\"p.yaml\",\"msg\":");
+	refused("--policy p.yaml --fuel 5i", "of another unit");
+	event_has(fd, ",\"key\":\"fuel\",\"value\":\"5i\",\"origin\":\"--fuel\",\"most\":\"5s\",");
+	/* what is no policy refuses as well, and what is not known is not there */
+	put("\"p\".yaml", "kernel: x\n");
+	refused("--policy \"p\".yaml", "nothing that a policy can hold down");
+	event_has(fd, "y\",\"key\":\"kernel\",\"policy\":\"\\\"p\\\".yaml\",\"msg\":");
+	refused("--policy none.yaml", "No such file");
+	event_has(fd, "y\",\"policy\":\"none.yaml\",\"msg\":");
+	put("policy.d", "");
+	refused("", "Not a directory");
+	event_has(fd, "y\",\"policy\":\"policy.d\",\"msg\":");
+	ck_assert_int_eq(unlink("policy.d"), 0);
+	/* who reads text has read the sentence */
+	hutch_log_to(fd, false);
+	refused("--policy p.yaml -m 1G", "goes over");
+	ck_assert_int_eq(lseek(fd, 0, SEEK_END), 0);
+	hutch_log_to(STDERR_FILENO, false);
+	close(fd);
+}
+END_TEST
+
 /* --- files --- */
 
 START_TEST(all_policies_hold)
@@ -534,6 +592,7 @@ int main(void)
 	tcase_add_test(t, silence_on_violations_means_kill);
 	tcase_add_test(t, answers_of_one_limit);
 	tcase_add_test(t, processors_and_fuel_are_held_down);
+	tcase_add_test(t, refusals_are_events);
 	tcase_add_test(t, all_policies_hold);
 	tcase_add_test(t, policies_in_toml);
 	tcase_add_test(t, bad_policies);

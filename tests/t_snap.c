@@ -85,7 +85,27 @@ static const char *end_of(struct flat *f)
 static const struct {
 	const char *memory;
 	int level;
-} chains[] = { { "64M", 1 }, { "40M", 6 }, { "64M", 0 } };
+	bool mapped; /* its memory was unpacked into a file first */
+} chains[] = {
+	{ "64M", 1, false }, { "40M", 6, false }, { "64M", 0, false },
+	{ "64M", 1, true },  { "40M", 0, true },
+};
+
+/* its memory, as hutch_snap.c keeps it */
+static int unpack(int fd)
+{
+	int to = memfd_create("memory", MFD_CLOEXEC);
+	struct snap_file from;
+	struct snap_info info;
+	static struct conf conf;
+
+	ck_assert_msg(!snap_open(&from, fd, "test") && !snap_check(&from, &info, &conf) &&
+			      !snap_unpack(&from, &conf, to),
+		      "%s", err_last());
+	ck_assert_str_eq(info.label, "a label");
+	snap_close(&from);
+	return to;
+}
 
 /* from one moment to the next, each time as another machine on another copy of the disk */
 START_TEST(test_generations)
@@ -115,7 +135,11 @@ START_TEST(test_generations)
 		flat_free(f);
 		copy_disk(disk[n & 1], disk[~n & 1]);
 		snprintf(key, sizeof(key), "path=%s", disk[~n & 1]);
+		if (chains[_i].mapped)
+			flat_memory = unpack(fd);
 		f = flat_restore(fd, "disk@0", key, NULL);
+		cleanup_close(&flat_memory);
+		flat_memory = -1;
 		ck_assert_msg(f != NULL, "generation %u: %s", n, err_last());
 		close(fd);
 	}

@@ -100,14 +100,14 @@ START_TEST(test_round)
 		struct snap_entry e = rig_entry(&image, n);
 		enum snap_kind want = rig_kind(n);
 
-		if (want == SNAP_DEFLATE && !ways[_i].level)
+		if (want && !ways[_i].level)
 			want = SNAP_RAW;
 		ck_assert_msg(snap_kind(&e) == want, "chunk %lu is of kind %u, not %u",
 			      (unsigned long)n, snap_kind(&e), want);
 		seen[want]++;
 	}
 	for (unsigned i = 0; i < SNAP_KINDS; i++)
-		ck_assert(seen[i] || (i == SNAP_DEFLATE && !ways[_i].level));
+		ck_assert(seen[i] || ((i == SNAP_DEFLATE || i == SNAP_FILL) && !ways[_i].level));
 }
 END_TEST
 
@@ -645,6 +645,42 @@ START_TEST(test_headers_that_lie)
 }
 END_TEST
 
+/* memory that lies flat is mapped as it is: all of it has to be there, and where the index says */
+START_TEST(test_flat)
+{
+	struct image good cleanup_image = rig_image(0, 3);
+	struct snap_entry e;
+
+	whole(&good);
+	for (unsigned lie = 0; lie < 6; lie++) {
+		struct image image cleanup_image = rig_copy(&good);
+		struct snap_section *s = rig_section(&image, SNAP_SECTION_FLAT);
+		uint64_t n = 0;
+
+		ck_assert_uint_eq(s->at, SNAP_PAGE);
+		ck_assert_uint_eq(s->size, RIG_CHUNKS * (uint64_t)SNAP_CHUNK);
+		while (rig_kind(n) != SNAP_DEFLATE)
+			n++;
+		e = rig_entry(&image, n);
+		if (lie == 0)
+			s->at += 8;
+		else if (lie == 1)
+			s->size -= SNAP_CHUNK;
+		else if (lie == 2)
+			s->size += SNAP_PAGE;
+		else if (lie == 3)
+			e.at += SNAP_PAGE;
+		else if (lie == 4)
+			e.what = (uint32_t)SNAP_DEFLATE << 28 | 8;
+		else
+			e = (struct snap_entry){ .at = 7, .what = (uint32_t)SNAP_FILL << 28 };
+		rig_set_entry(&image, n, e);
+		rig_seal(&image);
+		refused(&image, -EBADMSG, "flat memory");
+	}
+}
+END_TEST
+
 /* a part of a newer hutch's that says it may be passed over is passed over */
 START_TEST(test_optional)
 {
@@ -784,6 +820,7 @@ int main(void)
 	tcase_add_test(tc, test_never_past_its_length);
 	tcase_add_loop_test(tc, test_headers_that_lie, 0, ARRAY_SIZE(headers));
 	tcase_add_test(tc, test_optional);
+	tcase_add_test(tc, test_flat);
 	tcase_add_test(tc, test_trees_that_are_none);
 	tcase_add_test(tc, test_no_file);
 	suite_add_tcase(suite, tc);

@@ -23,7 +23,8 @@ struct session {
 	struct hutch *h;
 	const struct attend *how;
 	struct box box;
-	bool has_box;  /* it is in the registry */
+	bool has_box; /* it is in the registry */
+	struct agent_log agent_log;
 	int signals;   /* signalfd */
 	int guest_in;  /* our end of the console's input, -1 when the machine reads stdin itself */
 	int guest_end; /* the machine's end */
@@ -90,6 +91,8 @@ static int register_it(struct session *s, bool keep)
 	snprintf(s->box.command, sizeof(s->box.command), "%s", s->how->command);
 	r = machine_register(s->h, &s->box);
 	s->has_box = !r;
+	if (!r)
+		machine_agent_log(s->h, &s->agent_log, &s->box);
 	return r;
 }
 
@@ -225,17 +228,25 @@ static int report(struct session *s)
 }
 
 /* why it could not be made is told to who waits: only who asked for that has it kept, too */
-static int fail(struct session *s, int status)
+static int fail(struct session *s, int status, const char *why)
 {
 	s->box.keep = s->how->keep;
-	complain("%s", hutch_error(s->h));
-	snprintf(s->box.reason, sizeof(s->box.reason), "%.*s", (int)sizeof(s->box.reason) - 1,
-		 hutch_error(s->h));
+	complain("%s", why);
+	snprintf(s->box.reason, sizeof(s->box.reason), "%.*s", (int)sizeof(s->box.reason) - 1, why);
 	return status;
+}
+
+static void tell_started(struct session *s)
+{
+	if (s->has_box)
+		box_started(&s->box);
+	if (s->has_box && s->how->restored[0])
+		box_event(&s->box, HUTCH_LOG_INFO, "execution.restore", s->how->restored);
 }
 
 static int run(struct session *s)
 {
+	const char *why;
 	int status, r;
 
 	if (connect_size(s) || connect_console(s)) {
@@ -252,11 +263,11 @@ static int run(struct session *s)
 		term_guard();
 	r = hutch_start(s->h);
 	if (r)
-		return fail(s, r == -EINVAL ? EXIT_USAGE : EXIT_FAIL);
-	if (s->how->started && s->how->started(s->h))
-		return fail(s, EXIT_FAIL);
-	if (s->has_box)
-		box_started(&s->box);
+		return fail(s, r == -EINVAL ? EXIT_USAGE : EXIT_FAIL, hutch_error(s->h));
+	why = s->how->started ? s->how->started(s->h) : NULL;
+	if (why)
+		return fail(s, EXIT_FAIL, why);
+	tell_started(s);
 	detach_tell(&s->ready, &s->box);
 	if (s->guest_in >= 0)
 		term_raw();

@@ -2,15 +2,18 @@
 #ifndef HUTCH_ATTEND_H
 #define HUTCH_ATTEND_H
 
+#include "restore.h"
 #include "tool.h"
 
 struct attend {
 	char command[256]; /* what `hutch ps` shows of it */
 	bool keep;	   /* it stays in the registry once it has ended */
 	bool timing;
-	double exec_us;			 /* processor time this process used before main() */
-	int ready;			 /* of detach(), or -1 */
-	int (*started)(struct hutch *h); /* it runs: -errno of @h ends it; may be NULL */
+	double exec_us; /* processor time this process used before main() */
+	int ready;	/* of detach(), or -1 */
+	const char *(*started)(
+		struct hutch *h);	/* it runs: NULL, or why it is to end; may be NULL */
+	char restored[RESTORE_MEMBERS]; /* of its event; "": it booted */
 };
 
 /* frees @h, whose keys are all set: the exit status */

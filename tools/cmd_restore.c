@@ -1,5 +1,6 @@
 /* cmd_restore.c - hutch restore: a machine goes on where a snapshot of it was made */
 /* #syscalls:before clock_gettime */
+#include <errno.h>
 #include <string.h>
 #include <time.h>
 
@@ -8,8 +9,6 @@
 #include "machine.h"
 #include "policy.h"
 #include "restore.h"
-
-#define ANSWER_MS 30000
 
 enum {
 	FLAG_NAME,
@@ -58,14 +57,6 @@ static const struct flag flags[] = {
 	{ .name = NULL },
 };
 
-static int set(struct hutch *h, const char *key, const char *value)
-{
-	if (!hutch_set(h, key, value))
-		return 0;
-	complain("%s", hutch_error(h));
-	return -1;
-}
-
 /* "0=/path" is @sub of the first of @list, "0,engine=threads" other keys of it */
 static int set_device(struct hutch *h, const char *list, const char *sub, const char *text)
 {
@@ -85,7 +76,7 @@ static int set_device(struct hutch *h, const char *list, const char *sub, const 
 	}
 	snprintf(key, sizeof(key), "%s@%.*s%s%s", list, (int)n, text, text[n] == '=' ? "." : "",
 		 text[n] == '=' ? sub : "");
-	return set(h, key, rest);
+	return restore_set(h, key, rest);
 }
 
 static int set_all(struct hutch *h, const struct given *g)
@@ -97,49 +88,21 @@ static int set_all(struct hutch *h, const struct given *g)
 	for (unsigned i = 0; !r && i < g[FLAG_NET].n; i++)
 		r = set_device(h, "net", "tap", g[FLAG_NET].all[i]);
 	if (!r && g[FLAG_VSOCK].n)
-		r = set(h, "vsock@0.path", g[FLAG_VSOCK].text);
-	return r;
-}
-
-/* the agent is there, and knows what time it is */
-static int greet(struct hutch *h)
-{
-	const struct hutch_request ask = { .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
-	struct hutch_job *job = hutch_ask(h, &ask);
-	struct hutch_exit answer;
-	int r = -1;
-
-	if (job)
-		r = hutch_job_wait(job, ANSWER_MS, hutch_event_fd(h), &answer);
-	hutch_job_free(job);
+		r = restore_set(h, "vsock@0.path", g[FLAG_VSOCK].text);
 	return r;
 }
 
 /* its name, its console, and where its devices lead now */
 static int prepare(struct hutch *h, const char *what, const struct given *g, struct attend *how)
 {
-	char agent[8], path[4096];
-	struct hutch_snap snap;
-	bool box;
+	const char *console = g[FLAG_CONSOLE].n	 ? g[FLAG_CONSOLE].text
+			      : g[FLAG_DETACH].n ? "none"
+						 : NULL;
 
-	if (snap_path(what, path, sizeof(path)) || restore_guest(h, what, false) ||
-	    hutch_snap_look(h, path, &snap, NULL) < 0 ||
-	    hutch_get(h, "agent", agent, sizeof(agent)))
-		return -1;
-	box = !strcmp(agent, "yes");
-	snprintf(how->command, sizeof(how->command), "restore %s", what);
-	if (box)
-		how->started = greet;
-	/* a sandbox is reached by its name alone, and so it has one; a raw machine may be without
-	 */
-	if (set(h, "name", g[FLAG_NAME].n ? g[FLAG_NAME].text : snap.name) ||
-	    set(h, "jail", "basic") ||
-	    set(h, "console",
-		g[FLAG_CONSOLE].n	  ? g[FLAG_CONSOLE].text
-		: box || g[FLAG_DETACH].n ? "none"
-					  : "-"))
-		return -1;
-	return set_all(h, g) || (box && policy_restored(h, NULL)) ? -1 : 0;
+	return restore_machine(h, what, g[FLAG_NAME].text, console, how) || set_all(h, g) ||
+			       (how->started && policy_restored(h, NULL))
+		       ? -1
+		       : 0;
 }
 
 static int run_restore(int argc, char **argv, const struct verb *verb)
@@ -176,16 +139,17 @@ const struct verb verb_restore = {
 	.name = "restore",
 	.args = "[FLAGS] SNAPSHOT",
 	.summary = "let a machine go on from where a snapshot of it was made",
-	.text = "SNAPSHOT is a name of `hutch snap ls`, or a file. The guest goes on with its "
-		"next\n"
-		"instruction; what it had on the host's side (disks, networks) has to be there, "
-		"and\n"
-		"may be named anew. A disk's image must hold what it held then: one that was "
-		"written\n"
-		"since is refused, unless it is named with --disk. The agent of a sandbox is told\n"
-		"what time it is and given fresh entropy; connections from before are closed, and\n"
-		"with them end commands that were run over them. The exit status is `hutch "
-		"boot`'s.",
+	.text = "SNAPSHOT is a name of `hutch snap ls`, or a file. The guest goes on with its\n"
+		"next instruction; what it had on the host's side (disks, networks) has to be\n"
+		"there, and may be named anew. A disk's image must hold what it held then: one\n"
+		"that was written since is refused, unless it is named with --disk. The agent of "
+		"a\n"
+		"sandbox is told what time it is and given fresh entropy. Connections from before\n"
+		"are closed; the commands that were run over them, by `hutch run` or `hutch "
+		"exec`,\n"
+		"go on, but nobody listens: what they say is lost, their input stays open and\n"
+		"silent, and when they end it is told to nobody, and the machine stays until\n"
+		"`hutch stop`. The exit status is `hutch boot`'s.",
 	.flags = flags,
 	.run = run_restore,
 };

@@ -62,11 +62,10 @@ const struct flag run_flags[] = {
 			      .help = "signals end the sandbox instead of going to the command" },
 	[FLAG_FROM] = { .name = "from",
 			.arg = "SNAPSHOT",
-			.help = "instead of booting, go on from this snapshot of a sandbox: a name "
-				"of `hutch snap ls`, or a file; what its guest "
-				"knows of the machine stays as it was: a flag that says otherwise "
-				"is "
-				"refused, files are passed over" },
+			.help = "instead of booting, go on from this snapshot of a sandbox, and "
+				"its commands with it: a name of `hutch snap ls`, or a file; what "
+				"its guest knows of the machine stays as it was: a flag that says "
+				"otherwise is refused, files are passed over" },
 	[FLAG_TIMING] = { .name = "timing", .help = "print how long each step took, on stderr" },
 	[FLAG_POLICY] = { .name = "policy",
 			  .arg = "FILE",

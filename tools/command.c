@@ -16,6 +16,7 @@
 #define KILL_MOST   2000    /* and no more, however slow its machine is */
 #define TWICE	    2000    /* ms within which a second SIGINT ends all */
 #define LONG_WAIT   3600000 /* ms until a limit that is far away is looked at again */
+#define GUEST_END   1000    /* ms in which a guest that ends closed its agent's connection first */
 #define AFTERMATH   200	    /* ms to read what was said before the machine's end */
 #define FAULTS_TOLD 10000   /* ms between two words about devices that the guest breaks */
 
@@ -424,7 +425,7 @@ static void on_end(struct state *s, int r)
 	struct hutch_result result;
 
 	/* a guest that ends takes its agent along */
-	if (r && c->own && !hutch_wait(c->h, AFTERMATH, &result))
+	if (r && c->own && !hutch_wait(c->h, GUEST_END, &result))
 		end(s, FATE_MACHINE, result.text);
 	else if (r)
 		end(s, FATE_AGENT, hutch_error(c->h));

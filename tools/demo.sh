@@ -65,5 +65,7 @@ hutch run -- uname -a
 hutch run --mount build/demo:/work:rw --workdir /work -- sh -c "cat note; echo \"from the guest\" >answer"
 echo "+ cat build/demo/answer"
 cat build/demo/answer
+hutch run --memory 256M --cpus 2 -- sh -c "nproc; exit 7"
+echo "its exit status was $?"
 hutch run --timeout 1s -- sh -c "echo I am at work; sleep 60"
 echo "its exit status was $?"' </dev/null

@@ -59,6 +59,8 @@ void image_temp_drop(struct image_temp *t);
 int image_store_path(bool make, char *buf, size_t size);
 int snap_store_path(bool make, char *buf, size_t size); /* of snapshots */
 int image_cache_path(bool make, char *buf, size_t size);
+/* the folder of cached ones, made if need be: is there one?  Nothing is complained about */
+bool image_cache_there(char *buf, size_t size);
 int image_name_path(const char *name, bool make, char *buf, size_t size);
 
 /* 0, or -EAGAIN if someone else holds the file in a way that excludes this */

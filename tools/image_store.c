@@ -254,6 +254,11 @@ int image_cache_path(bool make, char *buf, size_t size)
 	return folder(&cache, make, buf, size);
 }
 
+bool image_cache_there(char *buf, size_t size)
+{
+	return !image_cache_path(false, buf, size) && !make_folders(buf);
+}
+
 int image_name_path(const char *name, bool make, char *buf, size_t size)
 {
 	static const char letters[] =

@@ -7,7 +7,9 @@
 
 #include "machine.h"
 
-#define FILES 4096
+#define FILES	       4096
+#define AGENT_LOG_MAX  (1 << 20) /* bytes */
+#define AGENT_LOG_HEAD 256	 /* what a line has beside its text, at most */
 
 int machine_defaults(struct hutch *h, bool box)
 {
@@ -139,6 +141,26 @@ int machine_register(struct hutch *h, struct box *box)
 	if (r)
 		box_end(box);
 	return r;
+}
+
+/* the guest may say what it likes, and not as much as it likes */
+static void on_agent_log(void *arg, enum hutch_level level, const char *text)
+{
+	struct agent_log *log = arg;
+
+	if (log->said > AGENT_LOG_MAX)
+		return;
+	log->said += strlen(text) + AGENT_LOG_HEAD;
+	if (log->said > AGENT_LOG_MAX)
+		box_log(log->box, "agent", HUTCH_LOG_WARNING, "nothing more of it is kept");
+	else
+		box_log(log->box, "agent", level, "%s", text);
+}
+
+void machine_agent_log(struct hutch *h, struct agent_log *log, const struct box *box)
+{
+	*log = (struct agent_log){ .box = box };
+	hutch_on_agent_log(h, on_agent_log, log);
 }
 
 void machine_files(void)

@@ -16,6 +16,13 @@ int machine_line(struct hutch *h);
 /* enter @box, whose command and keep are set, under the machine's name or one that is made up;
  * its sockets are made in its folder.  -errno after a complaint */
 int machine_register(struct hutch *h, struct box *box);
+/* what the agent says is kept in @box's folder, as much as there is room for; @log and @box are
+ * there as long as the machine */
+struct agent_log {
+	const struct box *box;
+	size_t said; /* bytes */
+};
+void machine_agent_log(struct hutch *h, struct agent_log *log, const struct box *box);
 /* each connection of a guest takes a descriptor; 1024 in all is what most shells allow at first */
 void machine_files(void);
 

@@ -14,11 +14,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "command.h"
+#include "json.h"
 #include "policy.h"
 
 #define FILES	 32
@@ -86,10 +88,61 @@ struct reading {
 	struct sha256 sum;
 };
 
-static int refuse(const char *text)
+/* --- what is told of a refusal --- */
+
+/* for a program that reads it; NULL: there is none of it */
+struct refusal {
+	const char *key, *value;
+	const char *origin; /* who asked for that */
+	const char *most;   /* what the policy gives */
+	const char *policy; /* its file, or the folder of them */
+};
+
+static void tell_event(const struct refusal *what, const char *text)
 {
-	complain("error %d E_POLICY: %s", EXIT_HUTCH, text);
+	const struct {
+		const char *name, *value;
+	} members[] = {
+		{ "key", what->key },	{ "value", what->value },   { "origin", what->origin },
+		{ "most", what->most }, { "policy", what->policy },
+	};
+	char *json = NULL;
+	size_t size;
+	FILE *out = open_memstream(&json, &size);
+
+	if (!out)
+		return;
+	for (unsigned i = 0; i < sizeof(members) / sizeof(*members); i++) {
+		if (!members[i].value)
+			continue;
+		fprintf(out, ",\"%s\":", members[i].name);
+		json_text(out, members[i].value);
+	}
+	if (!fclose(out))
+		hutch_log_event(HUTCH_LOG_WARNING, "security.policy", json, text);
+	free(json);
+}
+
+static int refuse(const struct refusal *what, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+/* there is no sandbox yet whose event it could be, so it is one of the log */
+static int refuse(const struct refusal *what, const char *fmt, ...)
+{
+	char text[2048];
+	va_list ap;
+	int n = snprintf(text, sizeof(text), "error %d E_POLICY: ", EXIT_HUTCH);
+
+	va_start(ap, fmt);
+	vsnprintf(text + n, sizeof(text) - (size_t)n, fmt, ap);
+	va_end(ap);
+	complain("%s", text);
+	tell_event(what, text);
 	return EXIT_HUTCH;
+}
+
+static int refuse_file(const char *policy, const char *why)
+{
+	return refuse(&(struct refusal){ .policy = policy }, "%s", why);
 }
 
 /* --- reading them --- */
@@ -105,7 +158,7 @@ static int read_whole(const char *path, char *buf, size_t size, size_t *ret)
 		close(fd);
 		return 0;
 	}
-	complain("error %d E_POLICY: policy %s: %s", EXIT_HUTCH, path, strerror(errno));
+	refuse(&(struct refusal){ .policy = path }, "policy %s: %s", path, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	return EXIT_HUTCH;
@@ -120,7 +173,7 @@ static bool can_hold(const char *key)
 }
 
 /* a key that would be passed over must not look as if it held */
-static int check_keys(struct hutch *policy)
+static int check_keys(struct hutch *policy, const char *path)
 {
 	struct hutch_key key;
 	const char *where;
@@ -129,11 +182,11 @@ static int check_keys(struct hutch *policy)
 		where = hutch_origin(policy, key.name);
 		if (!where || can_hold(key.name))
 			continue;
-		complain("error %d E_POLICY: %s: %s is nothing that a policy can hold down; it "
-			 "takes level, net, memory, cpus, cpu_percent, pids, layer, the times, "
-			 "fuel, stdout_max, stderr_max, copy_max, on_violation and on_LIMIT",
-			 EXIT_HUTCH, where, key.name);
-		return EXIT_HUTCH;
+		return refuse(&(struct refusal){ .key = key.name, .policy = path },
+			      "%s: %s is nothing that a policy can hold down; it takes level, net, "
+			      "memory, cpus, cpu_percent, pids, layer, the times, fuel, "
+			      "stdout_max, stderr_max, copy_max, on_violation and on_LIMIT",
+			      where, key.name);
 	}
 	return 0;
 }
@@ -148,23 +201,23 @@ static int read_policy(struct reading *r, const char *path)
 	int status;
 
 	if (r->n == FILES)
-		return refuse("there are more than 32 policies");
+		return refuse_file(path, "there are more than 32 policies");
 	/* it is read once: what is summed is what holds */
 	text = malloc(FILE_MAX + 1);
 	policy = r->policy[r->n] = hutch_new();
 	if (!text || !policy) {
 		free(text);
 		hutch_free(policy);
-		return refuse("out of memory");
+		return refuse_file(path, "out of memory");
 	}
 	r->name[r->n++] = strdup(path);
 	status = read_whole(path, text, FILE_MAX + 1, &len);
 	if (!status && hutch_load_text(policy, path, text, len))
-		status = refuse(hutch_error(policy));
+		status = refuse_file(path, hutch_error(policy));
 	if (!status)
-		status = check_keys(policy);
+		status = check_keys(policy, path);
 	if (!status && hutch_fuel(policy, &fuel, &instructions))
-		status = refuse(hutch_error(policy));
+		status = refuse_file(path, hutch_error(policy));
 	if (!status)
 		sha256_add(&r->sum, text, len);
 	free(text);
@@ -196,11 +249,9 @@ static int read_folder(struct reading *r)
 	n = scandir(folder, &entry, is_policy, alphasort);
 	if (n < 0 && errno == ENOENT)
 		return 0;
-	if (n < 0) {
-		complain("error %d E_POLICY: policies in %s: %s", EXIT_HUTCH, folder,
-			 strerror(errno));
-		return EXIT_HUTCH;
-	}
+	if (n < 0)
+		return refuse(&(struct refusal){ .policy = folder }, "policies in %s: %s", folder,
+			      strerror(errno));
 	for (int i = 0; i < n; i++) {
 		snprintf(path, sizeof(path), "%s/%s", folder, entry[i]->d_name);
 		if (!status)
@@ -286,22 +337,6 @@ static bool is_over(struct hutch *h, struct hutch *policy, const struct ceiling 
 	return strictness(h, c) < strictness(policy, c);
 }
 
-/* what says so: @by asked for it, @at is the policy */
-static int refuse_over(struct hutch *h, struct hutch *policy, const struct ceiling *c,
-		       const char *by, const char *at)
-{
-	bool units = !strcmp(c->key, FUEL) && !same_fuel(h, policy);
-	char wanted[64] = "", most[64] = "";
-
-	value_of(h, c, wanted, sizeof(wanted));
-	value_of(policy, c, most, sizeof(most));
-	complain("error %d E_POLICY: %s: '%s' (%s) %s the policy's '%s' (%s); ask for that, or for "
-		 "something stricter",
-		 EXIT_HUTCH, c->key, wanted, by, units ? "is of another unit than" : "goes over",
-		 most, at);
-	return EXIT_HUTCH;
-}
-
 /* the place in a policy that says so, or the whole of it */
 static const char *place(const struct reading *r, unsigned i, const struct ceiling *c)
 {
@@ -312,6 +347,30 @@ static const char *place(const struct reading *r, unsigned i, const struct ceili
 	return where ? where : r->name[i];
 }
 
+/* what says so: @by asked for it, the policy is the @i'th */
+static int refuse_over(const struct reading *r, unsigned i, const struct ceiling *c, const char *by)
+{
+	bool units = !strcmp(c->key, FUEL) && !same_fuel(r->h, r->policy[i]);
+	char wanted[64] = "", most[64] = "";
+	const struct refusal what = { c->key, wanted, by, most, r->name[i] };
+
+	value_of(r->h, c, wanted, sizeof(wanted));
+	value_of(r->policy[i], c, most, sizeof(most));
+	return refuse(&what,
+		      "%s: '%s' (%s) %s the policy's '%s' (%s); ask for that, or for something "
+		      "stricter",
+		      c->key, wanted, by, units ? "is of another unit than" : "goes over", most,
+		      place(r, i, c));
+}
+
+/* what a policy or a level says does not go into the machine's keys */
+static int refuse_key(const struct reading *r, const char *key, const char *policy)
+{
+	const struct refusal what = { .key = key, .policy = policy };
+
+	return refuse(&what, "%s", hutch_error(r->h));
+}
+
 /* rule 2 */
 static int check_named(const struct reading *r, const struct ceiling *c)
 {
@@ -319,7 +378,7 @@ static int check_named(const struct reading *r, const struct ceiling *c)
 
 	for (unsigned i = 0; by && i < r->n; i++)
 		if (is_over(r->h, r->policy[i], c))
-			return refuse_over(r->h, r->policy[i], c, by, place(r, i, c));
+			return refuse_over(r, i, c, by);
 	return 0;
 }
 
@@ -330,15 +389,15 @@ static int hold_down(const struct reading *r, const struct ceiling *c)
 
 	for (unsigned i = 0; i < r->n; i++) {
 		struct hutch *policy = r->policy[i];
-		const char *where = place(r, i, c), *by = hutch_origin(r->h, c->key);
+		const char *by = hutch_origin(r->h, c->key);
 
 		if (!is_over(r->h, policy, c))
 			continue;
 		if (!strcmp(c->key, FUEL) && !same_fuel(r->h, policy)) /* two policies' */
-			return refuse_over(r->h, policy, c, by ? by : "", where);
-		hutch_from(r->h, where);
+			return refuse_over(r, i, c, by ? by : "");
+		hutch_from(r->h, place(r, i, c));
 		if (value_of(policy, c, value, sizeof(value)) || hutch_set(r->h, c->key, value))
-			return refuse(hutch_error(r->h));
+			return refuse_key(r, c->key, r->name[i]);
 	}
 	hutch_from(r->h, NULL);
 	return 0;
@@ -358,7 +417,7 @@ static int hold_later(const struct reading *r)
 		snprintf(value, sizeof(value), "%lu", (unsigned long)least);
 		hutch_from(r->h, hutch_origin(r->policy[i], PERCENT));
 		if (hutch_set(r->h, PERCENT_MAX, value))
-			return refuse(hutch_error(r->h));
+			return refuse_key(r, PERCENT_MAX, r->name[i]);
 	}
 	hutch_from(r->h, NULL);
 	return 0;
@@ -388,6 +447,20 @@ static bool allows(struct hutch *policy, const char *mode, const char *tap)
 	return false;
 }
 
+static int refuse_card(const struct reading *r, unsigned i, const char *mode, const char *tap,
+		       const char *where)
+{
+	char value[64];
+	const struct refusal what = { .key = "net",
+				      .value = value,
+				      .origin = hutch_origin(r->h, "net"),
+				      .policy = r->name[i] };
+
+	snprintf(value, sizeof(value), "%s%s%s", mode, tap[0] ? "=" : "", tap);
+	return refuse(&what, "net: '%s' (%s) is not among what the policy allows (%s)", value,
+		      what.origin, where);
+}
+
 static int check_cards(const struct reading *r)
 {
 	char mode[16], tap[32];
@@ -396,13 +469,8 @@ static int check_cards(const struct reading *r)
 	for (unsigned i = 0; i < r->n; i++) {
 		where = hutch_origin(r->policy[i], "net");
 		for (unsigned k = 0; where && card(r->h, k, mode, tap); k++) {
-			if (allows(r->policy[i], mode, tap))
-				continue;
-			complain("error %d E_POLICY: net: '%s%s%s' (%s) is not among what the "
-				 "policy allows (%s)",
-				 EXIT_HUTCH, mode, tap[0] ? "=" : "", tap,
-				 hutch_origin(r->h, "net"), where);
-			return EXIT_HUTCH;
+			if (!allows(r->policy[i], mode, tap))
+				return refuse_card(r, i, mode, tap, where);
 		}
 	}
 	return 0;
@@ -440,7 +508,7 @@ static int start_level(const struct reading *r)
 			continue;
 		hutch_from(r->h, from);
 		if (hutch_set(r->h, key, level_defaults[i].value))
-			return refuse(hutch_error(r->h));
+			return refuse_key(r, key, NULL);
 	}
 	hutch_from(r->h, NULL);
 	return 0;

@@ -36,7 +36,9 @@ struct policy {
  * @stays: a person at a terminal or a detached command is there for as long as it likes, and what
  * a level limits of time and output by default is not for it; a policy's limits are.
  * @files is what --policy gave.  0, or an exit status after a complaint:
- * E_POLICY for a policy that is none or cannot be read, and for what one forbids.
+ * E_POLICY for a policy that is none or cannot be read, and for what one forbids.  Where the log is
+ * JSON, that is an event of it too: a warning, "event":"security.policy" with key, value, origin,
+ * most and policy, as far as there are.
  */
 int policy_apply(struct policy *p, struct hutch *h, const struct given *files, bool stays);
 

@@ -1,13 +1,18 @@
 /* restore.c - a snapshot as a person names it */
-/* #syscalls:before access */
+/* #syscalls:before access getcwd readlink */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "attend.h"
 #include "image_build.h"
+#include "json.h"
 #include "restore.h"
+#include "trim.h"
 
-#define KEYS_MAX 128
+#define KEYS_MAX  128
+#define ANSWER_MS 30000
 
 int snap_path(const char *what, char *buf, size_t size)
 {
@@ -23,6 +28,17 @@ int snap_path(const char *what, char *buf, size_t size)
 		return 0;
 	complain("snapshot %s: its path is too long", what);
 	return -1;
+}
+
+/* without a place for it each machine unpacks its own */
+static void keep_memory(struct hutch *h)
+{
+	char folder[PATH_MAX];
+
+	if (!image_cache_there(folder, sizeof(folder)))
+		return;
+	kept_trim(folder);
+	hutch_restore_keep(h, folder);
 }
 
 /*
@@ -91,10 +107,81 @@ int restore_guest(struct hutch *h, const char *what, bool box)
 	}
 	if (restore(h, path))
 		return -1;
+	keep_memory(h);
 	if (!box || (!hutch_get(h, "agent", agent, sizeof(agent)) && !strcmp(agent, "yes")))
 		return 0;
 	complain("snapshot %s: is of a machine without an agent, in which no command can be run; "
 		 "'hutch restore %s' lets it go on",
 		 path, what);
 	return -1;
+}
+
+void restore_members(struct hutch *h, const char *what, char buf[RESTORE_MEMBERS])
+{
+	char path[PATH_MAX], whole[PATH_MAX];
+	struct hutch_snap snap;
+	FILE *out;
+	int n;
+
+	buf[0] = '\0';
+	if (snap_path(what, path, sizeof(path)) || hutch_snap_look(h, path, &snap, NULL) < 0)
+		return;
+	n = snprintf(buf, RESTORE_MEMBERS, ",\"snapshot\":\"%s\"", snap.id);
+	out = fmemopen(buf + n, RESTORE_MEMBERS - (size_t)n, "w");
+	if (!out)
+		return;
+	fputs(",\"path\":", out);
+	json_text(out, realpath(path, whole) ? whole : path);
+	if (fflush(out) || ftell(out) >= RESTORE_MEMBERS - n) /* half of a path is none */
+		buf[n] = '\0';
+	fclose(out);
+}
+
+int restore_set(struct hutch *h, const char *key, const char *value)
+{
+	if (!hutch_set(h, key, value))
+		return 0;
+	complain("%s", hutch_error(h));
+	return -1;
+}
+
+/* the agent is there, and knows what time it is */
+static const char *greet(struct hutch *h)
+{
+	const struct hutch_request ask = { .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
+	struct hutch_job *job = hutch_ask(h, &ask);
+	static struct hutch_exit answer;
+	int r = -EINVAL;
+
+	if (job)
+		r = hutch_job_wait(job, ANSWER_MS, hutch_event_fd(h), &answer);
+	hutch_job_free(job);
+	return !r		 ? answer.how == HUTCH_REFUSED ? answer.text : NULL
+	       : r == -ETIMEDOUT ? "the guest's agent does not answer"
+	       : r == -EINTR	 ? "the machine ended before its agent answered"
+				 : hutch_error(h);
+}
+
+int restore_machine(struct hutch *h, const char *what, const char *name, const char *console,
+		    struct attend *how)
+{
+	char agent[8], path[PATH_MAX];
+	struct hutch_snap snap;
+
+	if (snap_path(what, path, sizeof(path)) || restore_guest(h, what, false) ||
+	    hutch_snap_look(h, path, &snap, NULL) < 0 ||
+	    hutch_get(h, "agent", agent, sizeof(agent)))
+		return -1;
+	if (!strcmp(agent, "yes"))
+		how->started = greet;
+	restore_members(h, what, how->restored);
+	snprintf(how->command, sizeof(how->command), "restore %s", what);
+	if (!console)
+		console = how->started ? "none" : "-";
+	/* a sandbox is reached by its name alone, and so it has one; a raw machine may be without
+	 */
+	return restore_set(h, "name", name ? name : snap.name) || restore_set(h, "jail", "basic") ||
+			       restore_set(h, "console", console)
+		       ? -1
+		       : 0;
 }

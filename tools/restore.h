@@ -9,5 +9,21 @@
 int snap_path(const char *what, char *buf, size_t size);
 /* hutch_restore() of it, a sandbox's if @box; -1 after a complaint */
 int restore_guest(struct hutch *h, const char *what, bool box);
+/* members of the event "execution.restore": which snapshot it was, and from where; before the jail
+ */
+#define RESTORE_MEMBERS 2048
+void restore_members(struct hutch *h, const char *what, char buf[RESTORE_MEMBERS]);
+
+/* a key of one; -1 after a complaint */
+int restore_set(struct hutch *h, const char *key, const char *value);
+/*
+ * restore_machine() - all that a restore of @what needs but where its devices lead now
+ *
+ * @name NULL: the one it had; @console NULL: this terminal, unless it is a sandbox, which has
+ * how->started then.  -1 after a complaint.
+ */
+struct attend;
+int restore_machine(struct hutch *h, const char *what, const char *name, const char *console,
+		    struct attend *how);
 
 #endif

@@ -10,8 +10,10 @@
 #include "command_flags.h"
 #include "machine.h"
 #include "policy.h"
+#include "restore.h"
 #include "result.h"
 #include "retry.h"
+#include "warm.h"
 #include "work.h"
 
 enum {
@@ -42,9 +44,10 @@ struct run {
 	char **argv;
 	struct box box;
 	bool has_box;
-	bool checking;	   /* hutch check */
-	size_t agent_said; /* bytes of its log */
-	int ready;	   /* -1, or where to tell the one who waits that the command runs */
+	bool checking; /* hutch check */
+	struct agent_log agent_log;
+	char restored[RESTORE_MEMBERS]; /* of its event; "": it booted */
+	int ready; /* -1, or where to tell the one who waits that the command runs */
 	struct command c;
 	struct env *env;
 	struct work *work;

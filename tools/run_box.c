@@ -16,9 +16,7 @@
 #include "run.h"
 #include "units.h"
 
-#define SETTLE_MS      10000
-#define AGENT_LOG_MAX  (1 << 20) /* bytes of the agent's log */
-#define AGENT_LOG_HEAD 256	 /* what a line has beside its text, at most */
+#define SETTLE_MS 10000
 
 /* --- before the machine --- */
 
@@ -70,20 +68,6 @@ void run_fault(void *arg, unsigned n)
 		"the guest broke the rules of its devices, %u times by now", n);
 }
 
-/* the guest may say what it likes, and not as much as it likes */
-static void on_agent_log(void *arg, enum hutch_level level, const char *text)
-{
-	struct run *r = arg;
-
-	if (r->agent_said > AGENT_LOG_MAX)
-		return;
-	r->agent_said += strlen(text) + AGENT_LOG_HEAD;
-	if (r->agent_said > AGENT_LOG_MAX)
-		box_log(&r->box, "agent", HUTCH_LOG_WARNING, "nothing more of it is kept");
-	else
-		box_log(&r->box, "agent", level, "%s", text);
-}
-
 int run_publish(struct run *r)
 {
 	const struct given *ports = &r->given[FLAG_PORT];
@@ -127,6 +111,7 @@ static int find_root(struct run *r)
 
 int run_restore(struct run *r)
 {
+	restore_members(r->h, r->given[FLAG_FROM].text, r->restored);
 	return restore_guest(r->h, r->given[FLAG_FROM].text, true) ||
 	       policy_restored(r->h, &r->given[FLAG_POLICY]);
 }
@@ -150,7 +135,7 @@ static int make_sandbox(struct run *r)
 		return EXIT_HUTCH;
 	if (run_set(r, "agent", "yes"))
 		return EXIT_HUTCH;
-	hutch_on_agent_log(r->h, on_agent_log, r);
+	machine_agent_log(r->h, &r->agent_log, &r->box);
 	snprintf(r->box.command, sizeof(r->box.command), "%s", r->argv[0]);
 	for (char **arg = r->argv + 1; *arg; arg++) {
 		size_t len = strlen(r->box.command);
@@ -200,6 +185,8 @@ static void on_started(void *arg)
 	struct run *r = arg;
 
 	box_started(&r->box);
+	if (r->restored[0])
+		box_event(&r->box, HUTCH_LOG_INFO, "execution.restore", r->restored);
 	box_event(&r->box, HUTCH_LOG_INFO, "execution.start", "");
 	result_started(&r->result);
 	retry_started(r);
@@ -261,6 +248,8 @@ static int start(struct run *r)
 		return EXIT_HUTCH;
 	if (start_porter(r))
 		return EXIT_HUTCH;
+	if (!r->given[FLAG_FROM].n)
+		warm_look(r->h);
 	n = hutch_start(r->h);
 	if (!n) {
 		result_machine(&r->result);

@@ -84,7 +84,8 @@ void agent_host_close(struct hutch *h)
 	if (h->agent >= 0)
 		unlink(h->agent_path);
 	cleanup_close(&h->agent);
-	h->agent = -1;
+	cleanup_close(&h->called);
+	h->agent = h->called = -1;
 }
 
 static void add_net(const struct conf *conf, struct proto_buf *b)
@@ -127,6 +128,7 @@ unsigned agent_host_renew(const struct hutch *h, struct proto_buf *b)
 {
 	proto_begin(b, PROTO_SETUP, 0);
 	add_self(&h->conf, b);
+	proto_number(b, TAG_RESTORED, 1);
 	proto_end(b);
 	return 1;
 }

@@ -582,6 +582,13 @@ static int transmit(struct client *c)
 	return 0;
 }
 
+void client_answer(struct client *c, int fd)
+{
+	c->fd = fd;
+	c->state = CLIENT_BUSY;
+	c->heard_ns = c->called_ns = now_ns();
+}
+
 /* the agent calls; nobody else in the guest can be quicker, and later calls are not taken */
 static int answer_call(struct client *c)
 {
@@ -589,9 +596,7 @@ static int answer_call(struct client *c)
 
 	if (fd < 0)
 		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED ? 0 : -errno;
-	c->fd = fd;
-	c->state = CLIENT_BUSY;
-	c->heard_ns = c->called_ns = now_ns();
+	client_answer(c, fd);
 	return 0;
 }
 

@@ -98,6 +98,8 @@ void client_logs(struct client *c, void (*fn)(void *arg, unsigned level, const c
 int client_connect(struct client *c, const char *path) must_check;
 /* wait for the agent to call at @listener, which stays the caller's */
 void client_expect(struct client *c, int listener);
+/* it has called, and @fd is the connection, which becomes the client's; after the request */
+void client_answer(struct client *c, int fd);
 
 /*
  * client_exec() - ask for a command; items of the request are in @what, whose header is EXEC's

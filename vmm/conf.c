@@ -175,6 +175,9 @@ const struct field conf_fields[] = {
 	F_STR(struct conf, ctl, .arg = "PATH", .help = "Unix socket for control, made by --name"),
 	F_BOOL(struct conf, agent, .made = true, .box = true, .inner = true,
 	       .help = "the guest has hutch's agent, which is waited for"),
+	F_BOOL(struct conf, cold, .box = true, .inner = true,
+	       .help = "boot, even where a machine of the same kernel, agent and configuration has "
+		       "booted before and could be gone on from"),
 	F_STR(struct conf, rootfs, .made = true, .inner = true, .path = true, .named = true,
 	      .arg = "IMAGE", .box = true,
 	      .help = "the guest's root: an ext4, erofs or squashfs image, never written unless "

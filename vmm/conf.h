@@ -105,6 +105,7 @@ struct conf {
 	char ctl[108]; /* sizeof(sun_path) */
 	/* of a sandbox, whose guest has an agent */
 	bool agent;
+	bool cold;
 	char rootfs[CONF_PATH];
 	bool rootfs_rw;
 	uint64_t layer;

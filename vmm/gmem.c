@@ -1,5 +1,6 @@
 /* #syscalls pread64 munmap madvise:MADV_DONTNEED */
 /* #syscalls:before mmap mprotect */
+/* mmap in the jail too, which allows it for malloc() (sandbox.c) */
 #include <endian.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -19,6 +20,13 @@ static const struct gmem_slot *slot_of(const struct gmem *mem, gpa_t gpa)
 		if (gpa >= mem->slot[i].gpa && gpa - mem->slot[i].gpa < mem->slot[i].len)
 			return &mem->slot[i];
 	return NULL;
+}
+
+static struct gmem_slot *slot_at(struct gmem *mem, gpa_t gpa)
+{
+	const struct gmem_slot *s = slot_of(mem, gpa);
+
+	return s ? &mem->slot[s - mem->slot] : NULL;
 }
 
 /* the part of [gpa, gpa + len) that is contiguous on the host: its bytes, 0 if @gpa is no RAM */
@@ -267,10 +275,44 @@ int gmem_st16(struct gmem *mem, gpa_t gpa, uint16_t v)
 	return 0;
 }
 
-/* the backing is anonymous memory: a page that is dropped reads as zero when it is touched again */
-static int drop_pages(uint8_t *hva, uint64_t len)
+#define HOLES_MAX 4096	     /* mappings are few: 65,530 for the whole process */
+#define HOLE_MIN  (64 * KiB) /* for less, a page of zeroes is cheaper than a mapping */
+
+int gmem_map(struct gmem *mem, unsigned i, int fd, uint64_t off)
 {
-	return madvise(hva, len, MADV_DONTNEED) ? -errno : 0;
+	struct gmem_slot *s = &mem->slot[i];
+
+	if (mmap(s->hva, s->len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
+		 fd, (off_t)off) == MAP_FAILED)
+		return err(-errno, "guest memory: a file of it cannot be mapped: %s",
+			   strerror(errno));
+	s->mapped = true;
+	s->holes = 0;
+	return 0;
+}
+
+static int put_zeroes(uint8_t *hva, uint64_t len)
+{
+	return mmap(hva, len, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == MAP_FAILED
+		       ? -errno
+		       : 0;
+}
+
+/*
+ * A page of anonymous memory that is dropped reads as zero when it is touched
+ * again; one of a file would have the file's content again.
+ */
+static int drop_pages(struct gmem_slot *s, uint8_t *hva, uint64_t len)
+{
+	if (!s->mapped)
+		return madvise(hva, len, MADV_DONTNEED) ? -errno : 0;
+	if (len < HOLE_MIN || s->holes == HOLES_MAX) {
+		memset(hva, 0, len);
+		return 0;
+	}
+	s->holes++;
+	return put_zeroes(hva, len);
 }
 
 int gmem_discard(struct gmem *mem, gpa_t gpa, uint64_t len)
@@ -283,7 +325,7 @@ int gmem_discard(struct gmem *mem, gpa_t gpa, uint64_t len)
 		return -EFAULT;
 	for (; len; gpa += n, len -= n) {
 		n = piece(mem, gpa, len, &hva);
-		r = drop_pages(hva, n);
+		r = drop_pages(slot_at(mem, gpa), hva, n);
 		if (r)
 			return r;
 		gmem_dirty(mem, hva, n);
@@ -306,7 +348,13 @@ gpa_t gmem_gpa(const struct gmem *mem, const void *p)
 void gmem_discard_all(struct gmem *mem)
 {
 	for (unsigned i = 0; i < mem->n; i++) {
-		madvise(mem->slot[i].hva, mem->slot[i].len, MADV_DONTNEED);
+		struct gmem_slot *s = &mem->slot[i];
+
+		if (s->mapped)
+			BUG_ON(put_zeroes(s->hva, s->len));
+		else
+			madvise(s->hva, s->len, MADV_DONTNEED);
+		s->mapped = false;
 		memset(mem->slot[i].dirty, 0xff, bitmap_bytes(mem->slot[i].len));
 	}
 }

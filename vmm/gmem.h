@@ -20,6 +20,8 @@ struct gmem_slot {
 	uint64_t len;
 	uint8_t *hva;
 	unsigned long *dirty; /* one bit a page: stores of the VMM */
+	bool mapped;	      /* what was not stored to is a file's: gmem_map() */
+	unsigned holes;	      /* in that */
 };
 
 struct gmem {
@@ -30,6 +32,14 @@ struct gmem {
 /* gmem_add() - RAM of @len bytes at @gpa, both of whole pages: -EINVAL, -ENOMEM; not touched yet */
 int gmem_add(struct gmem *mem, gpa_t gpa, uint64_t len) must_check;
 void gmem_free(struct gmem *mem);
+
+/*
+ * gmem_map() - slot @i shows @fd from @off on, page by page as it is looked at
+ *
+ * Stores stay here.  The file is never written again, and is long enough; it may be closed, and
+ * lose its name.  Before any guest runs; -errno of the mapping.
+ */
+int gmem_map(struct gmem *mem, unsigned i, int fd, uint64_t off) must_check;
 
 int gmem_read(const struct gmem *mem, gpa_t gpa, void *dst, size_t len) must_check;
 int gmem_write(struct gmem *mem, gpa_t gpa, const void *src, size_t len) must_check;

@@ -39,10 +39,13 @@ struct hutch {
 	void (*on_agent_log)(void *arg, enum hutch_level level, const char *text);
 	void *on_agent_log_arg;
 	/* agent_host.c */
-	int agent;	   /* where the guest's agent calls first, -1: nobody waits for it */
-	bool rooted;	   /* the root's image is the first disk */
-	bool stale;	   /* the guest is a snapshot's, and has not been told what time it is */
-	struct snap *snap; /* hutch_snap.c; NULL: it boots */
+	int called;  /* its first connection, which nobody has read from yet; or -1 */
+	int agent;   /* where the guest's agent calls first, -1: nobody waits for it */
+	bool rooted; /* the root's image is the first disk */
+	/* its guest is a snapshot's: it does not know what time it is, or not even what it is */
+	enum { STALE_NOT, STALE_PAST, STALE_NEW } stale;
+	char warm[CONF_PATH]; /* a snapshot of its own boot, or "" */
+	struct snap *snap;    /* hutch_snap.c; NULL: it boots */
 	char agent_path[112];
 };
 
@@ -58,6 +61,15 @@ void hutch_snap_free(struct snap *s);
 /* a key of a machine that is restored; -EINVAL if its guest would know */
 int hutch_snap_set(struct hutch *h, const char *key, const char *value);
 struct vm *hutch_snap_machine(struct hutch *h); /* NULL with a message */
+/* with its root among its disks: is there a snapshot of its own boot?  Then that is what starts */
+void hutch_snap_warm(struct hutch *h);
+/*
+ * hutch_snap_boot() - a machine of hutch_warm() that boots: once its agent has called it is kept
+ *
+ * Then, or where there is nothing to keep or it cannot be kept, 0, and h->called is the connection
+ * or -1.  -ETIMEDOUT, -EINTR: call again.
+ */
+int hutch_snap_boot(struct hutch *h, int timeout_ms, int wake) must_check;
 
 /* --- agent_host.c: a machine whose guest has an agent --- */
 

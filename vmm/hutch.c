@@ -40,7 +40,7 @@ struct hutch *hutch_new(void)
 
 	if (!h)
 		return NULL;
-	h->event_fd = h->agent = h->instructions = -1;
+	h->event_fd = h->agent = h->called = h->instructions = -1;
 	conf_defaults(&h->conf);
 	return h;
 }
@@ -412,6 +412,7 @@ static int start_machine(struct hutch *h)
 	r = agent_host_open(h);
 	if (r)
 		return r;
+	hutch_snap_warm(h);
 	h->vm = h->snap ? hutch_snap_machine(h) : vm_new(h->main.loop, &h->conf);
 	if (!h->vm)
 		return -EIO;
@@ -583,6 +584,12 @@ void hutch_log_about(const char *id, const char *name)
 void hutch_log(enum hutch_level level, const char *text)
 {
 	log_text((enum log_level)level, text);
+}
+
+void hutch_log_event(enum hutch_level level, const char *event, const char *members,
+		     const char *text)
+{
+	log_event((enum log_level)level, event, members, text);
 }
 
 void hutch_log_line(int fd, enum hutch_level level, const char *text)

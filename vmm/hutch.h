@@ -89,8 +89,8 @@ struct hutch_key {
 	bool live;	 /* can be changed while the machine runs */
 	bool box;	 /* of a sandbox; of no use to a machine without an agent */
 	bool file;	 /* of a file: hutch_set() does not take it */
+	bool made;	 /* its guest knows it: a snapshot keeps it */
 	bool inner;	 /* a HUTCH_FILE_OWN may set it: it does not lead out of the guest */
-	bool made;	 /* the guest knows it: hutch_restore() takes the snapshot's */
 };
 int hutch_key(unsigned i, struct hutch_key *ret);
 /* the keys within key @i, where it has some ("format" of "disk"), in order */
@@ -147,10 +147,36 @@ int hutch_snapshot(struct hutch *h, int fd, const char *label, int level);
  * Keys that its guest knows have the snapshot's values from here on, whoever named them before
  * (hutch_origin() says so), and hutch_set() refuses others;
  * where its devices lead may be set anew ("disk@0.path", "net@0.tap", "vsock@0.path", which is
- * empty now), and so may all others.  -EACCES for another user's file; -EINVAL, -EBADMSG, -ENOTSUP
- * for one that is none, is damaged, or newer.
+ * empty now), and so may all others.  The first hutch_ask() tells a guest with an agent that it was
+ * restored: what commands ran in it go on if that comes within 5 s of its time.  -EACCES for
+ * another user's file; -EINVAL, -EBADMSG, -ENOTSUP for one that is none, is damaged, or newer.
  */
 int hutch_restore(struct hutch *h, const char *path);
+
+/*
+ * hutch_restore_keep() - its memory is kept unpacked in this folder, which is there, and used from
+ * there by the next one
+ *
+ * All machines of one snapshot then share what they do not change.  The folder is the caller's to
+ * clear: files that no machine was made of for a while may be removed at any time.
+ */
+void hutch_restore_keep(struct hutch *h, const char *folder);
+
+/*
+ * hutch_warm() - hutch_start() goes on from @path instead of booting, if that is there
+ *
+ * Where it is not there, or of another machine, this one boots, and is kept there once its agent
+ * has called, within the first hutch_job_wait().  @path says which machine and which start of this
+ * host it is; it may be removed at any time.  hutch_is_warm() tells whether it booted.
+ */
+void hutch_warm(struct hutch *h, const char *path);
+bool hutch_is_warm(const struct hutch *h);
+
+/*
+ * hutch_restore_map() - of a file that the caller has just had made with level 0: its memory is
+ * mapped from there, and its checksums are not looked at
+ */
+void hutch_restore_map(struct hutch *h);
 
 struct hutch_snap {
 	char id[33], name[64], label[128], hutch[32];
@@ -277,7 +303,11 @@ void hutch_log_copy(int fd); /* each line to @fd too, as JSON; -1: no */
 void hutch_log_about(const char *id, const char *name);
 /* a line among the library's own */
 void hutch_log(enum hutch_level level, const char *text);
-/* the same, as JSON, to @fd alone */
+/* what happened, as a program wants to read it: "event" and @members (",\"key\":1", JSON) stand in
+ * the line; only where lines are JSON, so who reads text is told in another way */
+void hutch_log_event(enum hutch_level level, const char *event, const char *members,
+		     const char *text);
+/* a line, as JSON, to @fd alone */
 void hutch_log_line(int fd, enum hutch_level level, const char *text);
 /* @fn is told what the agent in the guest logs; within hutch_job_wait(). Before hutch_ask() */
 void hutch_on_agent_log(struct hutch *h,

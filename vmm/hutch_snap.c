@@ -6,22 +6,30 @@
  * The file names things of this host (disks, sockets), which are opened for who
  * restores it: so it has to be his own, or root's.
  *
- * #syscalls:before openat newfstatat geteuid
- * #syscalls:caller fcntl:F_GETFL
+ * #syscalls:caller poll accept4 fcntl:F_GETFL
+ * #syscalls:before openat read newfstatat geteuid utimensat fcntl close
  */
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "handle.h"
+#include "kept.h"
+#include "log.h"
 #include "snap.h"
 #include "vm.h"
 
 struct snap {
 	struct snap_file file;
 	struct snap_info info;
-	struct conf was;
-	uint32_t anew; /* disks whose place was told anew */
+	struct conf was;      /* the machine as it was saved */
+	struct conf before;   /* hutch_snap_set() */
+	bool mapped;	      /* its memory is mapped from the file itself */
+	bool boot;	      /* of this machine's own boot: hutch_warm() */
+	char keep[CONF_PATH]; /* where memory is kept unpacked, or "" */
+	uint32_t anew;	      /* disks whose place was told anew */
 	int fd;
 };
 
@@ -32,6 +40,12 @@ void hutch_snap_free(struct snap *s)
 	snap_close(&s->file);
 	cleanup_close(&s->fd);
 	free(s);
+}
+
+static void print_id(const struct snap *s, char buf[33])
+{
+	for (unsigned i = 0; i < sizeof(s->file.head.id); i++)
+		snprintf(buf + 2 * i, 3, "%02x", s->file.head.id[i]);
 }
 
 /* is it a file, and unless @any one that may lead whoever restores it? */
@@ -98,7 +112,7 @@ int hutch_restore(struct hutch *h, const char *path)
 	for_each_field (f, conf_fields)
 		if (f->made)
 			snprintf(h->origins.at[f - conf_fields], CONF_ORIGIN, "snapshot %s", path);
-	h->stale = h->conf.agent;
+	h->stale = h->conf.agent ? STALE_PAST : STALE_NOT;
 	return 0;
 }
 
@@ -122,46 +136,227 @@ static bool tells_place(const char *text)
 
 int hutch_snap_set(struct hutch *h, const char *key, const char *value)
 {
-	struct conf *old = malloc(sizeof(*old));
+	struct snap *s = h->snap;
 	const struct field *f;
 	struct conf_ref ref = { .f = NULL };
 	int r;
 
-	if (!old)
-		return err(-ENOMEM, "%s: out of memory", key);
-	*old = h->conf;
+	s->before = h->conf;
 	f = field_find(conf_fields, key);
 	if (f && f->kind != FIELD_LIST)
 		r = conf_set(&h->conf, "", key, value);
 	else
 		r = conf_change(&h->conf, key, value, &ref);
 	if (!r)
-		r = conf_check_made(&h->conf, &h->snap->was);
+		r = conf_check_made(&h->conf, &s->was);
 	if (r)
-		h->conf = *old;
+		h->conf = s->before;
 	else if (ref.f && !strcmp(ref.f->name, "disk") &&
 		 (ref.sub ? !strcmp(ref.sub->name, "path") || !strcmp(ref.sub->name, "overlay")
 			  : tells_place(value)))
-		h->snap->anew |= 1U << ref.i;
-	free(old);
+		s->anew |= 1U << ref.i;
 	return r;
+}
+
+/* --- memory that is kept unpacked --- */
+
+/* of this start of the host: after a power cut a file may not be what was written */
+static int boot_of_host(char buf[37])
+{
+	cleanup_fd int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, buf, 36) != 36)
+		return -EIO;
+	buf[36] = '\0';
+	return 0;
+}
+
+static int open_kept(const struct snap *s, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0)
+		return -1;
+	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
+	    !(st.st_mode & 0077) && (uint64_t)st.st_size == snap_memory_size(&s->file)) {
+		futimens(fd, NULL); /* used: the ones that are not go first */
+		return fd;
+	}
+	close(fd);
+	return -1;
+}
+
+static int make_kept(const struct snap *s, const char *path, int *ret)
+{
+	char tmp[KEPT_PATH];
+	int fd = kept_begin(path, tmp), r;
+
+	if (fd < 0)
+		return fd;
+	r = snap_unpack(&s->file, &s->was, fd);
+	if (!r)
+		r = kept_end(tmp, path);
+	if (r) {
+		close(fd);
+		kept_drop(tmp);
+		return r;
+	}
+	*ret = fd;
+	return 0;
+}
+
+/* its memory as a file, or -1: there is no place for it, and it is unpacked for this machine alone
+ */
+static int keep_memory(const struct snap *s, int *ret, uint64_t *ret_off)
+{
+	char path[CONF_PATH + 80], id[33], host[37];
+	int r;
+
+	*ret = -1;
+	*ret_off = 0;
+	if ((s->boot || s->mapped) && s->file.flat) { /* ours, and it lies there as it is */
+		*ret = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
+		*ret_off = s->file.flat;
+		return 0;
+	}
+	if (!s->keep[0] || boot_of_host(host))
+		return 0;
+	print_id(s, id);
+	snprintf(path, sizeof(path), "%s/%s.%.8s.memory", s->keep, id, host);
+	*ret = open_kept(s, path);
+	if (*ret >= 0)
+		return 0;
+	r = make_kept(s, path, ret);
+	return r == -EBADMSG ? r : 0;
+}
+
+void hutch_restore_map(struct hutch *h)
+{
+	if (h->snap)
+		h->snap->mapped = true;
+}
+
+void hutch_restore_keep(struct hutch *h, const char *folder)
+{
+	if (h->snap && str_copy(h->snap->keep, sizeof(h->snap->keep), folder))
+		h->snap->keep[0] = '\0';
 }
 
 struct vm *hutch_snap_machine(struct hutch *h)
 {
 	struct snap *s = h->snap;
+	cleanup_fd int memory = -1;
 	struct vm *vm = NULL;
+	uint64_t off;
 
 	if (s->fd < 0)
 		err(-EINVAL, "snapshot %s: was restored by this handle before", s->file.name);
-	else if (!snap_check_disks(&s->info, &h->conf, s->anew))
-		vm = vm_restore(h->main.loop, &h->conf, &s->file);
+	else if (!snap_check_disks(&s->info, &h->conf, s->anew) && !keep_memory(s, &memory, &off))
+		vm = vm_restore(h->main.loop, &h->conf, &s->file, memory, off);
 	if (vm) {
 		snap_close(&s->file);
 		cleanup_close(&s->fd);
 		s->fd = -1;
 	}
 	return vm;
+}
+
+/* --- a boot that is gone on from --- */
+
+void hutch_warm(struct hutch *h, const char *path)
+{
+	if (str_copy(h->warm, sizeof(h->warm), path))
+		h->warm[0] = '\0';
+}
+
+bool hutch_is_warm(const struct hutch *h)
+{
+	return h->snap && h->snap->boot;
+}
+
+/* the same machine, to what its disks hold */
+static bool is_same(const struct hutch *h, const struct snap *s)
+{
+	for (unsigned i = 0; i < h->conf.disks; i++)
+		if (i >= s->was.disks || strcmp(h->conf.disk[i].path, s->was.disk[i].path))
+			return false;
+	return s->file.flat && !conf_check_made(&h->conf, &s->was) &&
+	       !snap_check_disks(&s->info, &h->conf, 0);
+}
+
+void hutch_snap_warm(struct hutch *h)
+{
+	struct snap *s = h->warm[0] && !h->snap ? open_snap(h->warm, false) : NULL;
+
+	if (!s)
+		return;
+	if (!is_same(h, s)) {
+		hutch_snap_free(s);
+		return;
+	}
+	s->boot = true;
+	h->snap = s;
+	/* it was about to call, and is called now */
+	agent_host_close(h);
+	h->stale = STALE_NEW;
+}
+
+/* until there is something to read from @fd, or the machine has ended */
+static int wait_for(struct hutch *h, int fd, int timeout_ms, int wake)
+{
+	struct pollfd p[] = { { fd, POLLIN, 0 }, { h->event_fd, POLLIN, 0 }, { wake, POLLIN, 0 } };
+	int n;
+
+	do {
+		n = poll(p, ARRAY_SIZE(p), timeout_ms);
+	} while (n < 0 && errno == EINTR);
+	if (p[1].revents || p[0].revents)
+		return 0;
+	return p[2].revents ? -EINTR : -ETIMEDOUT;
+}
+
+/* one that cannot be kept boots again next time */
+static void keep_boot(struct hutch *h)
+{
+	char tmp[KEPT_PATH];
+	int fd = kept_begin(h->warm, tmp), r;
+
+	if (fd < 0) {
+		log_debug("this boot is not kept: %s: %s", h->warm, strerror(-fd));
+		return;
+	}
+	r = hutch_snapshot(h, fd, "boot", 0);
+	close(fd);
+	if (!r)
+		r = kept_end(tmp, h->warm);
+	if (!r)
+		return;
+	kept_drop(tmp);
+	log_debug("this boot is not kept: %s", err_last());
+}
+
+/* a guest that waits for an answer to its call would lose patience while it is saved: so it is once
+ * it has said a word */
+int hutch_snap_boot(struct hutch *h, int timeout_ms, int wake)
+{
+	int r = 0;
+
+	if (!h->warm[0] || h->snap)
+		return 0;
+	if (h->called < 0) {
+		r = wait_for(h, h->agent, timeout_ms, wake);
+		if (!r)
+			h->called = accept4(h->agent, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	}
+	if (!r && h->called >= 0)
+		r = wait_for(h, h->called, timeout_ms, wake);
+	if (r)
+		return r;
+	if (h->called >= 0)
+		keep_boot(h);
+	h->warm[0] = '\0';
+	return 0;
 }
 
 int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)
@@ -193,8 +388,7 @@ static void tell(const struct snap *s, struct hutch_snap *ret)
 	};
 	if (!fstat(s->fd, &st))
 		ret->size = (uint64_t)st.st_blocks * 512;
-	for (unsigned i = 0; i < sizeof(s->file.head.id); i++)
-		snprintf(ret->id + 2 * i, 3, "%02x", s->file.head.id[i]);
+	print_id(s, ret->id);
 	snprintf(ret->name, sizeof(ret->name), "%s", s->was.name);
 	snprintf(ret->label, sizeof(ret->label), "%s", s->info.label);
 	snprintf(ret->hutch, sizeof(ret->hutch), "%s", s->info.hutch);

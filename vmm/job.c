@@ -76,8 +76,9 @@ static int connect_job(struct hutch_job *job, struct proto_buf *frames, unsigned
 		return err(-EINVAL, "vsock: no path is given, and so there is no agent to ask");
 	r = client_connect(&job->c, h->conf.vsock[0].path);
 	if (!r && h->stale) {
-		*ret_setups = agent_host_renew(h, frames);
-		h->stale = false;
+		*ret_setups =
+			(h->stale == STALE_NEW ? agent_host_setup : agent_host_renew)(h, frames);
+		h->stale = STALE_NOT;
 	}
 	return r;
 }
@@ -170,8 +171,17 @@ static void tell_end(const struct client *c, struct hutch_exit *ret)
 
 int hutch_job_wait(struct hutch_job *job, int timeout_ms, int wake, struct hutch_exit *ret)
 {
-	int r = client_pump(&job->c, timeout_ms, wake);
+	struct hutch *h = job->h;
+	int r = 0;
 
+	if (job->from_guest && job->c.state == CLIENT_CALLED)
+		r = hutch_snap_boot(h, timeout_ms, wake);
+	if (!r && h->called >= 0) {
+		client_answer(&job->c, h->called);
+		h->called = -1;
+	}
+	if (!r)
+		r = client_pump(&job->c, timeout_ms, wake);
 	if (job->from_guest && job->h->agent >= 0 && job->c.state != CLIENT_CALLED)
 		agent_host_close(job->h); /* it has called; whoever else does is not the agent */
 	tell_end(&job->c, ret);

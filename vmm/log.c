@@ -224,7 +224,29 @@ static void begin(struct line *l)
 	l->most = sizeof(l->buf) - TAIL;
 }
 
-static void make_json(struct line *l, enum log_level level, const char *text)
+/* what happened, for a program that reads it */
+struct event {
+	const char *name;
+	const char *members; /* JSON: ",\"key\":..." */
+};
+
+static void put_event(struct line *l, const struct event *event)
+{
+	size_t most = l->most;
+
+	put(l, "\",\"event\":\"");
+	put(l, event->name);
+	put(l, "\"");
+	/* each is whole or they are not there, and there is room for what has to stand behind */
+	l->most = most - (sizeof("\"msg\":") + 2);
+	put(l, event->members);
+	l->most = most;
+	put(l, ",\"msg\":\"");
+}
+
+/* @event may be NULL */
+static void make_json(struct line *l, enum log_level level, const struct event *event,
+		      const char *text)
 {
 	static const char *const names[] = { "error", "warning", "info", "debug" };
 	char code[CODE_MAX];
@@ -243,7 +265,10 @@ static void make_json(struct line *l, enum log_level level, const char *text)
 		put(l, "\",\"name\":\"");
 		put_json(l, log_name);
 	}
-	put(l, "\",\"msg\":\"");
+	if (event)
+		put_event(l, event);
+	else
+		put(l, "\",\"msg\":\"");
 	whole = put_json(l, text);
 	l->most = sizeof(l->buf);
 	find_code(text, code);
@@ -311,20 +336,21 @@ static void tell_lost(const struct output *o, int error)
 	memcpy(text + sizeof(plain) - 1, why, n);
 	text[sizeof(plain) - 1 + n] = '\0';
 	if (log_json)
-		make_json(&l, LOG_WARN, text);
+		make_json(&l, LOG_WARN, NULL, text);
 	else
 		make_text(&l, LOG_WARN, tell.fd, true, text);
 	write_line(&tell, &l);
 }
 
-static void emit(enum log_level level, bool tag, const char *text)
+/* @event NULL: a text is all there is; an event is told where lines are JSON */
+static void emit(enum log_level level, bool tag, const struct event *event, const char *text)
 {
 	struct line l;
 	int r = 0;
 
-	if (log_main.fd >= 0) {
+	if (log_main.fd >= 0 && (log_json || !event)) {
 		if (log_json)
-			make_json(&l, level, text);
+			make_json(&l, level, event, text);
 		else
 			make_text(&l, level, log_main.fd, tag, text);
 		r = write_line(&log_main, &l);
@@ -333,7 +359,7 @@ static void emit(enum log_level level, bool tag, const char *text)
 		tell_lost(&log_main, r);
 	if (log_second.fd < 0)
 		return;
-	make_json(&l, level, text);
+	make_json(&l, level, event, text);
 	r = write_line(&log_second, &l);
 	if (r)
 		tell_lost(&log_second, r);
@@ -342,7 +368,15 @@ static void emit(enum log_level level, bool tag, const char *text)
 void log_text(enum log_level level, const char *text)
 {
 	if (level <= log_most)
-		emit(level, false, text);
+		emit(level, false, NULL, text);
+}
+
+void log_event(enum log_level level, const char *name, const char *members, const char *text)
+{
+	const struct event event = { name, members };
+
+	if (level <= log_most)
+		emit(level, false, &event, text);
 }
 
 void log_text_to(int fd, enum log_level level, const char *text)
@@ -350,7 +384,7 @@ void log_text_to(int fd, enum log_level level, const char *text)
 	struct output o = { .fd = fd };
 	struct line l;
 
-	make_json(&l, level, text);
+	make_json(&l, level, NULL, text);
 	write_line(&o, &l);
 }
 
@@ -359,7 +393,7 @@ static void log_va(enum log_level level, const char *fmt, va_list ap)
 	char text[LOG_TEXT];
 
 	vsnprintf(text, sizeof(text), fmt, ap);
-	emit(level, true, text);
+	emit(level, true, NULL, text);
 }
 
 void log_line(enum log_level level, const char *fmt, ...)

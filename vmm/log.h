@@ -3,10 +3,11 @@
  *
  * 1. One write(2) a line, of at most LOG_LINE bytes, which is what a pipe takes
  *    as one: lines of many threads and processes never mix.
- * 2. A line is text, or one JSON object: ts, level, id, name, msg, and code
- *    where the message has one ("E_KVM").  Nothing of a message can end or
- *    forge a line or command a terminal: control bytes and what is no UTF-8 are
- *    escaped, and what is too long is cut between two characters ("cut").
+ * 2. A line is text, or one JSON object: ts, level, id, name, event and its
+ *    members if it is one, msg, and code where the message has one ("E_KVM").
+ *    Nothing of a message can end or forge a line or command a terminal:
+ *    control bytes and what is no UTF-8 are escaped, and what is too long is
+ *    cut between two characters ("cut").
  * 3. What a guest provokes goes through log_guest(): a guest can fill neither a
  *    disk nor a reader's patience.
  * 4. Nothing here allocates, locks or uses stdio but for formatting: a line
@@ -41,7 +42,10 @@ void log_line(enum log_level level, const char *fmt, ...) printf_like(2, 3);
 /* a text that is ready, without a word for its level; the one
  * thing here that a signal handler may call */
 void log_text(enum log_level level, const char *text);
-/* the same as one line of JSON, to @fd alone */
+/* what happened, with members of its own (",\"key\":1", all or none of them), where lines are JSON;
+ * as text it is not told */
+void log_event(enum log_level level, const char *name, const char *members, const char *text);
+/* a text as one line of JSON, to @fd alone */
 void log_text_to(int fd, enum log_level level, const char *text);
 
 /* at most LOG_BURST lines in LOG_WINDOW_NS; the next window tells how many were left out */

@@ -45,6 +45,18 @@ int snap_check_disks(const struct snap_info *info, const struct conf *conf,
 /* is each chunk whole? Nothing is restored; -EBADMSG with the first that is not */
 int snap_verify(const struct snap_file *f, const struct conf *conf) must_check;
 
+/*
+ * snap_unpack() - all of its memory into an empty file, for vm_restore(); chunks of zeroes are
+ * holes
+ *
+ * -EBADMSG where it is damaged, else -errno of the writing.
+ */
+int snap_unpack(const struct snap_file *f, const struct conf *conf, int fd) must_check;
+static inline uint64_t snap_memory_size(const struct snap_file *f)
+{
+	return f->head.chunks * SNAP_CHUNK;
+}
+
 /* for vm_build.c: all vCPUs into vm->saved, checked against this host; then all the rest into a
  * machine that is made */
 int snap_load_vcpus(struct vm *vm) must_check;

@@ -105,8 +105,12 @@ static int read_section(const struct snap_file *f, uint32_t type, const char *pa
 
 static void name_section(uint32_t type, char *buf, size_t size)
 {
-	if (type == SNAP_SECTION_TREE || type == SNAP_SECTION_INDEX)
-		snprintf(buf, size, "%s", type == SNAP_SECTION_TREE ? "tree" : "index");
+	static const char *const names[] = { [SNAP_SECTION_TREE] = "tree",
+					     [SNAP_SECTION_INDEX] = "index",
+					     [SNAP_SECTION_FLAT] = "flat memory" };
+
+	if (type && type < ARRAY_SIZE(names))
+		snprintf(buf, size, "%s", names[type]);
 	else
 		snprintf(buf, size, "part of type %u", type);
 }
@@ -115,7 +119,7 @@ static void name_section(uint32_t type, char *buf, size_t size)
 static int check_section(const struct snap_file *f, unsigned i)
 {
 	const struct snap_section *s = &f->head.section[i], *other;
-	bool known = s->type == SNAP_SECTION_TREE || s->type == SNAP_SECTION_INDEX;
+	bool known = s->type >= SNAP_SECTION_TREE && s->type <= SNAP_SECTION_FLAT;
 	char part[32];
 
 	name_section(s->type, part, sizeof(part));
@@ -183,6 +187,28 @@ static int read_index(struct snap_file *f)
 	return 0;
 }
 
+/* the memory's place, if it has one of its own */
+static int read_flat(struct snap_file *f)
+{
+	for (unsigned i = 0; i < f->head.sections; i++) {
+		const struct snap_section *s = &f->head.section[i];
+
+		if (s->type != SNAP_SECTION_FLAT)
+			continue;
+		if (s->at < SNAP_PAGE || s->at % SNAP_PAGE ||
+		    s->size != f->head.chunks * SNAP_CHUNK ||
+		    !range_fits(s->at, s->size, f->head.size))
+			return refuse(f, "flat memory", "lies outside of the file");
+		f->flat = s->at;
+	}
+	for (uint64_t i = 0; f->flat && i < f->head.chunks; i++)
+		if (snap_kind(&f->entry[i]) != SNAP_ZERO &&
+		    (snap_kind(&f->entry[i]) != SNAP_RAW ||
+		     f->entry[i].at != f->flat + i * SNAP_CHUNK))
+			return refuse(f, "flat memory", "is not where its index says");
+	return 0;
+}
+
 static int read_tree(struct snap_file *f)
 {
 	int r = read_section(f, SNAP_SECTION_TREE, "tree", SNAP_TREE_MAX, &f->tree, &f->tree_size);
@@ -213,6 +239,8 @@ int snap_open(struct snap_file *f, int fd, const char *name)
 		r = read_tree(f);
 	if (!r)
 		r = read_index(f);
+	if (!r)
+		r = read_flat(f);
 	if (r)
 		snap_close(f);
 	return r;

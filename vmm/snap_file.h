@@ -18,7 +18,9 @@
  *    header is the file's.  So no byte can change, and no byte go, unseen.
  * 4. A file is hostile until snap_open() has taken it, and its chunks until
  *    snap_read() has.  What is refused is named.
- * 5. A section of a type that is not known is refused, unless its flag says that
+ * 5. In a flat file chunk n lies at a place of its own, n chunks behind the first,
+ *    raw, and zeroes are holes: it can be mapped as memory.  A section says where.
+ * 6. A section of a type that is not known is refused, unless its flag says that
  *    it may be passed over.  What is known of a version never changes.
  */
 #ifndef HUTCH_SNAP_FILE_H
@@ -36,7 +38,7 @@
 #define SNAP_TREE_MAX (256U << 20)
 #define SNAP_LEVEL    1 /* of zlib: 6 takes three times as long for 9% */
 
-enum snap_section_type { SNAP_SECTION_TREE = 1, SNAP_SECTION_INDEX };
+enum snap_section_type { SNAP_SECTION_TREE = 1, SNAP_SECTION_INDEX, SNAP_SECTION_FLAT };
 #define SNAP_OPTIONAL 1U /* flag of a section: who does not know it may go without */
 
 struct snap_section {
@@ -83,6 +85,7 @@ struct snap_file {
 	void *tree;
 	size_t tree_size;
 	struct snap_entry *entry;
+	uint64_t flat; /* where memory lies as it is, 0: it does not */
 };
 
 /* @name stands in messages. -EINVAL, -EBADMSG, -ENOMEM or of the reading, with the part's name;
@@ -111,7 +114,8 @@ int snap_read(const struct snap_file *f, uint64_t n, uint8_t *to, size_t len,
 
 struct snap_writer {
 	int fd;
-	int level;   /* of zlib; 0: raw */
+	int level; /* of zlib; 0: raw */
+	bool flat;
 	uint64_t at; /* where the next bytes go; atomic */
 	uint64_t chunks;
 	struct snap_entry *entry;

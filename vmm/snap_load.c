@@ -7,10 +7,11 @@
  * then the devices, which put their interrupt lines right.  Nothing runs
  * before all of it has been taken.
  *
- * #syscalls:before newfstatat
+ * #syscalls:before newfstatat pwrite64 ftruncate
  */
 #include <libfdt.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "cpuid.h"
 #include "irqchip.h"
@@ -108,6 +109,7 @@ int snap_load_vcpus(struct vm *vm)
 struct unpacking {
 	const struct snap_file *from;
 	const struct gmem *mem;
+	int to;	       /* a file, or -1: to where @mem is, if it is anywhere */
 	uint64_t next; /* chunk; atomic */
 	pthread_mutex_t lock;
 	int error;
@@ -125,34 +127,49 @@ static void fail(struct unpacking *u, int r)
 	__atomic_store_n(&u->next, u->from->head.chunks, __ATOMIC_RELAXED);
 }
 
+static int unpack_chunk(struct unpacking *u, uint64_t n, struct snap_unpacker *z)
+{
+	const struct gmem_slot *slot;
+	uint64_t off;
+	size_t len;
+	int r;
+
+	slot = snap_slot(u->mem, n, &off, &len);
+	if (u->to < 0)
+		return snap_read(u->from, n, slot->hva ? slot->hva + off : z->out, len, z);
+	if (snap_kind(&u->from->entry[n]) == SNAP_ZERO)
+		return 0;
+	r = snap_read(u->from, n, z->out, len, z);
+	if (!r && pwrite(u->to, z->out, len, (off_t)(n * SNAP_CHUNK)) != (ssize_t)len)
+		r = err(errno ? -errno : -EIO,
+			"snapshot %s: its memory cannot be kept unpacked: %s", u->from->name,
+			strerror(errno));
+	return r;
+}
+
 static void unpack(void *arg)
 {
 	cleanup_free struct snap_unpacker *z = malloc(sizeof(*z));
 	struct unpacking *u = arg;
-	uint64_t first, off, chunks = u->from->head.chunks;
-	const struct gmem_slot *slot;
-	size_t len;
+	uint64_t first, chunks = u->from->head.chunks;
 	int r = z ? snap_unpacker_init(z) : err(-ENOMEM, "snapshot: out of memory to unpack it");
 
 	if (r) {
 		fail(u, r);
 		return;
 	}
-	while ((first = __atomic_fetch_add(&u->next, SHARE, __ATOMIC_RELAXED)) < chunks && !r) {
-		for (uint64_t n = first; !r && n < MIN(first + SHARE, chunks); n++) {
-			slot = snap_slot(u->mem, n, &off, &len);
-			r = snap_read(u->from, n, slot->hva ? slot->hva + off : z->out, len, z);
-		}
-	}
+	while ((first = __atomic_fetch_add(&u->next, SHARE, __ATOMIC_RELAXED)) < chunks && !r)
+		for (uint64_t n = first; !r && n < MIN(first + SHARE, chunks); n++)
+			r = unpack_chunk(u, n, z);
 	if (r)
 		fail(u, r);
 	snap_unpacker_free(z);
 }
 
-/* where @mem has no address, chunks are only looked at */
-static int load_memory(const struct snap_file *from, const struct gmem *mem)
+/* to @mem, or to @fd unless that is -1; where @mem has no address, chunks are only looked at */
+static int unpack_all(const struct snap_file *from, const struct gmem *mem, int fd)
 {
-	struct unpacking u = { .from = from, .mem = mem };
+	struct unpacking u = { .from = from, .mem = mem, .to = fd };
 
 	if (snap_chunks(mem) != from->head.chunks)
 		return err(-EBADMSG, "snapshot %s: has %lu chunks of memory, its machine %lu",
@@ -164,18 +181,36 @@ static int load_memory(const struct snap_file *from, const struct gmem *mem)
 	return u.error ? err(u.error, "%s", u.text) : 0;
 }
 
-int snap_verify(const struct snap_file *f, const struct conf *conf)
+/* the memory that such a machine would have, nowhere */
+static int shape(const struct conf *conf, struct gmem *ret)
 {
 	struct board b;
-	struct gmem mem = { .n = 1 };
 	int r = vm_board(conf, &b);
 
-	if (r)
-		return r;
-	mem.slot[0].len = b.lowmem_end;
-	if (b.highmem_end > HIGHMEM_BASE)
-		mem.slot[mem.n++].len = b.highmem_end - HIGHMEM_BASE;
-	return load_memory(f, &mem);
+	*ret = (struct gmem){ .n = 1 };
+	ret->slot[0].len = r ? 0 : b.lowmem_end;
+	if (!r && b.highmem_end > HIGHMEM_BASE)
+		ret->slot[ret->n++].len = b.highmem_end - HIGHMEM_BASE;
+	return r;
+}
+
+int snap_verify(const struct snap_file *f, const struct conf *conf)
+{
+	struct gmem mem;
+	int r = shape(conf, &mem);
+
+	return r ? r : unpack_all(f, &mem, -1);
+}
+
+int snap_unpack(const struct snap_file *f, const struct conf *conf, int fd)
+{
+	struct gmem mem;
+	int r = shape(conf, &mem);
+
+	if (!r && ftruncate(fd, (off_t)snap_memory_size(f)))
+		r = err(-errno, "snapshot %s: its memory cannot be kept unpacked: %s", f->name,
+			strerror(errno));
+	return r ? r : unpack_all(f, &mem, fd);
 }
 
 /* --- the rest --- */
@@ -208,12 +243,25 @@ static int load_devices(struct vm *vm)
 	return r;
 }
 
+/* @fd has it as snap_unpack() left it there */
+static int map_memory(struct vm *vm, int fd, uint64_t off)
+{
+	int r = 0;
+
+	for (unsigned i = 0; !r && i < vm->mem.n; i++) {
+		r = gmem_map(&vm->mem, i, fd, off);
+		off += snap_chunks_of(vm->mem.slot[i].len) * SNAP_CHUNK;
+	}
+	return r;
+}
+
 int snap_load(struct vm *vm)
 {
 	int r = vm_tree_check_board(vm->from->tree, &vm->board);
 
 	if (!r)
-		r = load_memory(vm->from, &vm->mem);
+		r = vm->from_memory >= 0 ? map_memory(vm, vm->from_memory, vm->from_off)
+					 : unpack_all(vm->from, &vm->mem, -1);
 	if (!r)
 		r = load_kvm(vm);
 	return r ? r : load_devices(vm);

@@ -68,12 +68,13 @@ static void fail(struct packing *p, int r, const char *text)
 }
 
 /* may anything but zeroes be in it?  What was never touched is not touched now */
-static bool is_there(const struct packing *p, const uint8_t *hva, size_t len)
+static bool is_there(const struct packing *p, const struct gmem_slot *slot, const uint8_t *hva,
+		     size_t len)
 {
 	uint64_t page[PAGES_PER_CHUNK];
 	size_t size = len / GMEM_PAGE * sizeof(page[0]);
 
-	if (p->pagemap < 0 ||
+	if (p->pagemap < 0 || slot->mapped ||
 	    pread(p->pagemap, page, size, (off_t)((uintptr_t)hva / GMEM_PAGE * sizeof(page[0]))) !=
 		    (ssize_t)size)
 		return true;
@@ -94,7 +95,7 @@ static int pack_chunks(struct packing *p, struct snap_packer *packer, uint64_t f
 	for (uint64_t n = first; !r && n < MIN(first + SHARE, p->w.chunks); n++) {
 		slot = snap_slot(p->mem, n, &off, &len);
 		hva = slot->hva + off;
-		if (!is_there(p, hva, len))
+		if (!is_there(p, slot, hva, len))
 			continue;
 		resident += len;
 		r = snap_pack(packer, n, hva, len);

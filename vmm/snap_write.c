@@ -33,6 +33,8 @@ static int write_at(int fd, const void *data, size_t len, uint64_t at)
 int snap_begin(struct snap_writer *w, int fd, uint64_t chunks, int level)
 {
 	*w = (struct snap_writer){ .fd = fd, .level = level, .at = SNAP_PAGE, .chunks = chunks };
+	if (!level) /* what is not written there are holes */
+		w->at += chunks * SNAP_CHUNK;
 	w->entry = calloc(chunks + 1, sizeof(*w->entry));
 	if (!w->entry)
 		return err(-ENOMEM, "snapshot: out of memory for its index");
@@ -88,7 +90,7 @@ static bool is_fill(const uint8_t *data, size_t len, uint64_t *ret)
 /* how much shorter it became, or 0: it did not */
 static uint32_t deflate_chunk(struct snap_packer *p, const uint8_t *data, size_t len)
 {
-	if (!p->w->level || deflateReset(&p->z) != Z_OK)
+	if (deflateReset(&p->z) != Z_OK)
 		return 0;
 	p->z.next_in = (Bytef *)(uintptr_t)data;
 	p->z.avail_in = (uInt)len;
@@ -99,6 +101,31 @@ static uint32_t deflate_chunk(struct snap_packer *p, const uint8_t *data, size_t
 	return (uint32_t)(p->z.next_out - (p->out + p->used));
 }
 
+/* to its own place; pages of zeroes within it are holes as well */
+static int pack_flat(struct snap_writer *w, uint64_t n, const uint8_t *data, size_t len)
+{
+	static const uint8_t zero[SNAP_PAGE];
+	uint64_t at = SNAP_PAGE + n * SNAP_CHUNK;
+	size_t from = 0, to;
+	int r = 0;
+
+	for (; !r && from < len; from = to) {
+		bool hole = !memcmp(data + from, zero, SNAP_PAGE);
+
+		for (to = from + SNAP_PAGE; to < len; to += SNAP_PAGE)
+			if (!memcmp(data + to, zero, SNAP_PAGE) != hole)
+				break;
+		if (!hole)
+			r = write_at(w->fd, data + from, to - from, at + from);
+	}
+	w->entry[n] = (struct snap_entry){
+		.at = at,
+		.what = (uint32_t)SNAP_RAW << 28 | (uint32_t)len,
+		.crc = (uint32_t)crc32_z(0, data, len),
+	};
+	return r;
+}
+
 int snap_pack(struct snap_packer *p, uint64_t n, const uint8_t *data, size_t len)
 {
 	struct snap_entry *e = &p->w->entry[n];
@@ -107,6 +134,8 @@ int snap_pack(struct snap_packer *p, uint64_t n, const uint8_t *data, size_t len
 	int r;
 
 	BUG_ON(n >= p->w->chunks || len > SNAP_CHUNK || len < sizeof(word));
+	if (!p->w->level)
+		return is_fill(data, len, &word) && !word ? 0 : pack_flat(p->w, n, data, len);
 	if (is_fill(data, len, &word)) {
 		*e = (struct snap_entry){ .at = word,
 					  .what = (uint32_t)(word ? SNAP_FILL : SNAP_ZERO) << 28 };
@@ -154,6 +183,12 @@ int snap_end(struct snap_writer *w, const void *tree, size_t size)
 	memcpy(h.id, w->id, sizeof(h.id));
 	if (!r)
 		r = add_section(w, &h, SNAP_SECTION_INDEX, w->entry, w->chunks * sizeof(*w->entry));
+	if (!w->level)
+		h.section[h.sections++] = (struct snap_section){
+			.type = SNAP_SECTION_FLAT,
+			.at = SNAP_PAGE,
+			.size = w->chunks * SNAP_CHUNK,
+		};
 	h.size = w->at;
 	h.crc = (uint32_t)crc32_z(0, (const Bytef *)&h, offsetof(struct snap_header, crc));
 	if (!r)

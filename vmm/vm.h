@@ -70,8 +70,10 @@ struct vm {
 	struct vcpu *vcpu;
 	struct irqchip_state *power_on; /* with on-reboot=reset */
 	const struct snap_file *from;	/* the snapshot it is made from, while it is made */
-	struct vcpu_state *saved;	/* its processors; vm->cpus of them */
-	const char *version;		/* of the program, told in snapshots */
+	int from_memory;		/* its memory unpacked, from from_off on; or -1 */
+	uint64_t from_off;
+	struct vcpu_state *saved; /* its processors; vm->cpus of them */
+	const char *version;	  /* of the program, told in snapshots */
 	int pagemap; /* tells which pages of the guest are there at all; -1: not known */
 
 	pthread_mutex_t park_lock;
@@ -102,8 +104,11 @@ struct vm {
 /* build a machine on @loop from a checked configuration that outlives it: NULL with a message;
  * nothing runs yet */
 struct vm *vm_new(struct loop *loop, struct conf *conf);
-/* the same of a snapshot, whose configuration this is (snap_conf()) */
-struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_file *from);
+/* the same of a snapshot, whose configuration this is.  @memory is a file that has all of it from
+ * @off on, as snap_unpack() fills one, of which all machines share what they do not change; or -1
+ */
+struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_file *from,
+		      int memory, uint64_t off);
 void vm_free(struct vm *vm); /* on the loop's thread, or when no loop runs */
 
 int vm_start(struct vm *vm) must_check;

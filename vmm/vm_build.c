@@ -351,10 +351,11 @@ static int build(struct vm *vm)
 
 struct vm *vm_new(struct loop *loop, struct conf *conf)
 {
-	return vm_restore(loop, conf, NULL);
+	return vm_restore(loop, conf, NULL, -1, 0);
 }
 
-struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_file *from)
+struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_file *from,
+		      int memory, uint64_t off)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 
@@ -365,6 +366,8 @@ struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_fi
 	vm->mark[PHASE_START] = now_ns();
 	vm->conf = conf;
 	vm->from = from;
+	vm->from_memory = memory;
+	vm->from_off = off;
 	vm->loop = loop;
 	vm->pagemap = -1;
 	vm->kvm.fd = vm->kvm.vm = -1;

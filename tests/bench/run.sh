@@ -1,7 +1,8 @@
 #!/bin/sh
 # tests/bench/run.sh [RUNS] [CALLS] [COMMANDS]: a sandbox, from `hutch run` to its end, and what it costs meanwhile
 #
-# 1. `hutch run -- true` from fork to its end, RUNS times, and where that time goes. In turns with it, the same
+# 1. `hutch run --cold -- true` from fork to its end, RUNS times, and where that time goes. In turns with it,
+#    `hutch run -- true`, which goes on from the boot that the first of these has kept, and the same
 #    kernel, words for it and initramfs, but with tests/tools/once.c as /init, which does what the agent does and
 #    powers off, because QEMU has no vsock without vhost: under `hutch boot`, under QEMU's microvm with the kernel
 #    unpacked, as hutch run takes it, and packed. These three wait for the guest's power-off and talk to nobody.
@@ -29,7 +30,7 @@ cp build/tests/once "$tmp/once/init"
 line=$(cat build/guest/cmdline)
 ${CC:-gcc} -O2 -D_GNU_SOURCE -o "$tmp/spawn" tests/bench/spawn.c
 hutch=$PWD/build/hutch
-for name in hutch-run hutch-boot hutch-exec hutch-version; do ln -s "$hutch" "$tmp/$name"; done
+for name in hutch-run hutch-warm hutch-boot hutch-exec hutch-version; do ln -s "$hutch" "$tmp/$name"; done
 for name in qemu-vmlinux qemu-vmlinuz; do ln -s "$(command -v qemu-system-x86_64)" "$tmp/$name"; done
 
 whole() { # of spawn's lines: nobody asked when the first byte came
@@ -43,14 +44,16 @@ is_gone() {
 echo "a sandbox from start to end, $runs runs in turns:"
 set -- -M microvm,acpi=on,rtc=on,pit=off,pic=off,isa-serial=off -accel kvm -cpu host -m 512 -nodefaults -display none \
 	-no-reboot -device virtio-rng-device -initrd "$tmp/once.cpio" -append "$line"
-timeout 3000 "$tmp/spawn" "$runs" "$tmp/hutch-run" run --timing --memory 512M -- true \
+export XDG_CACHE_HOME="$tmp/cache" # nobody has booted before
+timeout 3000 "$tmp/spawn" "$runs" "$tmp/hutch-run" run --cold --timing --memory 512M -- true \
+	, "$tmp/hutch-warm" run --memory 512M -- true \
 	, "$tmp/hutch-boot" boot --memory 512M --console none --kernel "$tmp/vmlinux" \
 		--initrd "$tmp/once.cpio" --append "$line" \
 	, "$tmp/qemu-vmlinux" "$@" -kernel "$tmp/vmlinux" \
 	, "$tmp/qemu-vmlinuz" "$@" -kernel "$tmp/vmlinuz" 2>"$tmp/timing" >"$tmp/out" || { cat "$tmp/timing" >&2; exit 1; }
 whole <"$tmp/out"
 is_gone
-echo "where the time of hutch run goes:"
+echo "where the time of hutch run --cold goes:"
 sed -n 's/^hutch: \(.*[a-z]\)  *\([0-9.]*\) ms.*/\1|\2/p' "$tmp/timing" | awk -F '|' '!($1 in n) { order[++k] = $1 }
 	{ v[$1, ++n[$1]] = $2 }
 	END {

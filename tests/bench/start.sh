@@ -2,7 +2,8 @@
 # tests/bench/start.sh [RUNS]: from exec to the guest's first instruction, for 512 MiB and one vCPU
 #
 # First hutch's own account, the median of each phase; then the whole process
-# seen from outside, linked in three ways from the same objects.
+# seen from outside, linked in three ways from the same objects; then the other
+# end, of a guest that has used memory: 30 rounds, whatever RUNS is.
 set -eu
 cd "$(dirname "$0")/../.."
 B=${B:-build}
@@ -43,3 +44,13 @@ set -- boot --kernel "$guest" --memory 512M
 "$out/spawn" "$runs" "$out/hutch-static-pie" "$@" , "$out/hutch-dynamic" "$@" , "$out/hutch-static" "$@"
 echo "the same with nothing to do (hutch version):"
 "$out/spawn" "$runs" "$out/hutch-static-pie" version , "$out/hutch-dynamic" version , "$out/hutch-static" version
+
+gcc -O2 -D_GNU_SOURCE -Wall -Wextra -o "$out/teardown" tests/bench/teardown.c
+# where run folders usually are: in memory
+root=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
+trap 'rm -rf "$root"' EXIT
+set -- "$B/hutch" boot --root "$root" --name bench --kernel "$B/tests/kvm/touch.elf" --memory 512M
+echo "from the end of a machine that has used 75 MiB, which powers off, until:"
+"$out/teardown" 30 "$root" "$@"
+echo "from a SIGTERM to one, until:"
+"$out/teardown" 30 "$root" -TERM "$@" --append h

@@ -337,6 +337,13 @@ log_lines() {
 	check "a log on a full disk ends nothing" test $? = 0
 	check "and that is told, once" test "$(cat "$tmp/err")" = \
 		"hutch: warning: the log cannot be written, and lines of it are lost: No space left on device"
+	printf 'memory: 32M\n' >"$tmp/policy.yaml"
+	refused="$hutch run --policy $tmp/policy.yaml -m 64M"
+	says "what a policy refuses is told once" 125 "error 125 E_POLICY: memory: '64M'" $refused -- true
+	timeout 20 $refused --log-format json --correlation-id order:7 --log-file "$tmp/refused" -- true
+	check "and as JSON it is an event too" grep -qF \
+		'"level":"warning","id":"order:7","event":"security.policy","key":"memory","value":"64M","origin":"-m","most":"32M","policy":"'"$tmp/policy.yaml"'","msg":' \
+		"$tmp/refused"
 	# whoever reads our lines is not spoken to by what is in them
 	odd=$(printf '\033[31m\nhutch: forged')
 	says "a text that is odd" 1 'kernel .*\\x1b\[31m\\x0ahutch: forged: there is no such file' "$hutch" boot --kernel "$odd"

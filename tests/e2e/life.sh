@@ -135,19 +135,28 @@ same_name() {
 	check "nothing is left of the one" is_empty
 }
 
-# killed at any moment of its life, as a machine and as a sandbox: one look later nothing is left
-killed() {
+# kills FLAGS...: 200 killed at any moment of their lives, as machines and as sandboxes, each looked at once: $left
+# are those of which something is there after that. An at_kill() sees each before its end, an after_kill() behind it.
+kills() {
 	left=0
 	for i in $(seq 200); do
-		if [ $((i % 2)) = 0 ]; then start ends h --name killed; else
-			"$hutch" run --kernel "$flat/ends.elf" --append h --memory 32M --name killed -- true </dev/null >/dev/null 2>"$tmp/err" &
+		if [ $((i % 2)) = 0 ]; then start ends h --name killed "$@"; else
+			"$hutch" run --kernel "$flat/ends.elf" --append h --memory 32M --name killed "$@" -- true </dev/null >/dev/null 2>"$tmp/err" &
 			pid=$!
 		fi
 		sleep "0.0$((i % 6))$((i * 7 % 10))"
+		at_kill
 		kill -9 $pid
 		wait $pid 2>/dev/null
-		[ -z "$("$hutch" ps -q 2>&1)" ] && is_empty || left=$((left + 1))
+		[ -z "$("$hutch" ps -q 2>&1)" ] && is_empty && after_kill || left=$((left + 1))
 	done
+}
+
+at_kill() { :; }
+after_kill() { :; }
+
+killed() {
+	kills
 	check "kill -9 at 200 moments leaves nothing after one look" test $left = 0
 	sleeper swept
 	kill -9 $pid
@@ -166,6 +175,34 @@ killed() {
 	gives "and its name not taken" 1 "'junk' is in the folder of sandboxes and is none" \
 		boot --kernel "$flat/hello.elf" --name junk
 	rm -r "$HUTCH_ROOT/junk"
+}
+
+# the same with two taps each, one that hutch makes and one that was there; in a network namespace of their own
+taps() {
+	around="unshare -n"
+	[ "$(id -u)" = 0 ] || around="unshare -rn"
+	if ! command -v ip >/dev/null; then echo "skip kill -9 of machines with a tap: iproute2 is not installed"
+	elif ! $around ip tuntap add there mode tap 2>"$tmp/err"; then
+		echo "skip kill -9 of machines with a tap: none can be had here: $(head -n 1 "$tmp/err")"
+	else $around tests/e2e/life.sh taps_inside; fi
+}
+
+has_link() { ip link show "$1" >/dev/null 2>&1; }
+
+taps_inside() {
+	ip tuntap add there mode tap
+	had=0 busy=0
+	at_kill() { ! has_link made || had=$((had + 1)); }
+	after_kill() {
+		! grep -q tap "$tmp/err" || busy=$((busy + 1))
+		! has_link made && has_link there
+	}
+	kills --net tap=made --net tap=there
+	check "kill -9 at 200 moments leaves no tap either" test $left = 0
+	check "there were taps to be left ($had)" test $had -gt 20
+	check "and the next one could always open them" test $busy = 0
+	gives "both can be opened" 0 "" boot --kernel "$flat/hello.elf" --append x --memory 32M --net tap=made --net tap=there
+	check "after the end, too, the one that was there is" eval 'has_link there && ! has_link made'
 }
 
 # makers take the names of the dead while others sweep them
@@ -620,6 +657,6 @@ completions() {
 	wait $pid 2>/dev/null
 }
 
-for part in ${*:-records same_name killed sweepers waits pauses stop kept logs stats retries wrong names doctors completions}; do $part; done
+for part in ${*:-records same_name killed taps sweepers waits pauses stop kept logs stats retries wrong names doctors completions}; do $part; done
 left() { ps -e -o args= | grep -E "^$hutch (boot|run) --kernel" | grep -v grep | grep -q .; }
 check "no process is left" eval '! left'

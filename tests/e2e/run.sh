@@ -14,9 +14,20 @@ once() {
 			'"status":"exited"' '"origin":"guest"' '"exit_code":0' '"stdout_bytes":6' '"error":null'
 	}
 	nothing_left "run: nothing is left"
-	check "run: the commands' cgroup, and where time goes" 0 run $patience --timing -- cat /proc/self/cgroup && {
+	check "run: the commands' cgroup, and where time goes" 0 run $patience --cold --timing -- cat /proc/self/cgroup && {
 		is "run: a command is in the commands' cgroup" 0::/work
 		holds "run: where time goes" "$tmp/err" " load " " kernel " " agent " " setup " " command " " teardown "
+	}
+	# the first one has booted
+	check "run: no boot" 0 run $patience --timing -- sh -c 'hostname; date +%s; cat /proc/sys/kernel/random/uuid' && {
+		if grep -q " kernel " "$tmp/err"; then bad "run: no boot" "it booted"; else echo "ok run: no boot"; fi
+		cp "$tmp/out" "$tmp/first"
+	}
+	check "run: another guest" 0 run $patience -- sh -c 'hostname; date +%s; cat /proc/sys/kernel/random/uuid' && {
+		late=$(($(date +%s) - $(sed -n 2p "$tmp/out")))
+		[ $late -ge 0 ] && [ $late -lt 5 ] && echo "ok run: its clock is right" || bad "run: its clock" "$late s late"
+		[ "$(sed -n 1p "$tmp/out")" != "$(sed -n 1p "$tmp/first")" ] && echo "ok run: its name is its own" || bad "run: its name" "is another's"
+		[ "$(sed -n 3p "$tmp/out")" != "$(sed -n 3p "$tmp/first")" ] && echo "ok run: its random numbers are its own" || bad "run: its random numbers" "are another's"
 	}
 	check "run: not there" 127 run $patience --result "$tmp/result" -- no-such-command &&
 		holds "run: not there" "$tmp/err" "no-such-command: there is no such command in the guest"
@@ -321,4 +332,78 @@ throttle() {
 	nothing_left "throttle: nothing is left"
 }
 
-run_groups "once stays codes tty work root much policy throttle" "$@"
+# passt of any but those that were there before; and the sandbox's own processes
+helpers() { pgrep passt | grep -vxF "${others:-none}"; }
+
+ours() { pgrep -f -- "run --name killed.$$"; helpers; }
+
+is_running() { grep -q '"status":"running"' "$HUTCH_ROOT/killed.$$/state" 2>/dev/null; }
+
+# kill_one FLAGS...: begin one, and once at_moment() returns kill -9 the process that is the machine, and none but it;
+# then it is looked at once. What is there after that, or did not begin, is in $wrong.
+kill_one() {
+	$hutch run --name killed.$$ $patience --mount "$tmp/w:/work:rw" "$@" -- sleep 60 >"$tmp/out" 2>"$tmp/err" </dev/null &
+	caller=$!
+	at_moment
+	machine=$(pgrep -n -f -- "run --name killed.$$") || machine=$caller
+	! is_running || begun=$((begun + 1))
+	[ -z "$(helpers)" ] || helped=$((helped + 1))
+	kill -9 "$machine" 2>/dev/null || wrong="$wrong it ended before: $(cat "$tmp/err");"
+	wait $caller 2>/dev/null # that of one with -d ends by itself
+	late=$([ "$machine" = $caller ] && pgrep -f -- "run --name killed.$$") && kill -9 $late # made just then
+	i=0
+	while [ $i -lt 50 ] && [ -n "$(ours)" ]; do # helpers see a closed socket, and need a moment
+		i=$((i + 1))
+		sleep 0.1
+	done
+	there=$($hutch ps -q 2>&1; ours; ls -A "$HUTCH_ROOT" | grep -vx .lock
+		ls -A "$tmp/w" | grep -vx note; find /sys/fs/cgroup -name '*killed*' -o -name '*hutch*')
+	[ -z "$there" ] || wrong="$wrong $*: $there;"
+}
+
+# what --net user needs, and whether it is there: the testbed has no network but what we make
+may_have_net() {
+	command -v passt >/dev/null || return
+	[ "$(uname -n)" != testbed ] || { ip link add d0 type dummy && ip addr add 10.88.0.2/24 dev d0 && ip link set d0 up &&
+		ip route add default via 10.88.0.1; } 2>/dev/null
+	[ -n "$(ip route show default)" ]
+}
+
+# the machine and all that goes with it, at any moment of its life
+kills() {
+	net=
+	if may_have_net; then net="--net user"; else echo "skip kill -9 with --net user: there is no passt, or no network"; fi
+	mkdir -p "$tmp/w" && echo text >"$tmp/w/note"
+	wrong='' begun=0 helped=0 moments='' others=$(pgrep passt)
+	at_moment() {
+		ms=$(($(od -An -N2 -tu2 /dev/urandom) % 5000))
+		moments="$moments $ms"
+		sleep "$((ms / 1000)).$(printf %03d $((ms % 1000)))"
+	}
+	for _ in 1 2 3; do
+		kill_one
+		kill_one -d
+		kill_one $net
+		kill_one -d $net
+	done
+	at_moment() { # of two it is known that their commands ran
+		i=0
+		until is_running || [ $i = 500 ] || ! kill -0 $caller; do
+			i=$((i + 1))
+			sleep 0.1
+		done
+	}
+	kill_one $net
+	kill_one -d $net
+	: >"$tmp/out"
+	if [ -z "$wrong" ]; then echo "ok kill -9 at 14 moments leaves nothing after one look"
+	else bad "kill -9" "left behind (killed after ms$moments):$wrong"; fi
+	if [ $begun -ge 2 ] && { [ -z "$net" ] || [ $helped -ge 2 ]; }; then
+		echo "ok kill -9: some had begun ($begun of 14), some had a helper ($helped)"
+	else bad "kill -9" "only $begun had begun, $helped had a helper"; fi
+	check "kill -9: and the name is free" 0 run $patience --name killed.$$ --mount "$tmp/w:/work" -- cat /work/note &&
+		is "kill -9: and the name is free" text
+	nothing_left "kill -9: nothing is left of that either"
+}
+
+run_groups "once stays codes tty work root much policy throttle kills" "$@"

@@ -1,12 +1,13 @@
 #!/bin/sh
 # tests/e2e/snap.sh [GROUP...]: snapshots as a person makes and uses them, also where that goes wrong.
 #
-# Flat guests, on any /dev/kvm: store full killed disks others wrong. Linux: linux pci. See lib.sh.inc and run.sh.inc.
+# Flat guests, on any /dev/kvm: store full killed disks others wrong forks. Linux: linux pci. See lib.sh.inc and run.sh.inc.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 . tests/e2e/run.sh.inc
 flat=build/tests/kvm
 unset HUTCH_POLICY_D
+export XDG_CACHE_HOME="$tmp/cache"
 
 # --- flat guests: fill.c has memory that takes its time to be packed, and counts on its console ---
 
@@ -256,6 +257,7 @@ killed() {
 
 # damage NAME SED-LIKE: bytes of a copy are changed; what is told of it has TEXT
 damage() { # NAME TEXT OFFSET
+	rm -rf "$tmp/cache" # where its memory would be whole
 	cp "$tmp/base.snap" "$tmp/bad.snap"
 	printf '\251\102' | dd of="$tmp/bad.snap" bs=1 seek="$3" conv=notrunc 2>/dev/null
 	refuses "$1: verify" 1 "$2" snap verify "$tmp/bad.snap"
@@ -403,6 +405,16 @@ linux() {
 	check "linux: a second time" 0 restore -d --name third "$tmp/box.snap" && is "linux: a second time" third
 	check "linux: another's luck" 0 exec third -- cat /proc/sys/kernel/random/uuid &&
 		yes_no "linux: another's luck" test "$(cat "$tmp/out")" != "$uuid"
+	check "linux: fork" 0 fork -n 2 again && is "linux: fork" "again-1
+again-2"
+	for n in again-1 again-2; do
+		check "linux: fork: $n remembers" 0 exec $n -- sh -c 'cat /tmp/file; hostname' && is "linux: fork: $n remembers" "remembered
+$n"
+		check "linux: fork: the luck of $n" 0 exec $n -- cat /proc/sys/kernel/random/uuid &&
+			yes_no "linux: fork: the luck of $n" test "$(cat "$tmp/out")" != "$uuid"
+		uuid=$(cat "$tmp/out")
+	done
+	ends again-1 again-2
 	check "linux: it writes" 0 exec again -- sh -c 'echo more >>/tmp/file'
 	check "linux: and is saved again" 0 snapshot again "$tmp/second.snap" && is "linux: and is saved again" "$tmp/second.snap"
 	ends again
@@ -450,8 +462,32 @@ pci() {
 	nothing_left "pci: nothing is left"
 }
 
+# many out of one that runs, and out of a snapshot
+forks() {
+	base
+	filler one
+	check "fork" 0 fork -n 8 one && is "fork" "$(for i in 1 2 3 4 5 6 7 8; do echo one-$i; done)"
+	goes_on "fork: the guest goes on" one
+	yes_no "fork: all run" test "$($hutch ps -q | grep -c '^one')" = 9
+	for i in 1 8; do
+		cpu=$($hutch stats --json one-$i | sed -n 's/.*"cpu_ms":\([0-9]*\).*/\1/p')
+		sleep 0.3
+		yes_no "fork: one-$i does something" test "$($hutch stats --json one-$i | sed -n 's/.*"cpu_ms":\([0-9]*\).*/\1/p')" -gt "${cpu:-0}"
+	done
+	refuses "fork: a name that is taken" 1 "runs already" fork one
+	check "fork: of a fork, by another name" 0 fork --name two one-3 && is "fork: of a fork, by another name" two-1
+	yes_no "fork: no file is left" test -z "$(find "$tmp/cache" -name 'fork-*')"
+	check "fork: out of a snapshot" 0 fork -n 2 --name three "$tmp/base.snap" && is "fork: out of a snapshot" "three-1
+three-2"
+	ends one one-1 one-2 one-3 one-4 one-5 one-6 one-7 one-8 two-1 three-1 three-2
+	wait
+	refuses "fork: none" 1 "there is no sandbox 'none'" fork none
+	refuses "fork: so many" 2 "no number from 1 to" fork -n 0 none
+	nothing_left "fork: nothing is left"
+}
+
 # those of flat guests run here, in any case; those of Linux where there can be one
-natives="store full killed disks others wrong" native="" testbed=""
+natives="store full killed disks others wrong forks" native="" testbed=""
 for group in ${*:-$natives linux pci}; do
 	case " $natives " in *" $group "*) native="$native $group" ;; *) testbed="$testbed $group" ;; esac
 done

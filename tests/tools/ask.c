@@ -1,8 +1,10 @@
 /*
- * ask - round trips to the agent of a sandbox that runs: ask VSOCK COUNT exec|info [COMMAND...]
+ * ask - round trips to the agent of a sandbox that runs: ask VSOCK COUNT exec|info|crowd
+ * [COMMAND...]
  *
  * VSOCK is the socket "vsock" in the sandbox's run directory.  Each is a connection of its own, as
- * each `hutch exec` has one: `exec` runs COMMAND (true), `info` makes the agent answer and no more.
+ * each `hutch exec` has one: `exec` runs COMMAND (true), `info` makes the agent answer and no more,
+ * `crowd` asks all at once: COMMAND, or without one as `info`.
  */
 #include <errno.h>
 #include <signal.h>
@@ -50,6 +52,37 @@ static void ask(struct hutch *h, const struct hutch_request *x, double *started,
 	hutch_job_free(job);
 }
 
+/* all connections are there before one is read; each has its turn, whatever the others wait for */
+static void crowd(struct hutch *h, const struct hutch_request *x, int count)
+{
+	struct hutch_job **job = calloc((size_t)count, sizeof(struct hutch_job *));
+	double start = now();
+	struct hutch_exit end;
+	int left = count, r;
+
+	if (!job)
+		die("out of memory");
+	for (int i = 0; i < count; i++)
+		if (!(job[i] = hutch_ask(h, x)))
+			die(hutch_error(h));
+	while (left) {
+		if (now() - start > LIMIT / 1e3)
+			die("not all are answered in time");
+		for (int i = 0; i < count; i++) {
+			r = job[i] ? hutch_job_wait(job[i], 0, -1, &end) : -ETIMEDOUT;
+			if (r == -ETIMEDOUT || r == -EINPROGRESS)
+				continue;
+			if (r || end.how == HUTCH_REFUSED || end.status)
+				die(r ? hutch_error(h) : "one failed");
+			hutch_job_free(job[i]);
+			job[i] = NULL;
+			left--;
+		}
+	}
+	printf("crowd of %d: %.1f ms\n", count, (now() - start) * 1e3);
+	free(job);
+}
+
 static int by_size(const void *a, const void *b)
 {
 	const double *x = a, *y = b;
@@ -65,10 +98,11 @@ int main(int argc, char **argv)
 	struct hutch *h = hutch_new();
 	struct hutch_request x = { .in = -1, .out = 1, .err = 2, .argv = just_true };
 
-	if (count < 1 || (strcmp(argv[3], "exec") && strcmp(argv[3], "info")))
-		die("usage: ask VSOCK COUNT exec|info [COMMAND...]");
+	if (count < 1 ||
+	    (strcmp(argv[3], "exec") && strcmp(argv[3], "info") && strcmp(argv[3], "crowd")))
+		die("usage: ask VSOCK COUNT exec|info|crowd [COMMAND...]");
 	signal(SIGPIPE, SIG_IGN);
-	x.what = *argv[3] == 'e' ? HUTCH_ASK_EXEC : HUTCH_ASK_INFO;
+	x.what = *argv[3] == 'e' || argc > 4 ? HUTCH_ASK_EXEC : HUTCH_ASK_INFO;
 	if (argc > 4)
 		x.argv = (const char *const *)argv + 4;
 	started = calloc((size_t)count, sizeof(*started));
@@ -77,6 +111,10 @@ int main(int argc, char **argv)
 		die("out of memory");
 	if (hutch_set(h, "vsock", "") || hutch_set(h, "vsock@0.path", argv[1]))
 		die(hutch_error(h));
+	if (*argv[3] == 'c') {
+		crowd(h, &x, count);
+		return 0;
+	}
 	for (int i = 0; i < count; i++)
 		ask(h, &x, &started[i], &ended[i]);
 	qsort(started, (size_t)count, sizeof(*started), by_size);

@@ -1,0 +1,209 @@
+/*
+ * snaps.c - snaps FLAT-FOLDER FILE MIB ROUNDS: what a snapshot costs, with a flat guest of 512 MiB
+ *
+ * Its memory is filled from FILE, over and over; tests/bench/snap.sh has what is told.
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "kvm_rig.h"
+#include "snap.h"
+#include "snap_mem.h"
+#include "team.h"
+
+#define MEMORY "512M"
+#define AREA   (16 * MiB)
+#define CLONES 100
+
+static int save_fd;
+static uint64_t save_ns;
+
+static void fail(const char *what)
+{
+	fprintf(stderr, "snaps: %s: %s\n", what, err_last());
+	exit(1);
+}
+
+static int by_size(const void *a, const void *b)
+{
+	const double *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+static double median(double *v, unsigned n)
+{
+	qsort(v, n, sizeof(*v), by_size);
+	return v[n / 2];
+}
+
+static int do_save(struct vm *vm)
+{
+	uint64_t begin = now_ns();
+	int r = snap_save(vm, save_fd, "", SNAP_LEVEL);
+
+	save_ns = now_ns() - begin;
+	return r;
+}
+
+static void fill(struct flat *f, const char *path, uint64_t mib)
+{
+	uint8_t *to = (uint8_t *)(uintptr_t)flat_word(f, AREA), *p;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	off_t len = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+
+	p = len > 0 ? mmap(NULL, (size_t)len, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+	if (p == MAP_FAILED)
+		fail(path);
+	for (uint64_t at = 0, n; at < mib * MiB; at += n) {
+		n = MIN(mib * MiB - at, (uint64_t)len);
+		memcpy(to + at, p, n);
+	}
+	munmap(p, (size_t)len);
+	close(fd);
+}
+
+/* until the guest counts */
+static void wait_for_it(struct flat *f)
+{
+	volatile uint32_t *word = flat_word(f, FLAT_MAILBOX);
+	uint32_t old = *word;
+
+	if (flat_start(f))
+		fail("start");
+	while (*word == old)
+		;
+}
+
+static double boot_ms(void)
+{
+	uint64_t begin = now_ns();
+	struct flat *f = flat_new("count", "memory", MEMORY, NULL);
+	double ms;
+
+	if (!f)
+		fail("boot");
+	wait_for_it(f);
+	ms = (double)(now_ns() - begin) / 1e6;
+	flat_free(f);
+	return ms;
+}
+
+static double restore_ms(int fd, int memory)
+{
+	uint64_t begin = now_ns();
+	struct flat *f;
+	double ms;
+
+	flat_memory = memory;
+	f = flat_restore(fd, NULL);
+	if (!f)
+		fail("restore");
+	wait_for_it(f);
+	ms = (double)(now_ns() - begin) / 1e6;
+	flat_free(f);
+	return ms;
+}
+
+static int unpack(int fd)
+{
+	int to = memfd_create("memory", MFD_CLOEXEC);
+	static struct conf conf;
+	struct snap_file from;
+	struct snap_info info;
+
+	if (snap_open(&from, fd, "snaps") || snap_check(&from, &info, &conf) ||
+	    snap_unpack(&from, &conf, to))
+		fail("unpack");
+	printf("%-34s %9.1f %%\n", "image, of memory",
+	       (double)from.head.size / (double)conf.memory * 100);
+	printf("%-34s %9.1f %%\n", "image, of what was in use",
+	       (double)from.head.size / (double)info.resident * 100);
+	snap_close(&from);
+	return to;
+}
+
+static long private_kib(void)
+{
+	FILE *f = fopen("/proc/self/smaps_rollup", "r");
+	char line[256];
+	long kib, sum = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Private_Dirty: %ld", &kib) == 1)
+			sum += kib;
+	if (f)
+		fclose(f);
+	return sum;
+}
+
+/* that many at once, each of which has begun to count */
+static void clone_many(int fd, int memory)
+{
+	struct flat *f[CLONES];
+	long before = private_kib();
+
+	flat_memory = memory;
+	for (unsigned i = 0; i < CLONES; i++) {
+		f[i] = flat_restore(fd, NULL);
+		if (!f[i])
+			fail("clone");
+		wait_for_it(f[i]);
+		flat_pause(f[i]);
+	}
+	/* of the rig is the text that it keeps of what is printed */
+	printf("%-34s %9.1f KiB\n", "100 alive, private memory of each",
+	       (double)(private_kib() - before) / CLONES);
+	for (unsigned i = 0; i < CLONES; i++)
+		flat_free(f[i]);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned rounds = argc == 5 ? (unsigned)atoi(argv[4]) : 0;
+	uint64_t mib = argc == 5 ? strtoul(argv[3], NULL, 10) : 0;
+	double *v = calloc(rounds + 1, sizeof(*v)), boot, save;
+	char slash[4096];
+	struct flat *f;
+	int memory;
+
+	if (!rounds || !mib || mib > 480) {
+		fprintf(stderr, "snaps FLAT-FOLDER FILE MIB ROUNDS\n");
+		return 2;
+	}
+	snprintf(slash, sizeof(slash), "%s/../x", argv[1]);
+	flat_setup(slash);
+	for (unsigned i = 0; i < rounds; i++)
+		v[i] = boot_ms();
+	boot = median(v, rounds);
+	printf("%-34s %9.2f ms\n", "boot, to its first count", boot);
+	f = flat_new("count", "memory", MEMORY, NULL);
+	if (!f)
+		fail("boot");
+	snap_open_pagemap(f->vm); /* as hutch.c does */
+	fill(f, argv[2], mib);
+	wait_for_it(f);
+	for (unsigned i = 0; i < MIN(rounds, 5U); i++) {
+		save_fd = memfd_create("snapshot", MFD_CLOEXEC);
+		if (flat_call(f, do_save))
+			fail("save");
+		v[i] = (double)save_ns / 1e6;
+		if (i + 1 < MIN(rounds, 5U))
+			close(save_fd);
+	}
+	save = median(v, MIN(rounds, 5U));
+	flat_free(f);
+	printf("%-34s %9.2f ms\n", "save, standing still", save);
+	printf("%-34s %9.1f MB/s\n", "packed", (double)(mib * MiB) / 1e6 / (save / 1e3));
+	memory = unpack(save_fd);
+	for (unsigned i = 0; i < MIN(rounds, 5U); i++)
+		v[i] = restore_ms(save_fd, -1);
+	printf("%-34s %9.2f ms\n", "restore, unpacked first", median(v, MIN(rounds, 5U)));
+	for (unsigned i = 0; i < rounds; i++)
+		v[i] = restore_ms(save_fd, memory);
+	printf("%-34s %9.2f ms, %.2f of a boot\n", "restore, memory kept", median(v, rounds),
+	       median(v, rounds) / boot);
+	clone_many(save_fd, memory);
+	return 0;
+}
