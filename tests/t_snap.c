@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "irqchip.h"
 #include "kvm_rig.h"
 #include "snap.h"
 #include "suite.h"
@@ -206,6 +207,45 @@ START_TEST(test_two_processors)
 }
 END_TEST
 
+static struct irqchip_state chip;
+
+/* a line of the I/O APIC that leads somewhere, and a clock that is late */
+static int set_chip(struct vm *vm)
+{
+	struct kvm_ioapic_state *io = (void *)chip.ioapic;
+	int r = irqchip_get(&vm->kvm, &chip);
+
+	io->redirtbl[9].bits = 0x39;
+	chip.pic_master[3] = 0x5a;
+	chip.clock += 3600ULL * 1000000000;
+	return r ? r : irqchip_set(&vm->kvm, &chip);
+}
+
+/* what is inside KVM, and no vCPU's */
+START_TEST(test_interrupt_controllers)
+{
+	struct flat *f = flat_new("count", NULL);
+	struct irqchip_state now;
+	int fd;
+
+	ck_assert_msg(f != NULL, "%s", err_last());
+	ck_assert_int_eq(flat_start(f), 0);
+	ck_assert_int_eq(flat_pause(f), 0);
+	ck_assert_int_eq(flat_call(f, set_chip), 0);
+	fd = save(f, 1);
+	flat_free(f);
+	f = flat_restore(fd, NULL);
+	ck_assert_msg(f != NULL, "%s", err_last());
+	close(fd);
+	ck_assert_int_eq(irqchip_get(&f->vm->kvm, &now), 0);
+	ck_assert_mem_eq(now.ioapic, chip.ioapic, sizeof(now.ioapic));
+	ck_assert_mem_eq(now.pic_master, chip.pic_master, sizeof(now.pic_master));
+	ck_assert_uint_ge(now.clock, chip.clock);
+	ck_assert_uint_lt(now.clock, chip.clock + 60ULL * 1000000000);
+	flat_free(f);
+}
+END_TEST
+
 START_TEST(test_nothing)
 {
 }
@@ -216,6 +256,7 @@ static void add_tests(TCase *tc)
 	tcase_add_loop_test(tc, test_generations, 0, ARRAY_SIZE(chains));
 	tcase_add_test(tc, test_saving_changes_nothing);
 	tcase_add_test(tc, test_two_processors);
+	tcase_add_test(tc, test_interrupt_controllers);
 }
 
 int main(int argc, char **argv)

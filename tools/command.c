@@ -16,7 +16,7 @@
 #define KILL_MOST   2000    /* and no more, however slow its machine is */
 #define TWICE	    2000    /* ms within which a second SIGINT ends all */
 #define LONG_WAIT   3600000 /* ms until a limit that is far away is looked at again */
-#define GUEST_END   1000    /* ms in which a guest that ends closed its agent's connection first */
+#define GUEST_END   500	    /* ms in which a guest that ends closed its agent's connection first */
 #define AFTERMATH   200	    /* ms to read what was said before the machine's end */
 #define FAULTS_TOLD 10000   /* ms between two words about devices that the guest breaks */
 

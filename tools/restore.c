@@ -93,7 +93,29 @@ static int restore(struct hutch *h, const char *path)
 	return r;
 }
 
-int restore_guest(struct hutch *h, const char *what, bool box)
+/* which snapshot it was, and from where */
+static void restore_members(struct hutch *h, const char *path, char buf[RESTORE_MEMBERS])
+{
+	struct hutch_snap snap;
+	char whole[PATH_MAX];
+	FILE *out;
+	int n;
+
+	buf[0] = '\0';
+	if (hutch_restored(h, &snap))
+		return;
+	n = snprintf(buf, RESTORE_MEMBERS, ",\"snapshot\":\"%s\"", snap.id);
+	out = fmemopen(buf + n, RESTORE_MEMBERS - (size_t)n, "w");
+	if (!out)
+		return;
+	fputs(",\"path\":", out);
+	json_text(out, realpath(path, whole) ? whole : path);
+	if (fflush(out) || ftell(out) >= RESTORE_MEMBERS - n) /* half of a path is none */
+		buf[n] = '\0';
+	fclose(out);
+}
+
+int restore_guest(struct hutch *h, const char *what, bool box, char members[RESTORE_MEMBERS])
 {
 	char path[PATH_MAX], agent[8];
 
@@ -107,6 +129,7 @@ int restore_guest(struct hutch *h, const char *what, bool box)
 	}
 	if (restore(h, path))
 		return -1;
+	restore_members(h, path, members);
 	keep_memory(h);
 	if (!box || (!hutch_get(h, "agent", agent, sizeof(agent)) && !strcmp(agent, "yes")))
 		return 0;
@@ -114,27 +137,6 @@ int restore_guest(struct hutch *h, const char *what, bool box)
 		 "'hutch restore %s' lets it go on",
 		 path, what);
 	return -1;
-}
-
-void restore_members(struct hutch *h, const char *what, char buf[RESTORE_MEMBERS])
-{
-	char path[PATH_MAX], whole[PATH_MAX];
-	struct hutch_snap snap;
-	FILE *out;
-	int n;
-
-	buf[0] = '\0';
-	if (snap_path(what, path, sizeof(path)) || hutch_snap_look(h, path, &snap, NULL) < 0)
-		return;
-	n = snprintf(buf, RESTORE_MEMBERS, ",\"snapshot\":\"%s\"", snap.id);
-	out = fmemopen(buf + n, RESTORE_MEMBERS - (size_t)n, "w");
-	if (!out)
-		return;
-	fputs(",\"path\":", out);
-	json_text(out, realpath(path, whole) ? whole : path);
-	if (fflush(out) || ftell(out) >= RESTORE_MEMBERS - n) /* half of a path is none */
-		buf[n] = '\0';
-	fclose(out);
 }
 
 int restore_set(struct hutch *h, const char *key, const char *value)
@@ -165,16 +167,14 @@ static const char *greet(struct hutch *h)
 int restore_machine(struct hutch *h, const char *what, const char *name, const char *console,
 		    struct attend *how)
 {
-	char agent[8], path[PATH_MAX];
 	struct hutch_snap snap;
+	char agent[8];
 
-	if (snap_path(what, path, sizeof(path)) || restore_guest(h, what, false) ||
-	    hutch_snap_look(h, path, &snap, NULL) < 0 ||
+	if (restore_guest(h, what, false, how->restored) || hutch_restored(h, &snap) ||
 	    hutch_get(h, "agent", agent, sizeof(agent)))
 		return -1;
 	if (!strcmp(agent, "yes"))
 		how->started = greet;
-	restore_members(h, what, how->restored);
 	snprintf(how->command, sizeof(how->command), "restore %s", what);
 	if (!console)
 		console = how->started ? "none" : "-";

@@ -7,12 +7,10 @@
 /* @what is a path if there is a / in it or such a file here, else a name in the store: -1 after a
  * complaint if that makes no path */
 int snap_path(const char *what, char *buf, size_t size);
-/* hutch_restore() of it, a sandbox's if @box; -1 after a complaint */
-int restore_guest(struct hutch *h, const char *what, bool box);
-/* members of the event "execution.restore": which snapshot it was, and from where; before the jail
- */
 #define RESTORE_MEMBERS 2048
-void restore_members(struct hutch *h, const char *what, char buf[RESTORE_MEMBERS]);
+/* hutch_restore() of it, a sandbox's if @box, and the members of the event "execution.restore":
+ * which snapshot it was, and from where; -1 after a complaint */
+int restore_guest(struct hutch *h, const char *what, bool box, char members[RESTORE_MEMBERS]);
 
 /* a key of one; -1 after a complaint */
 int restore_set(struct hutch *h, const char *key, const char *value);

@@ -111,8 +111,7 @@ static int find_root(struct run *r)
 
 int run_restore(struct run *r)
 {
-	restore_members(r->h, r->given[FLAG_FROM].text, r->restored);
-	return restore_guest(r->h, r->given[FLAG_FROM].text, true) ||
+	return restore_guest(r->h, r->given[FLAG_FROM].text, true, r->restored) ||
 	       policy_restored(r->h, &r->given[FLAG_POLICY]);
 }
 

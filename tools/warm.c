@@ -14,9 +14,8 @@
  * 4. Only a machine whose devices hold nothing yet: no network, whose card has an
  *    address of its own, and no disk that can be written.
  *
- * #syscalls:before openat read newfstatat close
+ * #syscalls:before newfstatat access
  */
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -69,21 +68,6 @@ static int add_element(struct sha256 *s, struct hutch *h, unsigned i, const char
 	return 0;
 }
 
-static int add_host(struct sha256 *s)
-{
-	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	char id[36];
-	ssize_t n = fd < 0 ? -1 : read(fd, id, sizeof(id));
-
-	if (fd >= 0)
-		close(fd);
-	if (n != sizeof(id))
-		return -1;
-	sha256_add(s, id, sizeof(id));
-	add_text(s, HUTCH_VERSION);
-	return 0;
-}
-
 static bool is(struct hutch *h, const char *key, const char *value)
 {
 	char now[64];
@@ -110,13 +94,15 @@ static bool is_plain(struct hutch *h)
 
 void warm_look(struct hutch *h)
 {
-	char folder[PATH_MAX], path[PATH_MAX], hex[SHA256_HEX];
+	char folder[PATH_MAX], path[PATH_MAX], hex[SHA256_HEX], host[HUTCH_HOST_BOOT];
 	struct hutch_key key;
 	struct sha256 s;
 
-	sha256_start(&s);
-	if (!is_plain(h) || !image_cache_there(folder, sizeof(folder)) || add_host(&s))
+	if (!is_plain(h) || !image_cache_there(folder, sizeof(folder)) || hutch_host_boot(host))
 		return;
+	sha256_start(&s);
+	add_text(&s, host);
+	add_text(&s, HUTCH_VERSION);
 	for (unsigned i = 0; !hutch_key(i, &key); i++) {
 		if (key.made && !key.list)
 			add_key(&s, h, key.name);
@@ -127,6 +113,7 @@ void warm_look(struct hutch *h)
 	sha256_hex(&s, hex);
 	if (snprintf(path, sizeof(path), "%s/boot-%s.memory", folder, hex) >= (int)sizeof(path))
 		return;
-	kept_trim(folder);
+	if (access(path, F_OK)) /* one more is going to be there */
+		kept_trim(folder);
 	hutch_warm(h, path);
 }

@@ -2,8 +2,6 @@
 #ifndef HUTCH_WARM_H
 #define HUTCH_WARM_H
 
-#include <limits.h>
-
 #include "tool.h"
 
 /* before hutch_start() of a machine whose keys are all set */

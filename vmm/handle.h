@@ -61,8 +61,9 @@ void hutch_snap_free(struct snap *s);
 /* a key of a machine that is restored; -EINVAL if its guest would know */
 int hutch_snap_set(struct hutch *h, const char *key, const char *value);
 struct vm *hutch_snap_machine(struct hutch *h); /* NULL with a message */
-/* with its root among its disks: is there a snapshot of its own boot?  Then that is what starts */
-void hutch_snap_warm(struct hutch *h);
+/* with its root among its disks: the machine of a kept boot, or NULL: there is none that is of any
+ * use, and nothing has changed */
+struct vm *hutch_snap_warm(struct hutch *h);
 /*
  * hutch_snap_boot() - a machine of hutch_warm() that boots: once its agent has called it is kept
  *

@@ -358,3 +358,13 @@ int hutch_fact(unsigned i, struct hutch_fact *ret)
 	facts[i].find(ret);
 	return 0;
 }
+
+int hutch_host_boot(char ret[HUTCH_HOST_BOOT])
+{
+	cleanup_fd int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || read(fd, ret, HUTCH_HOST_BOOT - 1) != HUTCH_HOST_BOOT - 1)
+		return -EIO;
+	ret[HUTCH_HOST_BOOT - 1] = '\0';
+	return 0;
+}

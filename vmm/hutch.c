@@ -412,8 +412,9 @@ static int start_machine(struct hutch *h)
 	r = agent_host_open(h);
 	if (r)
 		return r;
-	hutch_snap_warm(h);
-	h->vm = h->snap ? hutch_snap_machine(h) : vm_new(h->main.loop, &h->conf);
+	h->vm = h->snap ? hutch_snap_machine(h) : hutch_snap_warm(h);
+	if (!h->vm && !h->snap)
+		h->vm = vm_new(h->main.loop, &h->conf);
 	if (!h->vm)
 		return -EIO;
 	h->vm->version = HUTCH_VERSION;

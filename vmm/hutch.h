@@ -178,11 +178,18 @@ bool hutch_is_warm(const struct hutch *h);
  */
 void hutch_restore_map(struct hutch *h);
 
+/* which start of this host it is: what was not synced before the last one may not be what was
+ * written. -EIO */
+#define HUTCH_HOST_BOOT 37
+int hutch_host_boot(char ret[HUTCH_HOST_BOOT]);
+
 struct hutch_snap {
 	char id[33], name[64], label[128], hutch[32];
 	uint64_t created_ms, memory, resident, size; /* of the epoch; bytes: size is on disk */
 	bool agent;
 };
+/* the one that a handle goes on from: -EINVAL if there is none */
+int hutch_restored(struct hutch *h, struct hutch_snap *ret);
 /* what is in it: the tree's size and *@ret_tree to free() (NULL: not wanted), or -errno */
 int hutch_snap_look(struct hutch *h, const char *path, struct hutch_snap *ret, void **ret_tree);
 /* is each byte of its memory what it was? -EBADMSG */

@@ -7,7 +7,7 @@
  * restores it: so it has to be his own, or root's.
  *
  * #syscalls:caller poll accept4 fcntl:F_GETFL
- * #syscalls:before openat read newfstatat geteuid utimensat fcntl close
+ * #syscalls:before openat newfstatat geteuid utimensat fcntl close unlink
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -160,17 +160,6 @@ int hutch_snap_set(struct hutch *h, const char *key, const char *value)
 
 /* --- memory that is kept unpacked --- */
 
-/* of this start of the host: after a power cut a file may not be what was written */
-static int boot_of_host(char buf[37])
-{
-	cleanup_fd int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0 || read(fd, buf, 36) != 36)
-		return -EIO;
-	buf[36] = '\0';
-	return 0;
-}
-
 static int open_kept(const struct snap *s, const char *path)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -210,7 +199,7 @@ static int make_kept(const struct snap *s, const char *path, int *ret)
  */
 static int keep_memory(const struct snap *s, int *ret, uint64_t *ret_off)
 {
-	char path[CONF_PATH + 80], id[33], host[37];
+	char path[CONF_PATH + 80], id[33], host[HUTCH_HOST_BOOT];
 	int r;
 
 	*ret = -1;
@@ -220,7 +209,7 @@ static int keep_memory(const struct snap *s, int *ret, uint64_t *ret_off)
 		*ret_off = s->file.flat;
 		return 0;
 	}
-	if (!s->keep[0] || boot_of_host(host))
+	if (!s->keep[0] || hutch_host_boot(host))
 		return 0;
 	print_id(s, id);
 	snprintf(path, sizeof(path), "%s/%s.%.8s.memory", s->keep, id, host);
@@ -248,7 +237,7 @@ struct vm *hutch_snap_machine(struct hutch *h)
 	struct snap *s = h->snap;
 	cleanup_fd int memory = -1;
 	struct vm *vm = NULL;
-	uint64_t off;
+	uint64_t off = 0;
 
 	if (s->fd < 0)
 		err(-EINVAL, "snapshot %s: was restored by this handle before", s->file.name);
@@ -285,21 +274,30 @@ static bool is_same(const struct hutch *h, const struct snap *s)
 	       !snap_check_disks(&s->info, &h->conf, 0);
 }
 
-void hutch_snap_warm(struct hutch *h)
+struct vm *hutch_snap_warm(struct hutch *h)
 {
-	struct snap *s = h->warm[0] && !h->snap ? open_snap(h->warm, false) : NULL;
+	struct snap *s = h->warm[0] ? open_snap(h->warm, false) : NULL;
+	struct vm *vm;
 
 	if (!s)
-		return;
+		return NULL;
 	if (!is_same(h, s)) {
 		hutch_snap_free(s);
-		return;
+		return NULL;
 	}
 	s->boot = true;
 	h->snap = s;
-	/* it was about to call, and is called now */
-	agent_host_close(h);
-	h->stale = STALE_NEW;
+	vm = hutch_snap_machine(h);
+	if (vm) { /* it was about to call, and is called now */
+		agent_host_close(h);
+		h->stale = STALE_NEW;
+		return vm;
+	}
+	log_debug("a kept boot is of no use, and goes: %s", err_last());
+	unlink(h->warm);
+	hutch_snap_free(s);
+	h->snap = NULL;
+	return NULL;
 }
 
 /* until there is something to read from @fd, or the machine has ended */
@@ -392,6 +390,14 @@ static void tell(const struct snap *s, struct hutch_snap *ret)
 	snprintf(ret->name, sizeof(ret->name), "%s", s->was.name);
 	snprintf(ret->label, sizeof(ret->label), "%s", s->info.label);
 	snprintf(ret->hutch, sizeof(ret->hutch), "%s", s->info.hutch);
+}
+
+int hutch_restored(struct hutch *h, struct hutch_snap *ret)
+{
+	if (!h->snap)
+		return hutch_fail(h, err(-EINVAL, "this machine is no snapshot's"));
+	tell(h->snap, ret);
+	return 0;
 }
 
 int hutch_snap_look(struct hutch *h, const char *path, struct hutch_snap *ret, void **ret_tree)

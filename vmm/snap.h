@@ -70,6 +70,8 @@ struct field;
 int vm_tree_snapshot(struct vm *vm, const struct snap_info *info, void **ret) must_check;
 int vm_tree_load(const void *fdt, const char *path, const struct field *table,
 		 void *obj) must_check;
+/* has @path this many nodes? Each of them is looked for by itself */
+int vm_tree_nodes(const void *fdt, const char *path, unsigned want) must_check;
 int vm_tree_check(const void *fdt) must_check;
 int vm_tree_check_board(const void *fdt, const struct board *b) must_check;
 

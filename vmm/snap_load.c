@@ -230,15 +230,11 @@ static int load_kvm(struct vm *vm)
 
 static int load_devices(struct vm *vm)
 {
-	int state = fdt_path_offset(vm->from->tree, "/state"), node, r = 0;
-	unsigned n = 0;
+	const void *fdt = vm->from->tree;
+	int r = vm_tree_nodes(fdt, "/state", vm->cpus + 1 + vm->devs);
 
-	fdt_for_each_subnode(node, vm->from->tree, state) n++;
-	if (n != vm->cpus + 1 + vm->devs)
-		return err(-EINVAL, "snapshot: /state: %u nodes, and its machine has %u", n,
-			   vm->cpus + 1 + vm->devs);
 	for (unsigned i = 0; !r && i < vm->devs; i++)
-		r = dev_load(vm->dev[i], vm->from->tree, state);
+		r = dev_load(vm->dev[i], fdt, fdt_path_offset(fdt, "/state"));
 	vm->restored = !r;
 	return r;
 }

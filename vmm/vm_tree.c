@@ -225,7 +225,7 @@ int vm_tree_load(const void *fdt, const char *path, const struct field *table, v
 }
 
 /* has @path these nodes and no other? Each of them is looked for elsewhere */
-static int check_nodes(const void *fdt, const char *path, unsigned want)
+int vm_tree_nodes(const void *fdt, const char *path, unsigned want)
 {
 	int sub, node = fdt_path_offset(fdt, path);
 	unsigned n = 0;
@@ -252,7 +252,7 @@ int vm_tree_check(const void *fdt)
 		return err(-ENOTSUP, "snapshot: it is of a machine of %s, this one is of %s",
 			   h.arch, ARCH_NAME);
 	/* /snapshot, /config, /board and /state */
-	return check_nodes(fdt, "/", 4);
+	return vm_tree_nodes(fdt, "/", 4);
 }
 
 static int same_place(const char *path, const char *what, uint64_t a, uint64_t b)
@@ -272,7 +272,7 @@ int vm_tree_check_board(const void *fdt, const struct board *b)
 	struct place place;
 	struct ram there;
 	char path[48];
-	int r = check_nodes(fdt, "/board", 1 + (ram[1].size != 0) + b->mmio_n);
+	int r = vm_tree_nodes(fdt, "/board", 1 + (ram[1].size != 0) + b->mmio_n);
 
 	for (unsigned i = 0; !r && i < ARRAY_SIZE(ram) && ram[i].size; i++) {
 		snprintf(path, sizeof(path), "/board/ram@%u", i);

@@ -9,8 +9,7 @@ static const struct {
 } features[] = {
 	{ 1, 0, 2,
 	  "sse3 pclmulqdq dtes64 monitor ds_cpl vmx smx est tm2 ssse3 cid sdbg fma cx16 xtpr pdcm "
-	  "- "
-	  "pcid dca sse4_1 sse4_2 - movbe popcnt - aes xsave - avx f16c rdrand -" },
+	  "- pcid dca sse4_1 sse4_2 - movbe popcnt - aes xsave - avx f16c rdrand -" },
 	{ 1, 0, 3,
 	  "fpu vme de pse tsc msr pae mce cx8 - - sep mtrr pge mca cmov pat pse36 pn clflush - ds "
 	  "acpi mmx fxsr sse sse2 ss - tm ia64 pbe" },
@@ -24,8 +23,7 @@ static const struct {
 	  "cldemote - movdiri movdir64b enqcmd sgx_lc pks" },
 	{ 7, 0, 3,
 	  "- - avx512_4vnniw avx512_4fmaps fsrm uintr - - avx512_vp2intersect srbds_ctrl md_clear "
-	  "- "
-	  "- - serialize hybrid tsxldtrk - pconfig arch_lbr ibt - amx_bf16 avx512_fp16 amx_tile "
+	  "- - - serialize hybrid tsxldtrk - pconfig arch_lbr ibt - amx_bf16 avx512_fp16 amx_tile "
 	  "amx_int8 spec_ctrl intel_stibp flush_l1d arch_capabilities core_capabilities ssbd" },
 	{ 7, 1, 0, "sha512 sm3 sm4 - avx_vnni avx512_bf16 - cmpccxadd - - fzrm fsrs fsrc" },
 	{ 0xd, 1, 0, "xsaveopt xsavec xgetbv1 xsaves xfd" },
@@ -57,8 +55,7 @@ static uint32_t value(const struct kvm_cpuid_entry2 *list, unsigned n, unsigned 
 	const struct kvm_cpuid_entry2 *e = NULL;
 
 	for (unsigned k = 0; k < n && !e; k++)
-		if (list[k].function == features[i].leaf &&
-		    (list[k].index == features[i].index || features[i].leaf >> 28))
+		if (list[k].function == features[i].leaf && list[k].index == features[i].index)
 			e = &list[k];
 	if (!e)
 		return 0;
