@@ -26,12 +26,13 @@ yes_no() { # NAME COMMAND...
 	if "$@" >"$tmp/out" 2>"$tmp/err"; then echo "ok $name"; else bad "$name" "$*"; fi
 }
 
-last() { # NAME: the last whole number on its console
-	head -n -1 "$tmp/$1.console" | tail -n 1 | tr -d '\r'
+last() { # NAME: the last whole number on its console, if there is one yet
+	head -n -1 "$tmp/$1.console" | tr -d '\r' | grep -x '[0-9]*' | tail -n 1
 }
 
 counts_past() { # NAME NUMBER
-	[ "$(last "$1")" -gt "$2" ]
+	was=$(last "$1")
+	[ "${was:-0}" -gt "$2" ]
 }
 
 # goes_on WHAT NAME: from here on, one after the other, without a beginning
