@@ -8,10 +8,13 @@
 #include <unistd.h>
 
 #include "kvm_rig.h"
+#include "pager.h"
 #include "snap.h"
 
 static char flat_folder[3072];
-int flat_memory = -1;
+int flat_memory = -1, flat_keep = -1;
+bool flat_lazy;
+uint64_t flat_whole;
 
 void flat_setup(const char *argv0)
 {
@@ -78,8 +81,25 @@ static struct flat *begin(void)
 	struct flat *f = calloc(1, sizeof(*f));
 
 	if (f)
-		f->in = f->out = f->guest[0] = f->guest[1] = f->ended = -1;
+		f->in = f->out = f->guest[0] = f->guest[1] = f->ended = f->from.fd = f->uffd = -1;
 	return f;
+}
+
+static void on_kept(void *arg, bool whole)
+{
+	(void)arg;
+	__atomic_fetch_add(&flat_whole, whole, __ATOMIC_RELAXED);
+}
+
+static struct vm *make_machine(struct flat *f, const struct snap_file *from)
+{
+	const struct pager_conf lazy = {
+		.uffd = f->uffd = from && flat_lazy ? pager_open() : -1,
+		.keep = flat_keep,
+		.kept = on_kept,
+	};
+
+	return vm_restore(f->loop, &f->conf, from, flat_memory, 0, lazy.uffd < 0 ? NULL : &lazy);
 }
 
 /* the machine of f->conf, out of @from if that is one */
@@ -89,11 +109,13 @@ static struct flat *make(struct flat *f, int r, const struct snap_file *from)
 	if (!r)
 		r = conf_check(&f->conf);
 	f->loop = r ? NULL : loop_new();
-	f->vm = f->loop ? vm_restore(f->loop, &f->conf, from, flat_memory, 0) : NULL;
+	f->vm = f->loop ? make_machine(f, from) : NULL;
 	if (!f->vm) {
 		flat_free(f);
 		return NULL;
 	}
+	if (f->uffd < 0)
+		snap_close(&f->from);
 	f->vm->ended = on_end;
 	f->vm->ended_arg = f;
 	return f;
@@ -103,7 +125,6 @@ struct flat *flat_restore(int fd, ...)
 {
 	struct flat *f = begin();
 	const char *key, *value;
-	struct snap_file from;
 	struct snap_info info;
 	struct conf_ref ref;
 	va_list ap;
@@ -111,9 +132,9 @@ struct flat *flat_restore(int fd, ...)
 
 	if (!f)
 		return NULL;
-	r = snap_open(&from, fd, "test");
+	r = snap_open(&f->from, fcntl(fd, F_DUPFD_CLOEXEC, 0), "test");
 	if (!r)
-		r = snap_check(&from, &info, &f->conf);
+		r = snap_check(&f->from, &info, &f->conf);
 	if (!r)
 		r = make_console(f);
 	va_start(ap, fd);
@@ -122,9 +143,7 @@ struct flat *flat_restore(int fd, ...)
 		r = conf_change(&f->conf, key, value, &ref);
 	}
 	va_end(ap);
-	f = make(f, r, &from);
-	snap_close(&from);
-	return f;
+	return make(f, r, &f->from);
 }
 
 struct flat *flat_new(const char *guest, ...)
@@ -258,6 +277,9 @@ void flat_free(struct flat *f)
 		pthread_join(f->thread, NULL);
 	}
 	vm_free(f->vm);
+	snap_close(&f->from);
+	cleanup_close(&f->from.fd);
+	cleanup_close(&f->uffd);
 	loop_free(f->loop);
 	cleanup_close(&f->in);
 	cleanup_close(&f->out);

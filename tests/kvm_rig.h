@@ -7,6 +7,7 @@
 #ifndef HUTCH_TEST_KVM_RIG_H
 #define HUTCH_TEST_KVM_RIG_H
 
+#include "snap_file.h"
 #include "vm.h"
 
 struct flat {
@@ -15,10 +16,12 @@ struct flat {
 	struct vm *vm;
 	pthread_t thread;
 	bool has_thread;
-	int in, out;  /* our ends: its keyboard, its screen */
-	int guest[2]; /* its ends */
-	int ended;    /* eventfd */
-	bool stalled; /* flat_wait() reads nothing */
+	int in, out;	       /* our ends: its keyboard, its screen */
+	int guest[2];	       /* its ends */
+	int ended;	       /* eventfd */
+	bool stalled;	       /* flat_wait() reads nothing */
+	struct snap_file from; /* a restored one's, while it lives */
+	int uffd;
 	size_t len;
 	char text[64 << 10]; /* what it printed, with a NUL */
 };
@@ -33,7 +36,10 @@ const char *flat_path(const char *guest, char *buf, size_t size);
 /* a machine, made and not started, of a guest and pairs of keys and values: NULL with err_last() */
 struct flat *flat_new(const char *guest, ...) __attribute__((sentinel));
 /* one of a snapshot, with its own console, in which these keys are others: NULL with err_last() */
-extern int flat_memory; /* its memory, unpacked, or -1 */
+extern int flat_memory;	    /* its memory, unpacked, or -1 */
+extern bool flat_lazy;	    /* its memory comes when it is wanted */
+extern int flat_keep;	    /* and is kept here, or -1 */
+extern uint64_t flat_whole; /* how often all of it was */
 struct flat *flat_restore(int fd, ...) __attribute__((sentinel));
 void flat_free(struct flat *f);
 void flat_freep(struct flat **f);

@@ -5,7 +5,9 @@
 
 #include "irqchip.h"
 #include "kvm_rig.h"
+#include "pager.h"
 #include "snap.h"
+#include "snap_rig.h"
 #include "suite.h"
 
 #define STAGES	    60 /* of tests/kvm/c/chain.c */
@@ -86,11 +88,15 @@ static const char *end_of(struct flat *f)
 static const struct {
 	const char *memory;
 	int level;
-	bool mapped; /* its memory was unpacked into a file first */
+	/* its memory was unpacked first, in place or into a file; or it comes when it is wanted,
+	 * and is kept in a file besides */
+	enum { EAGER, MAPPED, LAZY, KEEPING } memory_from;
 } chains[] = {
-	{ "64M", 1, false }, { "40M", 6, false }, { "64M", 0, false },
-	{ "64M", 1, true },  { "40M", 0, true },
+	{ "64M", 1, EAGER },  { "40M", 6, EAGER }, { "64M", 0, EAGER },	  { "64M", 1, MAPPED },
+	{ "40M", 0, MAPPED }, { "64M", 1, LAZY },  { "40M", 1, KEEPING },
 };
+
+#define LATE 2 /* the last of them are lazy */
 
 /* its memory, as hutch_snap.c keeps it */
 static int unpack(int fd)
@@ -106,6 +112,41 @@ static int unpack(int fd)
 	ck_assert_str_eq(info.label, "a label");
 	snap_close(&from);
 	return to;
+}
+
+static int kept_want = -1;
+
+/* what the machine before this one kept is what there was */
+static void check_kept(void)
+{
+	static char is[1 << 20], want[1 << 20];
+	ssize_t n;
+
+	for (off_t at = 0; (n = pread(kept_want, want, sizeof(want), at)) > 0; at += n) {
+		ck_assert_int_eq(pread(flat_keep, is, sizeof(is), at), n);
+		ck_assert_msg(!memcmp(is, want, (size_t)n), "at %ld", (long)at);
+	}
+	close(kept_want);
+	close(flat_keep);
+}
+
+static struct flat *restore_from(int fd, int from, const char *disk_key)
+{
+	struct flat *f;
+
+	if (from == MAPPED)
+		flat_memory = unpack(fd);
+	if (from == KEEPING) {
+		if (kept_want >= 0)
+			check_kept();
+		kept_want = unpack(fd);
+		flat_keep = memfd_create("kept", MFD_CLOEXEC);
+	}
+	flat_lazy = from == LAZY || from == KEEPING;
+	f = flat_restore(fd, "disk@0", disk_key, NULL);
+	cleanup_close(&flat_memory);
+	flat_memory = -1;
+	return f;
 }
 
 /* from one moment to the next, each time as another machine on another copy of the disk */
@@ -136,18 +177,51 @@ START_TEST(test_generations)
 		flat_free(f);
 		copy_disk(disk[n & 1], disk[~n & 1]);
 		snprintf(key, sizeof(key), "path=%s", disk[~n & 1]);
-		if (chains[_i].mapped)
-			flat_memory = unpack(fd);
-		f = flat_restore(fd, "disk@0", key, NULL);
-		cleanup_close(&flat_memory);
-		flat_memory = -1;
+		f = restore_from(fd, chains[_i].memory_from, key);
 		ck_assert_msg(f != NULL, "generation %u: %s", n, err_last());
 		close(fd);
 	}
 	ck_assert_int_eq(flat_start(f), 0);
 	ck_assert_str_eq(end_of(f), want);
 	flat_free(f);
+	/* there was all of it in the end, also where the machine ended before */
+	if (chains[_i].memory_from == KEEPING) {
+		check_kept();
+		ck_assert_uint_eq(flat_whole, GENERATIONS);
+	}
 	remove_disks();
+}
+END_TEST
+
+/* what comes in the end may be damaged: then it does not come, and the guest sees nothing else */
+START_TEST(test_damage_that_is_met_late)
+{
+	const uint64_t chunk = 0x400000 / SNAP_CHUNK + 7;
+	struct flat *f = flat_new("fill", "memory", "16M", NULL);
+	cleanup_image struct image image = { NULL };
+	int fd;
+
+	ck_assert_msg(f != NULL, "%s", err_last());
+	ck_assert_int_eq(flat_start(f), 0);
+	ck_assert_int_eq(flat_wait_text(f, "filled"), 0);
+	fd = save(f, 1);
+	flat_free(f);
+	image = rig_of_fd(fd);
+	close(fd);
+	ck_assert_int_eq(snap_kind(&(struct snap_entry){ .what = rig_entry(&image, chunk).what }),
+			 SNAP_DEFLATE);
+	image.data[rig_entry(&image, chunk).at + 5] ^= 0x10;
+	fd = rig_fd(&image);
+	flat_lazy = true;
+	f = flat_restore(fd, NULL);
+	ck_assert_msg(f != NULL, "%s", err_last());
+	close(fd);
+	ck_assert_int_eq(flat_start(f), 0);
+	ck_assert_int_eq(flat_wait(f, 20), VM_ERROR);
+	ck_assert_msg(strstr(f->vm->event_text, "chunk 71 of its memory is damaged") != NULL, "%s",
+		      f->vm->event_text);
+	ck_assert_msg(!strstr(f->text, "damaged"), "printed: %s", f->text);
+	flat_free(f);
 }
 END_TEST
 
@@ -253,7 +327,14 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
-	tcase_add_loop_test(tc, test_generations, 0, ARRAY_SIZE(chains));
+	int fd = pager_open(), all = ARRAY_SIZE(chains);
+
+	if (fd >= 0)
+		tcase_add_test(tc, test_damage_that_is_met_late);
+	else
+		printf("skip memory that comes late: no userfaultfd for KVM: %s\n", strerror(-fd));
+	tcase_add_loop_test(tc, test_generations, 0, fd < 0 ? all - LATE : all);
+	cleanup_close(&fd);
 	tcase_add_test(tc, test_saving_changes_nothing);
 	tcase_add_test(tc, test_two_processors);
 	tcase_add_test(tc, test_interrupt_controllers);

@@ -143,7 +143,8 @@ START_TEST(killed)
 			memset(sh, 0, sizeof(*sh));
 		}
 		pid = fork();
-		/* before any ck_assert: what a kill cuts of its message to the runner makes that one fail */
+		/* before any ck_assert: what a kill cuts of its message to the runner makes that
+		 * one fail */
 		if (!pid)
 			write_for_ever(&conf, sh, child_seed);
 		ck_assert_int_ge(pid, 0);

@@ -103,6 +103,8 @@ static bool make(const struct origin *o, const char *name, int *ret)
 	}
 	if (o->own)
 		hutch_restore_map(h);
+	else
+		hutch_restore_eager(h); /* into a file, which all of them then share */
 	snprintf(how.command, sizeof(how.command), "fork %s", o->name);
 	caller = detach(&how.ready, ret);
 	if (caller)

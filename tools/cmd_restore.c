@@ -18,6 +18,7 @@ enum {
 	FLAG_VSOCK,
 	FLAG_CONSOLE,
 	FLAG_KEEP,
+	FLAG_NO_LAZY,
 	FLAG_TIMING,
 	FLAGS
 };
@@ -52,6 +53,10 @@ static const struct flag flags[] = {
 				   "fd:IN:OUT; none for a sandbox, - for others" },
 	[FLAG_KEEP] = { .name = "keep",
 			.help = "stay in `hutch ps --all` once it has ended, until `hutch rm`" },
+	[FLAG_NO_LAZY] = { .name = "no-lazy",
+			   .help = "unpack all of its memory before it runs, so that damage in it "
+				   "is found by then; else the guest runs at once, and what it "
+				   "touches comes first" },
 	[FLAG_TIMING] = { .name = "timing",
 			  .help = "print how long each phase of the start took, on stderr" },
 	{ .name = NULL },
@@ -128,6 +133,8 @@ static int run_restore(int argc, char **argv, const struct verb *verb)
 		status = EXIT_FAIL;
 	else if (given[FLAG_DETACH].n && detach(&how.ready, &n))
 		status = n;
+	else if (given[FLAG_NO_LAZY].n)
+		hutch_restore_eager(h);
 	if (status >= 0) {
 		hutch_free(h);
 		return status;

@@ -30,7 +30,7 @@ static struct gmem_slot *slot_at(struct gmem *mem, gpa_t gpa)
 }
 
 /* the part of [gpa, gpa + len) that is contiguous on the host: its bytes, 0 if @gpa is no RAM */
-static uint64_t piece(const struct gmem *mem, gpa_t gpa, uint64_t len, uint8_t **ret_hva)
+static uint64_t place(const struct gmem *mem, gpa_t gpa, uint64_t len, uint8_t **ret_hva)
 {
 	const struct gmem_slot *s = slot_of(mem, gpa);
 
@@ -38,6 +38,14 @@ static uint64_t piece(const struct gmem *mem, gpa_t gpa, uint64_t len, uint8_t *
 		return 0;
 	*ret_hva = s->hva + (gpa - s->gpa);
 	return MIN(len, s->len - (gpa - s->gpa));
+}
+
+/* the same for who is going to look at it: also 0 where it cannot be had */
+static uint64_t piece(const struct gmem *mem, gpa_t gpa, uint64_t len, uint8_t **ret_hva)
+{
+	uint64_t n = place(mem, gpa, len, ret_hva);
+
+	return mem->filler && n && mem->filler->look(mem->filler, *ret_hva, n) ? 0 : n;
 }
 
 /* an access of 1 byte or more, wholly inside one slot: the common case by far */
@@ -54,7 +62,7 @@ bool gmem_is_ram(const struct gmem *mem, gpa_t gpa, uint64_t len)
 	uint64_t n;
 
 	for (; len; gpa += n, len -= n) {
-		n = piece(mem, gpa, len, &hva);
+		n = place(mem, gpa, len, &hva);
 		if (!n)
 			return false;
 	}
@@ -132,6 +140,8 @@ int gmem_read(const struct gmem *mem, gpa_t gpa, void *dst, size_t len)
 		return -EFAULT;
 	for (; len; gpa += n, p += n, len -= n) {
 		n = piece(mem, gpa, len, &hva);
+		if (!n)
+			return -EFAULT;
 		memcpy(p, hva, n);
 	}
 	return 0;
@@ -147,6 +157,8 @@ int gmem_write(struct gmem *mem, gpa_t gpa, const void *src, size_t len)
 		return -EFAULT;
 	for (; len; gpa += n, p += n, len -= n) {
 		n = piece(mem, gpa, len, &hva);
+		if (!n)
+			return -EFAULT;
 		memcpy(hva, p, n);
 		gmem_dirty(mem, hva, n);
 	}
@@ -162,6 +174,8 @@ int gmem_zero(struct gmem *mem, gpa_t gpa, uint64_t len)
 		return -EFAULT;
 	for (; len; gpa += n, len -= n) {
 		n = piece(mem, gpa, len, &hva);
+		if (!n)
+			return -EFAULT;
 		memset(hva, 0, n);
 		gmem_dirty(mem, hva, n);
 	}
@@ -195,6 +209,8 @@ int gmem_load(struct gmem *mem, gpa_t gpa, int fd, uint64_t off, uint64_t len)
 		return -EFAULT;
 	for (; len; gpa += n, off += n, len -= n) {
 		n = piece(mem, gpa, len, &hva);
+		if (!n)
+			return -EFAULT;
 		r = load_piece(mem, hva, fd, off, n);
 		if (r)
 			return r;
@@ -324,8 +340,10 @@ int gmem_discard(struct gmem *mem, gpa_t gpa, uint64_t len)
 	if (gpa % GMEM_PAGE || len % GMEM_PAGE || !gmem_is_ram(mem, gpa, len))
 		return -EFAULT;
 	for (; len; gpa += n, len -= n) {
-		n = piece(mem, gpa, len, &hva);
-		r = drop_pages(slot_at(mem, gpa), hva, n);
+		n = place(mem, gpa, len, &hva);
+		r = mem->filler ? mem->filler->drop(mem->filler, hva, n) : 0;
+		if (!r)
+			r = drop_pages(slot_at(mem, gpa), hva, n);
 		if (r)
 			return r;
 		gmem_dirty(mem, hva, n);

@@ -24,7 +24,16 @@ struct gmem_slot {
 	unsigned holes;	      /* in that */
 };
 
+/* who puts pages in when they are asked for, while there is one; any thread */
+struct gmem_filler {
+	/* before bytes are looked at, or stored: -errno with a message, and they are not there */
+	int (*look)(struct gmem_filler *f, const uint8_t *hva, uint64_t len);
+	/* before pages are given back, after which they are zeroes */
+	int (*drop)(struct gmem_filler *f, const uint8_t *hva, uint64_t len);
+};
+
 struct gmem {
+	struct gmem_filler *filler; /* NULL: all pages are there */
 	unsigned n;
 	struct gmem_slot slot[GMEM_SLOTS]; /* in order of gpa, not overlapping */
 };

@@ -163,6 +163,15 @@ int hutch_restore(struct hutch *h, const char *path);
 void hutch_restore_keep(struct hutch *h, const char *folder);
 
 /*
+ * hutch_restore_eager() - all of its memory is unpacked before it runs
+ *
+ * Otherwise that is so only where this host does not let us do better (hutch_lazy(), -errno), or
+ * where it is kept unpacked already: the guest runs at once, and waits for what it touches first.
+ */
+void hutch_restore_eager(struct hutch *h);
+int hutch_lazy(void);
+
+/*
  * hutch_warm() - hutch_start() goes on from @path instead of booting, if that is there
  *
  * Where it is not there, or of another machine, this one boots, and is kept there once its agent

@@ -18,6 +18,7 @@
 #include "handle.h"
 #include "kept.h"
 #include "log.h"
+#include "pager.h"
 #include "snap.h"
 #include "vm.h"
 
@@ -28,17 +29,39 @@ struct snap {
 	struct conf before;   /* hutch_snap_set() */
 	bool mapped;	      /* its memory is mapped from the file itself */
 	bool boot;	      /* of this machine's own boot: hutch_warm() */
+	bool eager;	      /* hutch_restore_eager() */
+	bool used;	      /* a machine was made of it */
 	char keep[CONF_PATH]; /* where memory is kept unpacked, or "" */
-	uint32_t anew;	      /* disks whose place was told anew */
+	char kept[KEPT_PATH]; /* the file there, and its name until it is whole */
+	char kept_tmp[KEPT_PATH];
+	struct pager_conf lazy; /* its memory comes when it is wanted, if there is a uffd */
+	uint32_t anew;		/* disks whose place was told anew */
 	int fd;
 };
+
+static void close_file(struct snap *s)
+{
+	snap_close(&s->file);
+	cleanup_close(&s->fd);
+	s->fd = -1;
+}
+
+/* the machine has ended, or never was */
+static void end_lazy(struct snap *s)
+{
+	cleanup_close(&s->lazy.uffd);
+	cleanup_close(&s->lazy.keep);
+	s->lazy.uffd = s->lazy.keep = -1;
+	if (s->kept_tmp[0])
+		kept_drop(s->kept_tmp);
+}
 
 void hutch_snap_free(struct snap *s)
 {
 	if (!s)
 		return;
-	snap_close(&s->file);
-	cleanup_close(&s->fd);
+	close_file(s);
+	end_lazy(s);
 	free(s);
 }
 
@@ -73,6 +96,8 @@ static int check_file(int fd, const char *path, bool any)
 	return 0;
 }
 
+static void end_kept(void *arg, bool whole);
+
 static struct snap *open_snap(const char *path, bool any)
 {
 	struct snap *s = calloc(1, sizeof(*s));
@@ -82,6 +107,7 @@ static struct snap *open_snap(const char *path, bool any)
 		err(-ENOMEM, "snapshot: out of memory");
 		return NULL;
 	}
+	s->lazy = (struct pager_conf){ .uffd = -1, .keep = -1, .kept = end_kept, .arg = s };
 	/* a pipe without a writer is not waited for, a terminal does not become ours */
 	s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	r = s->fd < 0 ? err(-errno, "snapshot %s: %s", path, strerror(errno)) : 0;
@@ -176,32 +202,58 @@ static int open_kept(const struct snap *s, const char *path)
 	return -1;
 }
 
-static int make_kept(const struct snap *s, const char *path, int *ret)
+static void end_kept(void *arg, bool whole)
 {
-	char tmp[KEPT_PATH];
-	int fd = kept_begin(path, tmp), r;
+	struct snap *s = arg;
 
-	if (fd < 0)
-		return fd;
-	r = snap_unpack(&s->file, &s->was, fd);
-	if (!r)
-		r = kept_end(tmp, path);
-	if (r) {
-		close(fd);
-		kept_drop(tmp);
-		return r;
-	}
-	*ret = fd;
-	return 0;
+	if (s->kept_tmp[0] && (!whole || kept_end(s->kept_tmp, s->kept)))
+		kept_drop(s->kept_tmp);
+	s->kept_tmp[0] = '\0';
 }
 
-/* its memory as a file, or -1: there is no place for it, and it is unpacked for this machine alone
- */
-static int keep_memory(const struct snap *s, int *ret, uint64_t *ret_off)
+/* an empty file for it, or -1: there is no place, or somebody else is at it */
+static int begin_kept(struct snap *s)
 {
-	char path[CONF_PATH + 80], id[33], host[HUTCH_HOST_BOOT];
-	int r;
+	int fd = s->kept[0] ? kept_begin(s->kept, s->kept_tmp) : -1;
 
+	if (fd < 0)
+		s->kept_tmp[0] = '\0';
+	return MAX(fd, -1);
+}
+
+static void name_kept(struct snap *s)
+{
+	char id[33], host[HUTCH_HOST_BOOT];
+
+	if (!s->keep[0] || hutch_host_boot(host))
+		return;
+	print_id(s, id);
+	if (snprintf(s->kept, sizeof(s->kept), "%s/%s.%.8s.memory", s->keep, id, host) >=
+	    (int)sizeof(s->kept))
+		s->kept[0] = '\0';
+}
+
+/* its memory as a file, with all of it; -1: there is none, and it is unpacked for this machine
+ * alone
+ */
+static int unpack_memory(struct snap *s, int *ret)
+{
+	int fd = begin_kept(s), r;
+
+	if (fd < 0)
+		return 0;
+	r = snap_unpack(&s->file, &s->was, fd);
+	end_kept(s, !r);
+	if (r)
+		close(fd);
+	else
+		*ret = fd;
+	return r == -EBADMSG ? r : 0;
+}
+
+/* with all of its memory as a file, and from where on; or -1 and s->lazy, or out of the snapshot */
+static int find_memory(struct snap *s, int *ret, uint64_t *ret_off)
+{
 	*ret = -1;
 	*ret_off = 0;
 	if ((s->boot || s->mapped) && s->file.flat) { /* ours, and it lies there as it is */
@@ -209,15 +261,35 @@ static int keep_memory(const struct snap *s, int *ret, uint64_t *ret_off)
 		*ret_off = s->file.flat;
 		return 0;
 	}
-	if (!s->keep[0] || hutch_host_boot(host))
-		return 0;
-	print_id(s, id);
-	snprintf(path, sizeof(path), "%s/%s.%.8s.memory", s->keep, id, host);
-	*ret = open_kept(s, path);
+	name_kept(s);
+	*ret = s->kept[0] ? open_kept(s, s->kept) : -1;
 	if (*ret >= 0)
 		return 0;
-	r = make_kept(s, path, ret);
-	return r == -EBADMSG ? r : 0;
+	s->lazy.uffd = s->eager ? -1 : pager_open();
+	if (s->lazy.uffd < 0) {
+		if (!s->eager)
+			log_info("snapshot %s: all of its memory is unpacked before it runs, "
+				 "because this user gets no userfaultfd for KVM here: %s",
+				 s->file.name, strerror(-s->lazy.uffd));
+		return unpack_memory(s, ret);
+	}
+	s->lazy.keep = begin_kept(s);
+	return 0;
+}
+
+void hutch_restore_eager(struct hutch *h)
+{
+	if (h->snap)
+		h->snap->eager = true;
+}
+
+int hutch_lazy(void)
+{
+	int fd = pager_open();
+
+	if (fd >= 0)
+		close(fd);
+	return MIN(fd, 0);
 }
 
 void hutch_restore_map(struct hutch *h)
@@ -239,15 +311,16 @@ struct vm *hutch_snap_machine(struct hutch *h)
 	struct vm *vm = NULL;
 	uint64_t off = 0;
 
-	if (s->fd < 0)
+	if (s->used)
 		err(-EINVAL, "snapshot %s: was restored by this handle before", s->file.name);
-	else if (!snap_check_disks(&s->info, &h->conf, s->anew) && !keep_memory(s, &memory, &off))
-		vm = vm_restore(h->main.loop, &h->conf, &s->file, memory, off);
-	if (vm) {
-		snap_close(&s->file);
-		cleanup_close(&s->fd);
-		s->fd = -1;
-	}
+	else if (!snap_check_disks(&s->info, &h->conf, s->anew) && !find_memory(s, &memory, &off))
+		vm = vm_restore(h->main.loop, &h->conf, &s->file, memory, off,
+				s->lazy.uffd >= 0 ? &s->lazy : NULL);
+	s->used = vm != NULL;
+	if (!vm)
+		end_lazy(s);
+	else if (s->lazy.uffd < 0) /* else it is read until the machine has ended */
+		close_file(s);
 	return vm;
 }
 

@@ -1,4 +1,4 @@
-/* #syscalls:caller openat rename unlink getpid */
+/* #syscalls:caller openat rename unlink */
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -6,10 +6,9 @@
 
 int kept_begin(const char *path, char tmp[KEPT_PATH])
 {
-	int fd, n = snprintf(tmp, KEPT_PATH, "%s.%d.%lx.tmp", path, getpid(),
-			     (unsigned long)now_ns());
+	int fd;
 
-	if (n >= KEPT_PATH)
+	if (snprintf(tmp, KEPT_PATH, "%s.tmp", path) >= KEPT_PATH)
 		return -ENAMETOOLONG;
 	fd = open(tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return fd < 0 ? -errno : fd;

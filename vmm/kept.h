@@ -9,7 +9,8 @@
 /*
  * kept_begin() - an empty file that is to be @path, under another name in its folder: -errno
  *
- * What a killed process leaves there ends in ".tmp" and goes when the folder is trimmed.
+ * -EEXIST: somebody else is at it, or was killed; the other name ends in ".tmp", and goes when the
+ * folder is trimmed.
  */
 int kept_begin(const char *path, char tmp[KEPT_PATH]) must_check;
 /* it is whole: it takes the place of what was @path */

@@ -16,6 +16,7 @@
 #include "cpuid.h"
 #include "irqchip.h"
 #include "layout_x86.h"
+#include "pager.h"
 #include "snap.h"
 #include "snap_mem.h"
 #include "state.h"
@@ -251,14 +252,38 @@ static int map_memory(struct vm *vm, int fd, uint64_t off)
 	return r;
 }
 
+static void memory_failed(void *arg, const char *text)
+{
+	vm_event(arg, VM_ERROR, "%s", text);
+}
+
+static int page_memory(struct vm *vm)
+{
+	vm->pager = pager_new(&vm->mem, vm->from, vm->from_lazy, memory_failed, vm);
+	return vm->pager ? 0 : err_last_code();
+}
+
+static int load_memory(struct vm *vm)
+{
+	if (snap_chunks(&vm->mem) != vm->from->head.chunks)
+		return err(-EBADMSG, "snapshot %s: has %lu chunks of memory, its machine %lu",
+			   vm->from->name, (unsigned long)vm->from->head.chunks,
+			   (unsigned long)snap_chunks(&vm->mem));
+	if (vm->from_memory >= 0)
+		return map_memory(vm, vm->from_memory, vm->from_off);
+	return vm->from_lazy ? page_memory(vm) : unpack_all(vm->from, &vm->mem, -1);
+}
+
 int snap_load(struct vm *vm)
 {
 	int r = vm_tree_check_board(vm->from->tree, &vm->board);
 
 	if (!r)
-		r = vm->from_memory >= 0 ? map_memory(vm, vm->from_memory, vm->from_off)
-					 : unpack_all(vm->from, &vm->mem, -1);
+		r = load_memory(vm);
 	if (!r)
 		r = load_kvm(vm);
-	return r ? r : load_devices(vm);
+	if (!r)
+		r = load_devices(vm);
+	/* a device only knows that it could not look there */
+	return r && vm->pager && vm->event == VM_ERROR ? err(r, "%s", vm->event_text) : r;
 }

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "pager.h"
 #include "snap.h"
 #include "snap_mem.h"
 #include "team.h"
@@ -207,6 +208,8 @@ int snap_save(struct vm *vm, int fd, const char *label, int level)
 			   sizeof(info.label) - 1);
 	snprintf(info.hutch, sizeof(info.hutch), "%s", vm->version ? vm->version : "");
 	r = check_empty(fd);
+	if (!r && vm->pager) /* what is not there yet is not zero */
+		r = pager_finish(vm->pager);
 	if (!r)
 		r = snap_begin(&p.w, fd, snap_chunks(&vm->mem), level);
 	if (r)

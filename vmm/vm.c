@@ -3,6 +3,7 @@
 
 #include "devices.h"
 #include "irqchip.h"
+#include "pager.h"
 #include "vm.h"
 #include "vm_build.h"
 
@@ -146,9 +147,11 @@ int vm_reset(struct vm *vm)
 	if (!vm->power_on)
 		return err(-EINVAL,
 			   "the machine was not made to be reset; start it with --on-reboot reset");
+	r = vm->pager ? pager_finish(vm->pager) : 0;
 	for (unsigned i = 0; i < vm->devs; i++)
 		dev_reset(vm->dev[i]);
-	r = set_power_on(vm);
+	if (!r)
+		r = set_power_on(vm);
 	if (r)
 		return r;
 	gmem_discard_all(&vm->mem);
@@ -239,6 +242,8 @@ int vm_start(struct vm *vm)
 			dev_resume(vm->dev[i]);
 	for (unsigned i = 0; !r && i < vm->cpus; i++)
 		r = vcpu_start(&vm->vcpu[i]);
+	if (!r && vm->pager)
+		r = pager_go(vm->pager);
 	if (!r)
 		throttle_set(vm);
 	return r;

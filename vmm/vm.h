@@ -47,6 +47,8 @@ enum vm_end {
 };
 
 struct irqchip_state;
+struct pager;
+struct pager_conf;
 struct pci_bus;
 struct snap_file;
 
@@ -72,8 +74,10 @@ struct vm {
 	const struct snap_file *from;	/* the snapshot it is made from, while it is made */
 	int from_memory;		/* its memory unpacked, from from_off on; or -1 */
 	uint64_t from_off;
-	struct vcpu_state *saved; /* its processors; vm->cpus of them */
-	const char *version;	  /* of the program, told in snapshots */
+	const struct pager_conf *from_lazy; /* NULL: all of it is there before it runs */
+	struct pager *pager;		    /* gets it; or NULL */
+	struct vcpu_state *saved;	    /* its processors; vm->cpus of them */
+	const char *version;		    /* of the program, told in snapshots */
 	int pagemap; /* tells which pages of the guest are there at all; -1: not known */
 
 	pthread_mutex_t park_lock;
@@ -104,11 +108,15 @@ struct vm {
 /* build a machine on @loop from a checked configuration that outlives it: NULL with a message;
  * nothing runs yet */
 struct vm *vm_new(struct loop *loop, struct conf *conf);
-/* the same of a snapshot, whose configuration this is.  @memory is a file that has all of it from
- * @off on, as snap_unpack() fills one, of which all machines share what they do not change; or -1
+/*
+ * vm_restore() - the same of a snapshot, whose configuration this is
+ *
+ * @memory is a file that has all of it from @off on, as snap_unpack() fills one, of which all
+ * machines share what they do not change; or -1, and it is unpacked: before this returns, or with
+ * @lazy while the machine runs, for which @from then stays open until vm_free().
  */
 struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_file *from,
-		      int memory, uint64_t off);
+		      int memory, uint64_t off, const struct pager_conf *lazy);
 void vm_free(struct vm *vm); /* on the loop's thread, or when no loop runs */
 
 int vm_start(struct vm *vm) must_check;

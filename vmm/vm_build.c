@@ -11,6 +11,7 @@
 #include "irqchip.h"
 #include "layout_x86.h"
 #include "net.h"
+#include "pager.h"
 #include "pci.h"
 #include "snap.h"
 #include "virtio.h"
@@ -351,11 +352,11 @@ static int build(struct vm *vm)
 
 struct vm *vm_new(struct loop *loop, struct conf *conf)
 {
-	return vm_restore(loop, conf, NULL, -1, 0);
+	return vm_restore(loop, conf, NULL, -1, 0, NULL);
 }
 
 struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_file *from,
-		      int memory, uint64_t off)
+		      int memory, uint64_t off, const struct pager_conf *lazy)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 
@@ -368,6 +369,7 @@ struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_fi
 	vm->from = from;
 	vm->from_memory = memory;
 	vm->from_off = off;
+	vm->from_lazy = lazy;
 	vm->loop = loop;
 	vm->pagemap = -1;
 	vm->kvm.fd = vm->kvm.vm = -1;
@@ -384,6 +386,7 @@ struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_fi
 	free(vm->saved);
 	vm->saved = NULL;
 	vm->from = NULL; /* the caller's, who may close it now */
+	vm->from_lazy = NULL;
 	vm->built = true;
 	return vm;
 }
@@ -392,6 +395,7 @@ void vm_unbuild(struct vm *vm)
 {
 	while (vm->devs)
 		dev_free(vm->dev[--vm->devs]);
+	pager_free(vm->pager); /* until here somebody may have waited for memory */
 	stream_free(vm->console);
 	stream_free(vm->no_console);
 	loop_call_cancel(vm->loop, &vm->on_event);

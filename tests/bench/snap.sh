@@ -3,8 +3,8 @@
 #
 # A guest whose memory holds MIB of a kernel, as much as a Debian guest has in use after its boot, and five times
 # that: how long it stands still while it is saved, what the image takes, how long until a restored one runs its
-# first instructions (its memory unpacked for it; mapped, because one before it has left it unpacked), and what a
-# hundred of them cost that have not written yet. Medians.
+# first instructions (its memory unpacked for it before that; coming as it is wanted; mapped, because one before it
+# has left it unpacked), and what a hundred of them cost that have not written yet. Medians.
 set -eu
 cd "$(dirname "$0")/../.."
 rounds=${1:-30}

@@ -133,6 +133,8 @@ $tmp/file.snap: whole"
 	goes_on "restored twice at once: one goes on" one
 	goes_on "restored twice at once: so does the other" two
 	goes_on "and so does the first" counts
+	wait_for test -e "$XDG_CACHE_HOME"/hutch/*.memory
+	yes_no "its memory is kept for the next" test "$(find "$XDG_CACHE_HOME/hutch" -name '*.memory*' | wc -l)" = 1
 	ends one counts
 	rm -f "$tmp/counts.console"
 	check "restore: under the name it had" 0 restore -d --console "$tmp/counts.console" "$path" && is "restore: under the name it had" counts
@@ -262,7 +264,7 @@ damage() { # NAME TEXT OFFSET
 	cp "$tmp/base.snap" "$tmp/bad.snap"
 	printf '\251\102' | dd of="$tmp/bad.snap" bs=1 seek="$3" conv=notrunc 2>/dev/null
 	refuses "$1: verify" 1 "$2" snap verify "$tmp/bad.snap"
-	refuses "$1: restore" 1 "$2" restore -d --name none "$tmp/bad.snap"
+	refuses "$1: restore" 1 "$2" restore -d --no-lazy --name none "$tmp/bad.snap"
 	nothing_left "$1: nothing is left"
 }
 
@@ -273,6 +275,9 @@ others() {
 	damage "damaged header" "its header is damaged" 2000
 	damage "damaged index" "its index is damaged" $((size - 40))
 	damage "damaged memory" "of its memory is damaged: its checksum is wrong" $((size / 3))
+	refuses "damaged memory: met while it runs" 1 "of its memory is damaged: its checksum is wrong" \
+		restore --name none --console "$tmp/none.console" "$tmp/bad.snap"
+	nothing_left "damaged memory: met while it runs: nothing is left"
 	cp "$tmp/base.snap" "$tmp/bad.snap" && truncate -s -1 "$tmp/bad.snap"
 	refuses "a file that was cut" 1 "it was cut off" restore -d "$tmp/bad.snap"
 	echo >>"$tmp/bad.snap" && echo >>"$tmp/bad.snap"

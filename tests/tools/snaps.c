@@ -200,6 +200,12 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < MIN(rounds, 5U); i++)
 		v[i] = restore_ms(save_fd, -1);
 	printf("%-34s %9.2f ms\n", "restore, unpacked first", median(v, MIN(rounds, 5U)));
+	flat_lazy = true;
+	for (unsigned i = 0; i < rounds; i++)
+		v[i] = restore_ms(save_fd, -1);
+	flat_lazy = false;
+	printf("%-34s %9.2f ms, %.2f of a boot\n", "restore, packed", median(v, rounds),
+	       median(v, rounds) / boot);
 	for (unsigned i = 0; i < rounds; i++)
 		v[i] = restore_ms(save_fd, memory);
 	printf("%-34s %9.2f ms, %.2f of a boot\n", "restore, memory kept", median(v, rounds),
