@@ -149,7 +149,8 @@ int hutch_snapshot(struct hutch *h, int fd, const char *label, int level);
  * where its devices lead may be set anew ("disk@0.path", "net@0.tap", "vsock@0.path", which is
  * empty now), and so may all others.  The first hutch_ask() tells a guest with an agent that it was
  * restored: what commands ran in it go on if that comes within 5 s of its time.  -EACCES for
- * another user's file; -EINVAL, -EBADMSG, -ENOTSUP for one that is none, is damaged, or newer.
+ * another user's file; -EINVAL, -EBADMSG, -ENOTSUP for one that is none, is damaged, or newer;
+ * -ENOENT, -ESTALE where its parent is not there, or another.
  */
 int hutch_restore(struct hutch *h, const char *path);
 
@@ -187,13 +188,23 @@ struct hutch_snap {
 	char id[33], name[64], label[128], hutch[32];
 	uint64_t created_ms, memory, resident, size; /* of the epoch; bytes: size is on disk */
 	bool agent;
+	char parent[33];	/* the id of the one that it is the changes of; "": it has all */
+	char parent_path[4096]; /* where that was, from its own folder on, or absolute */
 };
 /* the one that a handle goes on from: -EINVAL if there is none */
 int hutch_restored(struct hutch *h, struct hutch_snap *ret);
-/* what is in it: the tree's size and *@ret_tree to free() (NULL: not wanted), or -errno */
+/* what is in it: the tree's size and *@ret_tree to free() (NULL: not wanted), or -errno; its
+ * parent need not be there */
 int hutch_snap_look(struct hutch *h, const char *path, struct hutch_snap *ret, void **ret_tree);
-/* is each byte of its memory what it was? -EBADMSG */
+/* is each byte of its memory what it was, also of that which is its parents'? -EBADMSG, -ENOENT */
 int hutch_snap_verify(struct hutch *h, const char *path);
+/*
+ * hutch_snap_parent() - where the parent of the snapshot at @path is now
+ *
+ * Where it was, or under that name in the child's folder, or any *.snap there that is it.  -ENOENT,
+ * -ESTALE with what is there instead, -EINVAL if it has none.
+ */
+int hutch_snap_parent(struct hutch *h, const char *path, char *buf, size_t size);
 
 /*
  * hutch_tree() - the machine as a flattened device tree: what is configured,

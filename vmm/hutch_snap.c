@@ -42,38 +42,8 @@ void hutch_snap_free(struct snap *s)
 	free(s);
 }
 
-static void print_id(const struct snap *s, char buf[33])
-{
-	for (unsigned i = 0; i < sizeof(s->file.head.id); i++)
-		snprintf(buf + 2 * i, 3, "%02x", s->file.head.id[i]);
-}
-
-/* is it a file, and unless @any one that may lead whoever restores it? */
-static int check_file(int fd, const char *path, bool any)
-{
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return err(-errno, "snapshot %s: %s", path, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return err(-EINVAL, "%s: is no snapshot, but something else than a file", path);
-	if (any)
-		return 0;
-	if (st.st_uid && st.st_uid != geteuid())
-		return err(-EACCES,
-			   "snapshot %s: is user %u's, and it would open on this host whatever "
-			   "that "
-			   "user wrote into it; if you trust it, make a copy, which is yours",
-			   path, st.st_uid);
-	if (st.st_mode & S_IWOTH)
-		return err(-EACCES,
-			   "snapshot %s: may be written by anybody; chmod o-w %s, if it is still "
-			   "yours",
-			   path, path);
-	return 0;
-}
-
-static struct snap *open_snap(const char *path, bool any)
+/* one of anybody's, which is only looked at, without its parents; or all of it */
+static struct snap *open_snap(const char *path, bool any, bool parents)
 {
 	struct snap *s = calloc(1, sizeof(*s));
 	int r;
@@ -82,15 +52,12 @@ static struct snap *open_snap(const char *path, bool any)
 		err(-ENOMEM, "snapshot: out of memory");
 		return NULL;
 	}
-	/* a pipe without a writer is not waited for, a terminal does not become ours */
-	s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	r = s->fd < 0 ? err(-errno, "snapshot %s: %s", path, strerror(errno)) : 0;
-	if (!r)
-		r = check_file(s->fd, path, any);
-	if (!r)
-		r = snap_open(&s->file, s->fd, path);
+	s->fd = snap_open_path(path, any);
+	r = s->fd < 0 ? s->fd : snap_open(&s->file, s->fd, path);
 	if (!r)
 		r = snap_check(&s->file, &s->info, &s->was);
+	if (!r && parents)
+		r = snap_open_parents(&s->file, path, any);
 	if (!r)
 		return s;
 	hutch_snap_free(s);
@@ -102,7 +69,7 @@ int hutch_restore(struct hutch *h, const char *path)
 	if (h->vm || h->snap)
 		return hutch_fail(h, err(-EBUSY, "snapshot %s: this handle has a machine already",
 					 path));
-	h->snap = open_snap(path, false);
+	h->snap = open_snap(path, false, true);
 	if (!h->snap)
 		return hutch_fail(h, err_last_code());
 	/* its folder has gone, or is another's; a new one is made with a name */
@@ -211,7 +178,7 @@ static int keep_memory(const struct snap *s, int *ret, uint64_t *ret_off)
 	}
 	if (!s->keep[0] || hutch_host_boot(host))
 		return 0;
-	print_id(s, id);
+	snap_print_id(s->file.head.id, id);
 	snprintf(path, sizeof(path), "%s/%s.%.8s.memory", s->keep, id, host);
 	*ret = open_kept(s, path);
 	if (*ret >= 0)
@@ -276,7 +243,7 @@ static bool is_same(const struct hutch *h, const struct snap *s)
 
 struct vm *hutch_snap_warm(struct hutch *h)
 {
-	struct snap *s = h->warm[0] ? open_snap(h->warm, false) : NULL;
+	struct snap *s = h->warm[0] ? open_snap(h->warm, false, true) : NULL;
 	struct vm *vm;
 
 	if (!s)
@@ -386,7 +353,11 @@ static void tell(const struct snap *s, struct hutch_snap *ret)
 	};
 	if (!fstat(s->fd, &st))
 		ret->size = (uint64_t)st.st_blocks * 512;
-	print_id(s, ret->id);
+	snap_print_id(s->file.head.id, ret->id);
+	if (s->file.wanted) {
+		snap_print_id(s->file.wanted->id, ret->parent);
+		snprintf(ret->parent_path, sizeof(ret->parent_path), "%s", s->file.wanted->path);
+	}
 	snprintf(ret->name, sizeof(ret->name), "%s", s->was.name);
 	snprintf(ret->label, sizeof(ret->label), "%s", s->info.label);
 	snprintf(ret->hutch, sizeof(ret->hutch), "%s", s->info.hutch);
@@ -402,7 +373,7 @@ int hutch_restored(struct hutch *h, struct hutch_snap *ret)
 
 int hutch_snap_look(struct hutch *h, const char *path, struct hutch_snap *ret, void **ret_tree)
 {
-	struct snap *s = open_snap(path, true);
+	struct snap *s = open_snap(path, true, false);
 	int size;
 
 	if (!s)
@@ -419,12 +390,24 @@ int hutch_snap_look(struct hutch *h, const char *path, struct hutch_snap *ret, v
 
 int hutch_snap_verify(struct hutch *h, const char *path)
 {
-	struct snap *s = open_snap(path, true);
+	struct snap *s = open_snap(path, true, true);
 	int r;
 
 	if (!s)
 		return hutch_fail(h, err_last_code());
 	r = hutch_fail(h, snap_verify(&s->file, &s->was));
+	hutch_snap_free(s);
+	return r;
+}
+
+int hutch_snap_parent(struct hutch *h, const char *path, char *buf, size_t size)
+{
+	struct snap *s = open_snap(path, true, false);
+	int r;
+
+	if (!s)
+		return hutch_fail(h, err_last_code());
+	r = hutch_fail(h, snap_find_parent(&s->file, path, true, buf, size));
 	hutch_snap_free(s);
 	return r;
 }

@@ -34,6 +34,19 @@ extern const struct field snap_info_fields[];
  */
 int snap_save(struct vm *vm, int fd, const char *label, int level) must_check;
 
+/* --- snap_chain.c: files by their paths --- */
+
+/* a descriptor of what may be a snapshot, and unless @any one that may lead whoever restores it;
+ * -errno with a message */
+int snap_open_path(const char *path, bool any) must_check;
+/* where the parent of @f, which is the file at @path, is now: -ENOENT, -ESTALE, -EBADMSG and the
+ * like, with its name */
+int snap_find_parent(const struct snap_file *f, const char *path, bool any, char *buf,
+		     size_t size) must_check;
+/* all of them, if it has any, into f->parent; of each the same is asked as of the first.  -ELOOP:
+ * they are too many, or lead back to one of them */
+int snap_open_parents(struct snap_file *f, const char *path, bool any) must_check;
+
 /* the bits of hutch_restore(): is it one of ours, and what is in it? -errno with a message */
 int snap_check(const struct snap_file *f, struct snap_info *ret_info,
 	       struct conf *ret_conf) must_check;

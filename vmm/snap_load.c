@@ -137,7 +137,7 @@ static int unpack_chunk(struct unpacking *u, uint64_t n, struct snap_unpacker *z
 	slot = snap_slot(u->mem, n, &off, &len);
 	if (u->to < 0)
 		return snap_read(u->from, n, slot->hva ? slot->hva + off : z->out, len, z);
-	if (snap_kind(&u->from->entry[n]) == SNAP_ZERO)
+	if (snap_kind(&snap_owner(u->from, n)->entry[n]) == SNAP_ZERO)
 		return 0;
 	r = snap_read(u->from, n, z->out, len, z);
 	if (!r && pwrite(u->to, z->out, len, (off_t)(n * SNAP_CHUNK)) != (ssize_t)len)
