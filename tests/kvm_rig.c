@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -102,6 +103,7 @@ static struct flat *make(struct flat *f, int r, const struct snap_file *from)
 struct flat *flat_restore(int fd, ...)
 {
 	struct flat *f = begin();
+	char link[64], path[PATH_MAX];
 	const char *key, *value;
 	struct snap_file from;
 	struct snap_info info;
@@ -112,6 +114,10 @@ struct flat *flat_restore(int fd, ...)
 	if (!f)
 		return NULL;
 	r = snap_open(&from, fd, "test");
+	if (!r && from.wanted) { /* they are looked for where it lies */
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		r = realpath(link, path) ? snap_open_parents(&from, path, false) : -errno;
+	}
 	if (!r)
 		r = snap_check(&from, &info, &f->conf);
 	if (!r)

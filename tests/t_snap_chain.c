@@ -291,18 +291,26 @@ START_TEST(test_depth)
 {
 	struct image image cleanup_image = { NULL, 0 };
 	struct image self cleanup_image = { NULL, 0 };
-	struct snap_parent *p;
+	struct hutch *h = hutch_new();
+	struct hutch_parent *p;
+	struct snap_parent *s;
 
 	make_chain(SNAP_DEPTH);
 	whole(in_folder("63.snap"), SNAP_DEPTH - 1);
 	refused(in_folder("64.snap"), -ELOOP, "64.snap", "more than 64 files");
+	ck_assert_ptr_null(hutch_parent_open(h, in_folder("63.snap"), in_folder("new.snap")));
+	ck_assert_ptr_nonnull(strstr(hutch_error(h), "make one without a parent"));
+	p = hutch_parent_open(h, in_folder("62.snap"), in_folder("new.snap"));
+	ck_assert_msg(p != NULL, "%s", hutch_error(h));
+	hutch_parent_free(p);
+	hutch_free(h);
 
 	/* one that says it is its own parent's parent */
 	image = file("1.snap");
 	self = rig_child(&image, 2, 1, "self.snap");
-	p = (void *)(self.data + rig_section(&self, SNAP_SECTION_PARENT)->at);
-	memcpy(p->id, rig_head(&self)->id, sizeof(p->id));
-	p->index_crc = rig_section(&self, SNAP_SECTION_INDEX)->crc;
+	s = (void *)(self.data + rig_section(&self, SNAP_SECTION_PARENT)->at);
+	memcpy(s->id, rig_head(&self)->id, sizeof(s->id));
+	s->index_crc = rig_section(&self, SNAP_SECTION_INDEX)->crc;
 	rig_seal(&self);
 	put_file("self.snap", &self);
 	refused(in_folder("self.snap"), -ELOOP, "lead back to", "self.snap");

@@ -142,6 +142,30 @@ void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *a
 int hutch_snapshot(struct hutch *h, int fd, const char *label, int level);
 
 /*
+ * A child is a snapshot without the memory that is as it was in another, its parent, and of no use
+ * without that.  hutch_parent_open() opens that with all of its own parents, for a child that is to
+ * be at @path: NULL with a message where one of them is there now, or not what it should be.
+ */
+struct hutch_parent;
+struct hutch_parent *hutch_parent_open(struct hutch *h, const char *parent, const char *path);
+const char *hutch_parent_id(const struct hutch_parent *p);
+void hutch_parent_free(struct hutch_parent *p);
+/*
+ * hutch_snapshot_child() - hutch_snapshot() of what has changed since
+ *
+ * 0: @fd is the child, made at once.  1: the machine could not tell what has changed, and @fd is a
+ * whole snapshot, of which hutch_parent_compare() makes the child; what changes from here on it
+ * can tell.
+ */
+int hutch_snapshot_child(struct hutch *h, int fd, const char *label, int level,
+			 const struct hutch_parent *p);
+/* the child of a whole snapshot of the same machine, @whole, into the empty file @fd: -EINVAL,
+ * -EBADMSG, or the -errno of the writing */
+int hutch_parent_compare(struct hutch *h, const struct hutch_parent *p, int whole, int fd);
+/* of who asks another process's machine, and was answered "changed": the child in @fd is one */
+int hutch_parent_end(struct hutch *h, const struct hutch_parent *p, int fd);
+
+/*
  * hutch_restore() - hutch_start() will make the machine of this file, and it goes on from there
  *
  * Keys that its guest knows have the snapshot's values from here on, whoever named them before
@@ -205,6 +229,7 @@ int hutch_snap_verify(struct hutch *h, const char *path);
  * -ESTALE with what is there instead, -EINVAL if it has none.
  */
 int hutch_snap_parent(struct hutch *h, const char *path, char *buf, size_t size);
+#define HUTCH_SNAP_DEPTH 64u /* a snapshot and all of its parents */
 
 /*
  * hutch_tree() - the machine as a flattened device tree: what is configured,

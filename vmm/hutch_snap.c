@@ -324,9 +324,9 @@ int hutch_snap_boot(struct hutch *h, int timeout_ms, int wake)
 	return 0;
 }
 
-int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)
+int hutch_snap_ask(struct hutch *h, const char *what, int fd, const char *label, void **ret)
 {
-	char request[256];
+	char request[320];
 	int flags = fcntl(fd, F_GETFL);
 
 	if (flags < 0)
@@ -335,9 +335,16 @@ int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)
 		return hutch_fail(h,
 				  err(-EINVAL, "snapshot: its file is open for appending, and is "
 					       "written at any place; open it without O_APPEND"));
-	snprintf(request, sizeof(request), "snapshot %d %s", level < 0 ? SNAP_LEVEL : level,
-		 label ? label : "");
-	return hutch_on_loop(h, request, fd, NULL);
+	snprintf(request, sizeof(request), "%s %s", what, label ? label : "");
+	return hutch_on_loop(h, request, fd, ret);
+}
+
+int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)
+{
+	char what[32];
+
+	snprintf(what, sizeof(what), "snapshot %d", level < 0 ? SNAP_LEVEL : level);
+	return hutch_snap_ask(h, what, fd, label, NULL);
 }
 
 static void tell(const struct snap *s, struct hutch_snap *ret)

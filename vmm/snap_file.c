@@ -12,6 +12,26 @@ _Static_assert(sizeof(struct snap_entry) == 16, "an entry of the index is 16 byt
 _Static_assert(sizeof(struct snap_parent) == SNAP_PAGE, "what is known of a parent is a page");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are written as they are");
 
+const char *snap_print_id(const uint8_t id[16], char buf[SNAP_ID])
+{
+	for (size_t i = 0; i < 16; i++)
+		snprintf(buf + 2 * i, 3, "%02x", id[i]);
+	return buf;
+}
+
+int snap_scan_id(const char *text, uint8_t ret[16])
+{
+	char byte[3] = "";
+
+	if (strlen(text) != SNAP_ID - 1 || strspn(text, "0123456789abcdef") != SNAP_ID - 1)
+		return -EINVAL;
+	for (size_t i = 0; i < 16; i++) {
+		memcpy(byte, text + 2 * i, 2);
+		ret[i] = (uint8_t)strtoul(byte, NULL, 16);
+	}
+	return 0;
+}
+
 static int refuse(const struct snap_file *f, const char *part, const char *why)
 {
 	return err(-EBADMSG, "snapshot %s: its %s %s", f->name, part, why);

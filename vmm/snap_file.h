@@ -94,13 +94,9 @@ static inline uint32_t snap_stored(const struct snap_entry *e)
 	return e->what & 0xfffffff;
 }
 
-#define SNAP_ID 33 /* an id as text */
-static inline const char *snap_print_id(const uint8_t id[16], char buf[SNAP_ID])
-{
-	for (unsigned i = 0; i < 16; i++)
-		snprintf(buf + 2 * (size_t)i, 3, "%02x", id[i]);
-	return buf;
-}
+#define SNAP_ID 33						    /* an id as text */
+const char *snap_print_id(const uint8_t id[16], char buf[SNAP_ID]); /* @buf */
+int snap_scan_id(const char *text, uint8_t ret[16]) must_check;	    /* -EINVAL */
 
 /* --- reading --- */
 
@@ -186,7 +182,7 @@ int snap_begin_child(struct snap_writer *w, int fd, uint64_t chunks, int level) 
 int snap_packer_init(struct snap_packer *p, struct snap_writer *w) must_check;
 /* a chunk that is never packed is all zeroes; -errno of the writing */
 int snap_pack(struct snap_packer *p, uint64_t n, const uint8_t *data, size_t len) must_check;
-/* a chunk as another file has it: its entry, and its bytes there */
+/* a chunk as another file has it: its entry, and its bytes there; -errno with a message */
 int snap_put(struct snap_writer *w, uint64_t n, const struct snap_entry *e,
 	     const uint8_t *stored) must_check;
 /* a child's chunk is its parent's */

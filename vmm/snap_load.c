@@ -181,8 +181,7 @@ static int unpack_all(const struct snap_file *from, const struct gmem *mem, int 
 	return u.error ? err(u.error, "%s", u.text) : 0;
 }
 
-/* the memory that such a machine would have, nowhere */
-static int shape(const struct conf *conf, struct gmem *ret)
+int snap_shape(const struct conf *conf, struct gmem *ret)
 {
 	struct board b;
 	int r = vm_board(conf, &b);
@@ -197,7 +196,7 @@ static int shape(const struct conf *conf, struct gmem *ret)
 int snap_verify(const struct snap_file *f, const struct conf *conf)
 {
 	struct gmem mem;
-	int r = shape(conf, &mem);
+	int r = snap_shape(conf, &mem);
 
 	return r ? r : unpack_all(f, &mem, -1);
 }
@@ -205,7 +204,7 @@ int snap_verify(const struct snap_file *f, const struct conf *conf)
 int snap_unpack(const struct snap_file *f, const struct conf *conf, int fd)
 {
 	struct gmem mem;
-	int r = shape(conf, &mem);
+	int r = snap_shape(conf, &mem);
 
 	if (!r && ftruncate(fd, (off_t)snap_memory_size(f)))
 		r = err(-errno, "snapshot %s: its memory cannot be kept unpacked: %s", f->name,
@@ -255,6 +254,8 @@ int snap_load(struct vm *vm)
 {
 	int r = vm_tree_check_board(vm->from->tree, &vm->board);
 
+	if (vm->from_memory >= 0)
+		snap_changed_mapped(vm, vm->from->head.id);
 	if (!r)
 		r = vm->from_memory >= 0 ? map_memory(vm, vm->from_memory, vm->from_off)
 					 : unpack_all(vm->from, &vm->mem, -1);

@@ -50,6 +50,12 @@ struct irqchip_state;
 struct pci_bus;
 struct snap_file;
 
+/* the snapshot that memory is known to differ from in known pages only; see snap_changed.c */
+struct vm_base {
+	enum { BASE_NONE, BASE_MAPPED, BASE_LOGGED } how;
+	uint8_t id[16];
+};
+
 struct vm {
 	struct machine m;
 	struct conf *conf; /* the caller keeps it */
@@ -73,8 +79,9 @@ struct vm {
 	int from_memory;		/* its memory unpacked, from from_off on; or -1 */
 	uint64_t from_off;
 	struct vcpu_state *saved; /* its processors; vm->cpus of them */
-	const char *version;	  /* of the program, told in snapshots */
-	int pagemap; /* tells which pages of the guest are there at all; -1: not known */
+	struct vm_base base;
+	const char *version; /* of the program, told in snapshots */
+	int pagemap;	     /* tells which pages of the guest are there at all; -1: not known */
 
 	pthread_mutex_t park_lock;
 	pthread_cond_t park_cond;
