@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ctl.h"
 #include "hutch.h"
 #include "kvm_rig.h"
 #include "snap.h"
@@ -443,6 +444,55 @@ START_TEST(test_reset)
 }
 END_TEST
 
+/* --- what the control socket is told --- */
+
+static const char *wrong;
+
+static int ask_wrongly(struct vm *vm)
+{
+	char request[128];
+	void *answer = NULL;
+	int r;
+
+	snprintf(request, sizeof(request), "%s", wrong);
+	r = ctl_run(vm, request, save_fd, &answer);
+
+	free(answer);
+	return r;
+}
+
+START_TEST(test_wrong_requests)
+{
+	static const char *const requests[] = {
+		"child",
+		"child 1",
+		"child 1 ",
+		"child 1 00112233445566778899aabbccddeef",
+		"child 1 00112233445566778899aabbccddeeff0",
+		"child 1 00112233445566778899aabbccddeefg",
+		"child 1 00112233445566778899AABBCCDDEEFF",
+		"child 10 00112233445566778899aabbccddeeff",
+		"child x 00112233445566778899aabbccddeeff",
+		"child 00112233445566778899aabbccddeeff 1 x",
+	};
+	struct flat *f = flat_new("count", "memory", MEMORY, NULL);
+
+	ck_assert_msg(f && !flat_start(f), "%s", err_last());
+	save_fd = memfd_create("child", MFD_CLOEXEC);
+	for (unsigned i = 0; i < ARRAY_SIZE(requests); i++) {
+		wrong = requests[i];
+		ck_assert_int_eq(flat_call(f, ask_wrongly), -EINVAL);
+	}
+	wrong = "child 1 00112233445566778899aabbccddeeff a label";
+	ck_assert_int_eq(flat_call(f, ask_wrongly), 5);	      /* "whole" */
+	ck_assert_int_eq(flat_call(f, ask_wrongly), -EINVAL); /* it is not empty any more */
+	close(save_fd);
+	save_fd = -1;
+	ck_assert_int_eq(flat_call(f, ask_wrongly), -EINVAL);
+	flat_free(f);
+}
+END_TEST
+
 /* --- from a program --- */
 
 static struct hutch *program(const char *memory)
@@ -543,6 +593,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, test_other_parents);
 	tcase_add_test(tc, test_without_a_pagemap);
 	tcase_add_test(tc, test_reset);
+	tcase_add_test(tc, test_wrong_requests);
 	tcase_add_test(tc, test_program);
 	tcase_add_test(tc, test_another_memory);
 }
