@@ -6,7 +6,8 @@
  * or of the tree's structure, a property of the tree, the file's length.  Then
  * checksums are made right, unless the input says otherwise, so what is tried is
  * what stands behind them.  What is taken is read whole, its tree printed, and
- * saved again: it must come out as it went in.
+ * saved again: it must come out as it went in.  Every other input changes a child
+ * of that image, which stays good.
  */
 #include <libfdt.h>
 #include <sys/mman.h>
@@ -21,7 +22,7 @@
 #define TREE_ROOM  8192U
 #define UNUSED	   0xa5
 
-static struct image good;
+static struct image good, child;
 
 static uint64_t where(struct input *in, uint64_t size)
 {
@@ -66,7 +67,7 @@ static void change_section(struct image *x, struct input *in)
 
 	switch (byte(in) % 6) {
 	case 0:
-		s->type = byte(in) % 5;
+		s->type = byte(in) % 6;
 		break;
 	case 1:
 		s->flags = byte(in) % 4;
@@ -252,6 +253,17 @@ static void change_length(struct image *x, struct input *in)
 		rig_head(x)->size = size;
 }
 
+static void change_parent(struct image *x, struct input *in)
+{
+	const struct snap_header *h = rig_head(x);
+
+	for (unsigned i = 0; i < MIN(h->sections, SNAP_SECTIONS); i++)
+		if (h->section[i].type == SNAP_SECTION_PARENT && h->section[i].size &&
+		    range_fits(h->section[i].at, h->section[i].size, x->size))
+			x->data[h->section[i].at + word(in) % MIN(h->section[i].size, 64U)] ^=
+				byte(in);
+}
+
 static bool has_parts(const struct image *x)
 {
 	const struct snap_header *h = rig_head(x);
@@ -270,7 +282,8 @@ static bool has_parts(const struct image *x)
 static void change(struct image *x, struct input *in)
 {
 	static void (*const in_parts[])(struct image * x, struct input * in) = {
-		change_entry, change_chunk, own_chunk, change_tree, change_tree_bytes, change_tree,
+		change_entry,	   change_chunk, own_chunk,	change_tree,
+		change_tree_bytes, change_tree,	 change_parent,
 	};
 	uint8_t what = byte(in) % 10;
 
@@ -341,6 +354,32 @@ static bool read_all(const struct snap_file *f)
 	return whole;
 }
 
+/* its own descriptor, which goes with it */
+static struct snap_file *open_parent(void)
+{
+	struct snap_file *p = calloc(1, sizeof(*p));
+	static int fd = -1;
+
+	if (fd < 0)
+		fd = rig_fd(&good);
+	require(p && !snap_open(p, dup(fd), "parent"));
+	return p;
+}
+
+/* false: it is another's child, or does not know its parent any more */
+static bool adopt(struct snap_file *f)
+{
+	struct snap_file *p = open_parent();
+
+	if (!snap_adopt(f, p))
+		return true;
+	require(err_last()[0]);
+	snap_close(p);
+	close(p->fd);
+	free(p);
+	return false;
+}
+
 static void take(int fd)
 {
 	struct conf *conf = calloc(1, sizeof(*conf));
@@ -354,7 +393,12 @@ static void take(int fd)
 	r = snap_open(&f, fd, "fuzz");
 	require(r <= 0 && (!r || err_last()[0]));
 	if (r) {
-		require(!f.tree && !f.entry);
+		require(!f.tree && !f.entry && !f.wanted);
+		free(conf);
+		return;
+	}
+	if (f.wanted && !adopt(&f)) {
+		snap_close(&f);
 		free(conf);
 		return;
 	}
@@ -384,10 +428,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (fd < 0) {
 		good = rig_small_image();
+		child = rig_child(&good, 1, 1, "parent");
 		fd = memfd_create("fuzz", MFD_CLOEXEC);
 		require(fd >= 0);
 	}
-	x = rig_copy(&good);
+	x = rig_copy(size && data[size - 1] & 1 ? &child : &good);
 	for (unsigned i = 0; i < OPERATIONS && in.left; i++)
 		change(&x, &in);
 	if (!size || data[0] % 8) /* the checksums themselves are worth a try, too */

@@ -1,5 +1,6 @@
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -124,6 +125,7 @@ static struct flat *make(struct flat *f, int r, const struct snap_file *from)
 struct flat *flat_restore(int fd, ...)
 {
 	struct flat *f = begin();
+	char link[64], path[PATH_MAX];
 	const char *key, *value;
 	struct snap_info info;
 	struct conf_ref ref;
@@ -133,6 +135,10 @@ struct flat *flat_restore(int fd, ...)
 	if (!f)
 		return NULL;
 	r = snap_open(&f->from, fcntl(fd, F_DUPFD_CLOEXEC, 0), "test");
+	if (!r && f->from.wanted) { /* they are looked for where it lies */
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		r = realpath(link, path) ? snap_open_parents(&f->from, path, false) : -errno;
+	}
 	if (!r)
 		r = snap_check(&f->from, &info, &f->conf);
 	if (!r)

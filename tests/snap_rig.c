@@ -178,6 +178,59 @@ struct image rig_small_image(void)
 	return make_image(1, 1, RIG_KINDS);
 }
 
+bool rig_is_anew(unsigned generation, uint64_t n)
+{
+	return n % 5 == generation % 5;
+}
+
+void rig_fill_child(unsigned generation, uint64_t n, uint8_t to[SNAP_CHUNK])
+{
+	while (generation && !rig_is_anew(generation, n))
+		generation--;
+	rig_fill(generation ? (n + generation) % (RIG_CHUNKS - 1) : n, to);
+}
+
+static void pack_child(struct snap_writer *w, unsigned generation)
+{
+	struct snap_packer *packer = calloc(1, sizeof(*packer));
+	uint8_t *data = malloc(SNAP_CHUNK);
+
+	require(packer && data && !snap_packer_init(packer, w));
+	for (uint64_t n = 0; n < RIG_CHUNKS; n++) {
+		rig_fill_child(generation, n, data);
+		if (!rig_is_anew(generation, n))
+			snap_leave(w, n);
+		else
+			require(!snap_pack(packer, n, data, rig_len(n)));
+	}
+	require(!snap_packer_end(packer));
+	snap_packer_free(packer);
+	free(packer);
+	free(data);
+}
+
+struct image rig_child(const struct image *parent, unsigned generation, int level, const char *path)
+{
+	struct snap_parent p = { .chunks = rig_head(parent)->chunks,
+				 .index_crc = rig_section(parent, SNAP_SECTION_INDEX)->crc };
+	int fd = memfd_create("snapshot", MFD_CLOEXEC), size;
+	struct snap_writer w;
+	struct image image;
+	void *tree = NULL;
+
+	memcpy(p.id, rig_head(parent)->id, sizeof(p.id));
+	require(fd >= 0 && !str_copy(p.path, sizeof(p.path), path));
+	size = rig_tree(&tree);
+	require(!snap_begin_child(&w, fd, RIG_CHUNKS, level));
+	pack_child(&w, generation);
+	require(!snap_end(&w, tree, (size_t)size) && !snap_add_parent(fd, &p));
+	snap_writer_free(&w);
+	free(tree);
+	image = rig_of_fd(fd);
+	close(fd);
+	return image;
+}
+
 struct image rig_copy(const struct image *image)
 {
 	struct image copy = { malloc(image->size), image->size };

@@ -41,6 +41,15 @@ struct image rig_image(int level, unsigned threads);
 struct image rig_small_image(void);
 struct image rig_copy(const struct image *image);
 
+/*
+ * A child has a fifth of the chunks anew, each time another fifth.  What is in
+ * them after @generation children, and such a child of @parent that says it lies at @path.
+ */
+bool rig_is_anew(unsigned generation, uint64_t n);
+void rig_fill_child(unsigned generation, uint64_t n, uint8_t to[SNAP_CHUNK]);
+struct image rig_child(const struct image *parent, unsigned generation, int level,
+		       const char *path);
+
 static inline struct snap_header *rig_head(const struct image *image)
 {
 	return (struct snap_header *)(void *)image->data;

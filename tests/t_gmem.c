@@ -415,6 +415,31 @@ START_TEST(discarding_a_file)
 }
 END_TEST
 
+/* by ranges, and from another's bitmap */
+START_TEST(dirty_ranges)
+{
+	static unsigned long more[4096 / sizeof(long)];
+	struct gmem m = { .n = 0 };
+	const struct gmem_slot *s = &m.slot[0];
+
+	ck_assert_int_eq(gmem_add(&m, 0, 256 * PAGE), 0);
+	ck_assert_uint_ge(gmem_dirty_words(s), 256 / 64);
+	ck_assert_uint_le(gmem_dirty_words(s), ARRAY_SIZE(more));
+	ck_assert(!gmem_any_dirty(s, 0, 256 * PAGE));
+	ck_assert_int_eq(gmem_write(&m, 100 * PAGE, "x", 1), 0);
+	more[3] = 1UL << 63; /* page 255 */
+	gmem_mark_dirty(&m, 0, more);
+	for (unsigned i = 0; i < 256; i++) {
+		ck_assert_int_eq(gmem_any_dirty(s, i * PAGE, PAGE), i == 100 || i == 255);
+		ck_assert_int_eq(gmem_any_dirty(s, 0, i * PAGE), i > 100);
+		ck_assert(gmem_any_dirty(s, i * PAGE, (256 - i) * PAGE));
+	}
+	gmem_clear_dirty(&m);
+	ck_assert(!gmem_any_dirty(s, 0, 256 * PAGE));
+	gmem_free(&m);
+}
+END_TEST
+
 /* one that gives up every second part has zeroes there all the same, and mappings left */
 START_TEST(many_holes)
 {
@@ -446,6 +471,7 @@ int main(void)
 	tcase_add_test(t, all_or_nothing);
 	tcase_add_test(t, across_two_slots);
 	tcase_add_test(t, dirty_marks);
+	tcase_add_test(t, dirty_ranges);
 	tcase_add_test(t, sixteen_bits);
 	tcase_add_test(t, loading_files);
 	tcase_add_test(t, discarding);

@@ -38,9 +38,39 @@ static int by_time(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
+/* as a file is named in the store */
+static void name_of(const char *path, char *buf, size_t size)
+{
+	const char *slash = strrchr(path, '/');
+	size_t len;
+
+	path = slash ? slash + 1 : path;
+	len = strlen(path);
+	if (len > 5 && !strcmp(path + len - 5, ".snap"))
+		len -= 5;
+	snprintf(buf, size, "%.*s", (int)len, path);
+}
+
+static const char *print_parent(const struct hutch_snap *snap, char *buf, size_t size)
+{
+	char name[256];
+
+	if (!*snap->parent)
+		return "-";
+	name_of(snap->parent_path, name, sizeof(name));
+	archive_clean(buf, size, name, strlen(name));
+	return buf;
+}
+
+static void print_head(void)
+{
+	printf("%-36s %-19s %10s %10s %-36s %s\n", "NAME", "MADE (UTC)", "SIZE", "MEMORY", "PARENT",
+	       "LABEL");
+}
+
 static void print_listed(const struct listed *l, bool last)
 {
-	char time[32], size[32], memory[32], label[520];
+	char time[32], size[32], memory[32], label[520], parent[1024];
 
 	if (globals.json) {
 		printf("{\"name\":");
@@ -51,14 +81,18 @@ static void print_listed(const struct listed *l, bool last)
 		json_text(stdout, l->snap.name);
 		printf(",\"label\":");
 		json_text(stdout, l->snap.label);
+		printf(",\"parent\":\"%s\",\"parent_path\":", l->snap.parent);
+		json_text(stdout, l->snap.parent_path);
 		printf("}%s\n", last ? "" : ",");
 		return;
 	}
 	/* a label may hold anything, and a terminal would obey some of it */
 	archive_clean(label, sizeof(label), l->snap.label, strlen(l->snap.label));
-	printf("%-36s %s %10s %10s %s\n", l->name, when(l->snap.created_ms, time, sizeof(time)),
+	printf("%-36s %s %10s %10s %-36s %s\n", l->name,
+	       when(l->snap.created_ms, time, sizeof(time)),
 	       bytes_print(l->snap.size, size, sizeof(size)),
-	       bytes_print(l->snap.memory, memory, sizeof(memory)), label);
+	       bytes_print(l->snap.memory, memory, sizeof(memory)),
+	       print_parent(&l->snap, parent, sizeof(parent)), label);
 }
 
 /* those in the store that are ones; the others are told of */
@@ -110,8 +144,7 @@ static int run_ls(int argc, char **argv, const struct verb *verb)
 	if (globals.json)
 		puts("[");
 	else if (n)
-		printf("%-36s %-19s %10s %10s %s\n", "NAME", "MADE (UTC)", "SIZE", "MEMORY",
-		       "LABEL");
+		print_head();
 	for (int i = 0; i < n; i++)
 		print_listed(&all[i], i + 1 == n);
 	if (globals.json)
@@ -126,6 +159,66 @@ static const struct verb verb_ls = {
 	.args = "[FLAGS]",
 	.summary = "list the snapshots in the store, the oldest first",
 	.run = run_ls,
+};
+
+/* --- log --- */
+
+/* from the snapshot at @path on to the first of its chain, or to where that is broken */
+static int print_chain(struct hutch *h, char path[PATH_MAX])
+{
+	struct listed l;
+	int r = 0;
+
+	for (unsigned n = 0; !r; n++) {
+		if (n == HUTCH_SNAP_DEPTH) {
+			complain("%s: a chain of more than %u files, of which none is restored",
+				 path, HUTCH_SNAP_DEPTH);
+			return -1;
+		}
+		if (hutch_snap_look(h, path, &l.snap, NULL) < 0) {
+			complain("%s", hutch_error(h));
+			return -1;
+		}
+		name_of(path, l.name, sizeof(l.name));
+		if (*l.snap.parent)
+			r = hutch_snap_parent(h, path, path, PATH_MAX);
+		if (!n && !globals.json)
+			print_head();
+		print_listed(&l, !*l.snap.parent || r || n + 1 == HUTCH_SNAP_DEPTH);
+		if (!*l.snap.parent)
+			return 0;
+	}
+	complain("%s", hutch_error(h));
+	return r;
+}
+
+static int run_log(int argc, char **argv, const struct verb *verb)
+{
+	int n = parse_names(argc, argv, verb, NULL, 1, 1), status = EXIT_FAIL;
+	struct hutch *h = hutch_new();
+	char path[PATH_MAX];
+
+	if (n < 0 || !h) {
+		hutch_free(h);
+		return n == -2 ? 0 : EXIT_USAGE;
+	}
+	if (globals.json)
+		puts("[");
+	if (!snap_path(argv[0], path, sizeof(path)) && !print_chain(h, path))
+		status = 0;
+	if (globals.json)
+		puts("]");
+	hutch_free(h);
+	return status;
+}
+
+static const struct verb verb_snap_log = {
+	.name = "snap log",
+	.args = "SNAPSHOT",
+	.summary = "list a snapshot, its parent, and so on to the beginning",
+	.text = "The exit status is 1 if one of them is missing, or another than it was; the\n"
+		"message says which. Those before it are listed.",
+	.run = run_log,
 };
 
 /* --- inspect --- */
@@ -208,11 +301,12 @@ static const struct verb verb_verify = {
 	.run = run_verify,
 };
 
-static const struct verb *const subs[] = { &verb_ls, &verb_snap_inspect, &verb_verify, NULL };
+static const struct verb *const subs[] = { &verb_ls, &verb_snap_log, &verb_snap_inspect,
+					   &verb_verify, NULL };
 
 const struct verb verb_snap = {
 	.name = "snap",
-	.args = "ls|inspect|verify",
+	.args = "ls|log|inspect|verify",
 	.summary = "list snapshots, look into them, verify them",
 	.sub = subs,
 	.run = run_sub,

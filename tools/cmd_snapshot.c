@@ -8,10 +8,11 @@
 
 #include "image_build.h"
 #include "registry.h"
+#include "restore.h"
 #include "tool.h"
 #include "units.h"
 
-enum { FLAG_LABEL, FLAG_COMPRESS, FLAGS };
+enum { FLAG_LABEL, FLAG_COMPRESS, FLAG_PARENT, FLAGS };
 
 static const struct flag flags[] = {
 	[FLAG_LABEL] = { .name = "label",
@@ -22,6 +23,11 @@ static const struct flag flags[] = {
 			    .help = "how hard the memory is packed, from 1 to 9; each step is "
 				    "slower "
 				    "and a little smaller [zlib:1]" },
+	[FLAG_PARENT] = { .name = "parent",
+			  .arg = "SNAPSHOT",
+			  .help = "leave out what is as it was in that one, which is needed from "
+				  "then "
+				  "on" },
 	{ .name = NULL },
 };
 
@@ -68,51 +74,135 @@ static double seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-static void tell(const char *path, double took)
+/* what is asked for */
+struct order {
+	const struct box *box;
+	const char *path, *label;
+	int level;
+	struct hutch *h;
+	struct hutch_parent *parent; /* NULL: without */
+	bool known;		     /* the machine could tell what has changed since */
+};
+
+static void tell_child(const struct order *o, const struct hutch_snap *snap, double took)
+{
+	char size[32], changed[32];
+
+	bytes_print(snap->size, size, sizeof(size));
+	if (o->known)
+		inform("%s of %s that may have changed since, in %.2f s", size,
+		       bytes_print(snap->resident, changed, sizeof(changed)), took);
+	else
+		inform("%s; the machine could not tell what has changed since, so all was written "
+		       "and "
+		       "compared, in %.2f s",
+		       size, took);
+}
+
+static void tell(const struct order *o, double took)
 {
 	char size[32], resident[32], memory[32];
-	struct hutch *h = hutch_new();
 	struct hutch_snap snap;
 
-	if (h && hutch_snap_look(h, path, &snap, NULL) >= 0)
+	if (hutch_snap_look(o->h, o->path, &snap, NULL) < 0)
+		return;
+	if (o->parent)
+		tell_child(o, &snap, took);
+	else
 		inform("%s of %s that were in use, of %s, in %.2f s",
 		       bytes_print(snap.size, size, sizeof(size)),
 		       bytes_print(snap.resident, resident, sizeof(resident)),
 		       bytes_print(snap.memory, memory, sizeof(memory)), took);
-	hutch_free(h);
 }
 
-static int save(const struct box *box, const char *path, const char *label, int level)
+/* of what the machine has written; @temp is another file then, if it wrote all */
+static int make_child(struct order *o, struct image_temp *temp)
 {
-	struct image_temp temp;
+	struct image_temp child;
+	int r;
+
+	if (o->known) {
+		r = hutch_parent_end(o->h, o->parent, temp->fd);
+	} else {
+		if (image_temp_open(&child, o->path))
+			return -1;
+		fchmod(child.fd, 0600);
+		r = hutch_parent_compare(o->h, o->parent, temp->fd, child.fd);
+		image_temp_drop(r ? &child : temp);
+		if (!r)
+			*temp = child;
+	}
+	if (r)
+		complain("%s", hutch_error(o->h));
+	return r;
+}
+
+/* the machine's answer, the file that it has written in @temp */
+static int ask(struct order *o, struct image_temp *temp)
+{
 	char request[256];
 	void *answer = NULL;
-	double begin = seconds();
 	long r;
 
-	if (image_temp_open(&temp, path))
+	if (o->parent)
+		snprintf(request, sizeof(request), "child %d %s %s", o->level,
+			 hutch_parent_id(o->parent), o->label);
+	else
+		snprintf(request, sizeof(request), "snapshot %d %s", o->level, o->label);
+	r = client_ask_fd(o->box, request, temp->fd, &answer);
+	o->known = r == 7 && !memcmp(answer, "changed", 7);
+	free(answer);
+	return r < 0 ? -1 : 0;
+}
+
+static int save(struct order *o)
+{
+	struct image_temp temp;
+	double begin = seconds();
+
+	if (image_temp_open(&temp, o->path))
 		return EXIT_HUTCH;
 	fchmod(temp.fd, 0600); /* a guest's memory has its secrets in it */
-	snprintf(request, sizeof(request), "snapshot %d %s", level, label);
-	r = client_ask_fd(box, request, temp.fd, &answer);
-	free(answer);
-	if (r < 0) {
+	if (ask(o, &temp) || (o->parent && make_child(o, &temp))) {
 		image_temp_drop(&temp);
 		return EXIT_FAIL;
 	}
-	if (image_temp_commit(&temp, path))
+	if (image_temp_commit(&temp, o->path))
 		return EXIT_HUTCH;
 	close(temp.fd);
-	puts(path);
-	if (!globals.quiet && isatty(STDERR_FILENO))
-		tell(path, seconds() - begin);
+	puts(o->path);
+	if (!globals.quiet && (globals.verbose || isatty(STDERR_FILENO)))
+		tell(o, seconds() - begin);
 	return 0;
+}
+
+static int save_with_parent(struct order *o, const char *parent)
+{
+	char path[PATH_MAX];
+	int status = EXIT_FAIL;
+
+	o->h = hutch_new();
+	if (!o->h) {
+		complain("out of memory");
+		return EXIT_HUTCH;
+	}
+	if (parent && !snap_path(parent, path, sizeof(path))) {
+		o->parent = hutch_parent_open(o->h, path, o->path);
+		if (!o->parent)
+			complain("%s", hutch_error(o->h));
+	}
+	if (!parent || o->parent)
+		status = save(o);
+	hutch_parent_free(o->parent);
+	hutch_free(o->h);
+	return status;
 }
 
 static int run_snapshot(int argc, char **argv, const struct verb *verb)
 {
 	struct given given[FLAGS] = { 0 };
 	int n = parse_names(argc, argv, verb, given, 1, 2), level, status;
+	struct order order = { .h = NULL };
 	char path[PATH_MAX];
 	struct box box;
 
@@ -130,10 +220,14 @@ static int run_snapshot(int argc, char **argv, const struct verb *verb)
 		return EXIT_FAIL;
 	if (n == 2)
 		snprintf(path, sizeof(path), "%s", argv[1]);
+	order.box = &box;
+	order.path = path;
+	order.label = given[FLAG_LABEL].n ? given[FLAG_LABEL].text : "";
+	order.level = level;
 	if (n < 2 && name_it(box.name, path, sizeof(path)))
 		status = EXIT_HUTCH;
 	else
-		status = save(&box, path, given[FLAG_LABEL].n ? given[FLAG_LABEL].text : "", level);
+		status = save_with_parent(&order, given[FLAG_PARENT].text);
 	box_close(&box);
 	return status;
 }
@@ -148,7 +242,19 @@ const struct verb verb_snapshot = {
 		"and the time (UTC). Its path is printed. `hutch restore` and `hutch run --from` "
 		"go\n"
 		"on from it, as often as you like. Images of disks are not in it: it knows their\n"
-		"sizes and times, and a restore refuses one that was written since.",
+		"sizes and times, and a restore refuses one that was written since.\n"
+		"\n"
+		"With --parent what is as it was in another snapshot, a file or a name, is left "
+		"out,\n"
+		"and read from there: so that one has to stay, in this one's folder or where it "
+		"is.\n"
+		"A machine that was restored from it, or saved before with --parent as it, knows "
+		"what\n"
+		"has changed since and stands still only for as long as that takes; of another "
+		"one all\n"
+		"is written, and compared while it goes on (-v tells which it was). `hutch snap "
+		"log`\n"
+		"shows a chain of them.",
 	.flags = flags,
 	.run = run_snapshot,
 };

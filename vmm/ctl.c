@@ -117,6 +117,29 @@ static int verb_snapshot(struct vm *vm, char *args, int fd, void **ret)
 	return snap_save(vm, fd, label ? label : "", (int)level);
 }
 
+/* "LEVEL PARENT LABEL", PARENT an id: the answer is what became of it, "changed" or "whole" */
+static int verb_child(struct vm *vm, char *args, int fd, void **ret)
+{
+	char *id = strchr(args, ' '), *label = id ? strchr(id + 1, ' ') : NULL;
+	uint8_t parent[16];
+	uint64_t level;
+	bool whole;
+	int r;
+
+	if (label)
+		*label++ = '\0';
+	if (id)
+		*id++ = '\0';
+	if (fd < 0 || number_parse(args, &level) || level > 9 || !id || snap_scan_id(id, parent))
+		return err(-EINVAL, "child: a level from 0 to 9, its parent's id and a file are "
+				    "needed");
+	r = snap_save_child(vm, fd, label ? label : "", (int)level, parent, &whole);
+	if (r)
+		return r;
+	*ret = strdup(whole ? "whole" : "changed");
+	return *ret ? (int)strlen(*ret) : err(-ENOMEM, "child: out of memory");
+}
+
 /* returns the bytes of *@ret, or -errno with a message */
 static const struct {
 	const char *name;
@@ -131,6 +154,7 @@ static const struct {
 	{ "powerbutton", verb_powerbutton, false },
 	{ "counters", verb_counters, false },
 	{ "snapshot", verb_snapshot, true },
+	{ "child", verb_child, true },
 };
 
 int ctl_run(struct vm *vm, char *request, int fd, void **ret)

@@ -270,6 +270,33 @@ bool gmem_test_clear_dirty(struct gmem *mem, gpa_t gpa)
 	       1;
 }
 
+size_t gmem_dirty_words(const struct gmem_slot *s)
+{
+	return bitmap_bytes(s->len) / sizeof(long);
+}
+
+bool gmem_any_dirty(const struct gmem_slot *s, uint64_t off, uint64_t len)
+{
+	for (uint64_t p = off / GMEM_PAGE; p < (off + len) / GMEM_PAGE; p++)
+		if (__atomic_load_n(&s->dirty[p / WORD_BITS], __ATOMIC_RELAXED) >> p % WORD_BITS &
+		    1)
+			return true;
+	return false;
+}
+
+void gmem_mark_dirty(struct gmem *mem, unsigned i, const unsigned long *bitmap)
+{
+	for (size_t w = 0; w < gmem_dirty_words(&mem->slot[i]); w++)
+		if (bitmap[w])
+			__atomic_fetch_or(&mem->slot[i].dirty[w], bitmap[w], __ATOMIC_RELAXED);
+}
+
+void gmem_clear_dirty(struct gmem *mem)
+{
+	for (unsigned i = 0; i < mem->n; i++)
+		memset(mem->slot[i].dirty, 0, bitmap_bytes(mem->slot[i].len));
+}
+
 int gmem_ld16(const struct gmem *mem, gpa_t gpa, uint16_t *ret)
 {
 	uint8_t *hva = whole(mem, gpa, 2);

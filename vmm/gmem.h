@@ -95,6 +95,14 @@ gpa_t gmem_gpa(const struct gmem *mem, const void *p);
 /* every page reads as zero again and costs nothing, as after gmem_add(); no vCPU may run */
 void gmem_discard_all(struct gmem *mem);
 
+/* is a page of [@off, @off + @len) of the slot marked dirty? */
+bool gmem_any_dirty(const struct gmem_slot *s, uint64_t off, uint64_t len);
+/* more of them, a bit a page from slot @i's first one on; then none at all.  No vCPU may run */
+void gmem_mark_dirty(struct gmem *mem, unsigned i, const unsigned long *bitmap);
+void gmem_clear_dirty(struct gmem *mem);
+/* words of such a bitmap */
+size_t gmem_dirty_words(const struct gmem_slot *s);
+
 /* read and clear the VMM's dirty bit of the page at @gpa */
 bool gmem_test_clear_dirty(struct gmem *mem, gpa_t gpa);
 

@@ -142,6 +142,30 @@ void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *a
 int hutch_snapshot(struct hutch *h, int fd, const char *label, int level);
 
 /*
+ * A child is a snapshot without the memory that is as it was in another, its parent, and of no use
+ * without that.  hutch_parent_open() opens that with all of its own parents, for a child that is to
+ * be at @path: NULL with a message where one of them is there now, or not what it should be.
+ */
+struct hutch_parent;
+struct hutch_parent *hutch_parent_open(struct hutch *h, const char *parent, const char *path);
+const char *hutch_parent_id(const struct hutch_parent *p);
+void hutch_parent_free(struct hutch_parent *p);
+/*
+ * hutch_snapshot_child() - hutch_snapshot() of what has changed since
+ *
+ * 0: @fd is the child, made at once.  1: the machine could not tell what has changed, and @fd is a
+ * whole snapshot, of which hutch_parent_compare() makes the child; what changes from here on it
+ * can tell.
+ */
+int hutch_snapshot_child(struct hutch *h, int fd, const char *label, int level,
+			 const struct hutch_parent *p);
+/* the child of a whole snapshot of the same machine, @whole, into the empty file @fd: -EINVAL,
+ * -EBADMSG, or the -errno of the writing */
+int hutch_parent_compare(struct hutch *h, const struct hutch_parent *p, int whole, int fd);
+/* of who asks another process's machine, and was answered "changed": the child in @fd is one */
+int hutch_parent_end(struct hutch *h, const struct hutch_parent *p, int fd);
+
+/*
  * hutch_restore() - hutch_start() will make the machine of this file, and it goes on from there
  *
  * Keys that its guest knows have the snapshot's values from here on, whoever named them before
@@ -149,7 +173,8 @@ int hutch_snapshot(struct hutch *h, int fd, const char *label, int level);
  * where its devices lead may be set anew ("disk@0.path", "net@0.tap", "vsock@0.path", which is
  * empty now), and so may all others.  The first hutch_ask() tells a guest with an agent that it was
  * restored: what commands ran in it go on if that comes within 5 s of its time.  -EACCES for
- * another user's file; -EINVAL, -EBADMSG, -ENOTSUP for one that is none, is damaged, or newer.
+ * another user's file; -EINVAL, -EBADMSG, -ENOTSUP for one that is none, is damaged, or newer;
+ * -ENOENT, -ESTALE where its parent is not there, or another.
  */
 int hutch_restore(struct hutch *h, const char *path);
 
@@ -196,13 +221,24 @@ struct hutch_snap {
 	char id[33], name[64], label[128], hutch[32];
 	uint64_t created_ms, memory, resident, size; /* of the epoch; bytes: size is on disk */
 	bool agent;
+	char parent[33];	/* the id of the one that it is the changes of; "": it has all */
+	char parent_path[4096]; /* where that was, from its own folder on, or absolute */
 };
 /* the one that a handle goes on from: -EINVAL if there is none */
 int hutch_restored(struct hutch *h, struct hutch_snap *ret);
-/* what is in it: the tree's size and *@ret_tree to free() (NULL: not wanted), or -errno */
+/* what is in it: the tree's size and *@ret_tree to free() (NULL: not wanted), or -errno; its
+ * parent need not be there */
 int hutch_snap_look(struct hutch *h, const char *path, struct hutch_snap *ret, void **ret_tree);
-/* is each byte of its memory what it was? -EBADMSG */
+/* is each byte of its memory what it was, also of that which is its parents'? -EBADMSG, -ENOENT */
 int hutch_snap_verify(struct hutch *h, const char *path);
+/*
+ * hutch_snap_parent() - where the parent of the snapshot at @path is now
+ *
+ * Where it was, or under that name in the child's folder, or any *.snap there that is it.  -ENOENT,
+ * -ESTALE with what is there instead, -EINVAL if it has none.
+ */
+int hutch_snap_parent(struct hutch *h, const char *path, char *buf, size_t size);
+#define HUTCH_SNAP_DEPTH 64u /* a snapshot and all of its parents */
 
 /*
  * hutch_tree() - the machine as a flattened device tree: what is configured,

@@ -65,40 +65,10 @@ void hutch_snap_free(struct snap *s)
 	free(s);
 }
 
-static void print_id(const struct snap *s, char buf[33])
-{
-	for (unsigned i = 0; i < sizeof(s->file.head.id); i++)
-		snprintf(buf + 2 * i, 3, "%02x", s->file.head.id[i]);
-}
-
-/* is it a file, and unless @any one that may lead whoever restores it? */
-static int check_file(int fd, const char *path, bool any)
-{
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return err(-errno, "snapshot %s: %s", path, strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		return err(-EINVAL, "%s: is no snapshot, but something else than a file", path);
-	if (any)
-		return 0;
-	if (st.st_uid && st.st_uid != geteuid())
-		return err(-EACCES,
-			   "snapshot %s: is user %u's, and it would open on this host whatever "
-			   "that "
-			   "user wrote into it; if you trust it, make a copy, which is yours",
-			   path, st.st_uid);
-	if (st.st_mode & S_IWOTH)
-		return err(-EACCES,
-			   "snapshot %s: may be written by anybody; chmod o-w %s, if it is still "
-			   "yours",
-			   path, path);
-	return 0;
-}
-
 static void end_kept(void *arg, bool whole);
 
-static struct snap *open_snap(const char *path, bool any)
+/* one of anybody's, which is only looked at, without its parents; or all of it */
+static struct snap *open_snap(const char *path, bool any, bool parents)
 {
 	struct snap *s = calloc(1, sizeof(*s));
 	int r;
@@ -108,15 +78,12 @@ static struct snap *open_snap(const char *path, bool any)
 		return NULL;
 	}
 	s->lazy = (struct pager_conf){ .uffd = -1, .keep = -1, .kept = end_kept, .arg = s };
-	/* a pipe without a writer is not waited for, a terminal does not become ours */
-	s->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	r = s->fd < 0 ? err(-errno, "snapshot %s: %s", path, strerror(errno)) : 0;
-	if (!r)
-		r = check_file(s->fd, path, any);
-	if (!r)
-		r = snap_open(&s->file, s->fd, path);
+	s->fd = snap_open_path(path, any);
+	r = s->fd < 0 ? s->fd : snap_open(&s->file, s->fd, path);
 	if (!r)
 		r = snap_check(&s->file, &s->info, &s->was);
+	if (!r && parents)
+		r = snap_open_parents(&s->file, path, any);
 	if (!r)
 		return s;
 	hutch_snap_free(s);
@@ -128,7 +95,7 @@ int hutch_restore(struct hutch *h, const char *path)
 	if (h->vm || h->snap)
 		return hutch_fail(h, err(-EBUSY, "snapshot %s: this handle has a machine already",
 					 path));
-	h->snap = open_snap(path, false);
+	h->snap = open_snap(path, false, true);
 	if (!h->snap)
 		return hutch_fail(h, err_last_code());
 	/* its folder has gone, or is another's; a new one is made with a name */
@@ -227,7 +194,7 @@ static void name_kept(struct snap *s)
 
 	if (!s->keep[0] || hutch_host_boot(host))
 		return;
-	print_id(s, id);
+	snap_print_id(s->file.head.id, id);
 	if (snprintf(s->kept, sizeof(s->kept), "%s/%s.%.8s.memory", s->keep, id, host) >=
 	    (int)sizeof(s->kept))
 		s->kept[0] = '\0';
@@ -349,7 +316,7 @@ static bool is_same(const struct hutch *h, const struct snap *s)
 
 struct vm *hutch_snap_warm(struct hutch *h)
 {
-	struct snap *s = h->warm[0] ? open_snap(h->warm, false) : NULL;
+	struct snap *s = h->warm[0] ? open_snap(h->warm, false, true) : NULL;
 	struct vm *vm;
 
 	if (!s)
@@ -430,9 +397,9 @@ int hutch_snap_boot(struct hutch *h, int timeout_ms, int wake)
 	return 0;
 }
 
-int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)
+int hutch_snap_ask(struct hutch *h, const char *what, int fd, const char *label, void **ret)
 {
-	char request[256];
+	char request[320];
 	int flags = fcntl(fd, F_GETFL);
 
 	if (flags < 0)
@@ -441,9 +408,16 @@ int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)
 		return hutch_fail(h,
 				  err(-EINVAL, "snapshot: its file is open for appending, and is "
 					       "written at any place; open it without O_APPEND"));
-	snprintf(request, sizeof(request), "snapshot %d %s", level < 0 ? SNAP_LEVEL : level,
-		 label ? label : "");
-	return hutch_on_loop(h, request, fd, NULL);
+	snprintf(request, sizeof(request), "%s %s", what, label ? label : "");
+	return hutch_on_loop(h, request, fd, ret);
+}
+
+int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)
+{
+	char what[32];
+
+	snprintf(what, sizeof(what), "snapshot %d", level < 0 ? SNAP_LEVEL : level);
+	return hutch_snap_ask(h, what, fd, label, NULL);
 }
 
 static void tell(const struct snap *s, struct hutch_snap *ret)
@@ -459,7 +433,11 @@ static void tell(const struct snap *s, struct hutch_snap *ret)
 	};
 	if (!fstat(s->fd, &st))
 		ret->size = (uint64_t)st.st_blocks * 512;
-	print_id(s, ret->id);
+	snap_print_id(s->file.head.id, ret->id);
+	if (s->file.wanted) {
+		snap_print_id(s->file.wanted->id, ret->parent);
+		snprintf(ret->parent_path, sizeof(ret->parent_path), "%s", s->file.wanted->path);
+	}
 	snprintf(ret->name, sizeof(ret->name), "%s", s->was.name);
 	snprintf(ret->label, sizeof(ret->label), "%s", s->info.label);
 	snprintf(ret->hutch, sizeof(ret->hutch), "%s", s->info.hutch);
@@ -475,7 +453,7 @@ int hutch_restored(struct hutch *h, struct hutch_snap *ret)
 
 int hutch_snap_look(struct hutch *h, const char *path, struct hutch_snap *ret, void **ret_tree)
 {
-	struct snap *s = open_snap(path, true);
+	struct snap *s = open_snap(path, true, false);
 	int size;
 
 	if (!s)
@@ -492,12 +470,24 @@ int hutch_snap_look(struct hutch *h, const char *path, struct hutch_snap *ret, v
 
 int hutch_snap_verify(struct hutch *h, const char *path)
 {
-	struct snap *s = open_snap(path, true);
+	struct snap *s = open_snap(path, true, true);
 	int r;
 
 	if (!s)
 		return hutch_fail(h, err_last_code());
 	r = hutch_fail(h, snap_verify(&s->file, &s->was));
+	hutch_snap_free(s);
+	return r;
+}
+
+int hutch_snap_parent(struct hutch *h, const char *path, char *buf, size_t size)
+{
+	struct snap *s = open_snap(path, true, false);
+	int r;
+
+	if (!s)
+		return hutch_fail(h, err_last_code());
+	r = hutch_fail(h, snap_find_parent(&s->file, path, true, buf, size));
 	hutch_snap_free(s);
 	return r;
 }

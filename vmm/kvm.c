@@ -1,4 +1,5 @@
 /* #syscalls ioctl:KVM_IRQ_LINE ioctl:KVM_SIGNAL_MSI ioctl:KVM_IOEVENTFD */
+/* #syscalls ioctl:KVM_SET_USER_MEMORY_REGION ioctl:KVM_GET_DIRTY_LOG */
 /* #syscalls:before openat read geteuid */
 #include <fcntl.h>
 #include <sys/ioctl.h>

@@ -229,6 +229,11 @@ static int what_failed(struct pager *p)
 	return has_failed(p) ? err(p->error, "%s", p->text) : 0;
 }
 
+static bool is_zero(const struct pager *p, uint64_t n)
+{
+	return snap_kind(&snap_owner(p->from, n)->entry[n]) == SNAP_ZERO;
+}
+
 static void keep(struct pager *p, uint64_t n, const uint8_t *data, size_t len)
 {
 	if (p->conf.keep >= 0 &&
@@ -245,7 +250,7 @@ static int fill(struct pager *p, uint64_t n, struct snap_unpacker *z, bool show)
 	int r;
 
 	slot = snap_slot(p->mem, n, &off, &len);
-	if (snap_kind(&p->from->entry[n]) == SNAP_ZERO) {
+	if (is_zero(p, n)) {
 		if (show)
 			put_zeroes(p, slot->hva + off, len);
 		done(p, n);
@@ -420,7 +425,7 @@ static int fill_share(struct pager *p, uint64_t first, struct snap_unpacker *z)
 
 	for (uint64_t n = first; !r && n < end; n++)
 		if (take(p, n))
-			r = fill(p, n, z, snap_kind(&p->from->entry[n]) != SNAP_ZERO);
+			r = fill(p, n, z, !is_zero(p, n));
 	return r;
 }
 

@@ -7,6 +7,7 @@
 
 struct vm;
 struct board;
+struct gmem;
 
 /* what the files of a disk were like when the snapshot was made; the size is 0 of what is none */
 struct snap_disk {
@@ -34,6 +35,48 @@ extern const struct field snap_info_fields[];
  */
 int snap_save(struct vm *vm, int fd, const char *label, int level) must_check;
 
+/*
+ * snap_save_child() - the same, but only what is not as it was in the snapshot with the id @parent
+ *
+ * *@ret_whole: that is not known, and it is all there, a snapshot by itself.  Else it is none
+ * before snap_add_parent().  The machine knows from here on what changes, so the next one, whose
+ * parent this one is, is small.
+ */
+int snap_save_child(struct vm *vm, int fd, const char *label, int level, const uint8_t parent[16],
+		    bool *ret_whole) must_check;
+
+/*
+ * snap_make_child() - @whole, a snapshot of such a machine, into the empty file @fd without the
+ * chunks that @parent has, too; snap_add_parent() is next
+ *
+ * It has the same id.  -EINVAL: @parent has another memory; -EBADMSG, -errno of the writing.
+ */
+int snap_make_child(const struct snap_file *whole, const struct conf *conf,
+		    const struct snap_file *parent, int fd) must_check;
+
+/* --- snap_changed.c --- */
+
+/* memory is mapped from a file that has the memory of this one; before any guest runs */
+void snap_changed_mapped(struct vm *vm, const uint8_t id[16]);
+/* a byte for each chunk, to be freed: may it be another than in the snapshot @id?  NULL: that is
+ * not known.  The machine stands still */
+uint8_t *snap_changed(struct vm *vm, const uint8_t id[16]);
+/* what is in memory now is all in the snapshot @id; it has not run since snap_changed() */
+void snap_changed_since(struct vm *vm, const uint8_t id[16]);
+
+/* --- snap_chain.c: files by their paths --- */
+
+/* a descriptor of what may be a snapshot, and unless @any one that may lead whoever restores it;
+ * -errno with a message */
+int snap_open_path(const char *path, bool any) must_check;
+/* where the parent of @f, which is the file at @path, is now: -ENOENT, -ESTALE, -EBADMSG and the
+ * like, with its name */
+int snap_find_parent(const struct snap_file *f, const char *path, bool any, char *buf,
+		     size_t size) must_check;
+/* all of them, if it has any, into f->parent; of each the same is asked as of the first.  -ELOOP:
+ * they are too many, or lead back to one of them */
+int snap_open_parents(struct snap_file *f, const char *path, bool any) must_check;
+
 /* the bits of hutch_restore(): is it one of ours, and what is in it? -errno with a message */
 int snap_check(const struct snap_file *f, struct snap_info *ret_info,
 	       struct conf *ret_conf) must_check;
@@ -52,6 +95,8 @@ int snap_verify(const struct snap_file *f, const struct conf *conf) must_check;
  * -EBADMSG where it is damaged, else -errno of the writing.
  */
 int snap_unpack(const struct snap_file *f, const struct conf *conf, int fd) must_check;
+/* the memory that such a machine would have, nowhere */
+int snap_shape(const struct conf *conf, struct gmem *ret) must_check;
 static inline uint64_t snap_memory_size(const struct snap_file *f)
 {
 	return f->head.chunks * SNAP_CHUNK;

@@ -9,7 +9,28 @@
 
 _Static_assert(sizeof(struct snap_header) == SNAP_PAGE, "the header is a page");
 _Static_assert(sizeof(struct snap_entry) == 16, "an entry of the index is 16 bytes");
+_Static_assert(sizeof(struct snap_parent) == SNAP_PAGE, "what is known of a parent is a page");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are written as they are");
+
+const char *snap_print_id(const uint8_t id[16], char buf[SNAP_ID])
+{
+	for (size_t i = 0; i < 16; i++)
+		snprintf(buf + 2 * i, 3, "%02x", id[i]);
+	return buf;
+}
+
+int snap_scan_id(const char *text, uint8_t ret[16])
+{
+	char byte[3] = "";
+
+	if (strlen(text) != SNAP_ID - 1 || strspn(text, "0123456789abcdef") != SNAP_ID - 1)
+		return -EINVAL;
+	for (size_t i = 0; i < 16; i++) {
+		memcpy(byte, text + 2 * i, 2);
+		ret[i] = (uint8_t)strtoul(byte, NULL, 16);
+	}
+	return 0;
+}
 
 static int refuse(const struct snap_file *f, const char *part, const char *why)
 {
@@ -107,7 +128,8 @@ static void name_section(uint32_t type, char *buf, size_t size)
 {
 	static const char *const names[] = { [SNAP_SECTION_TREE] = "tree",
 					     [SNAP_SECTION_INDEX] = "index",
-					     [SNAP_SECTION_FLAT] = "flat memory" };
+					     [SNAP_SECTION_FLAT] = "flat memory",
+					     [SNAP_SECTION_PARENT] = "parent" };
 
 	if (type && type < ARRAY_SIZE(names))
 		snprintf(buf, size, "%s", names[type]);
@@ -119,7 +141,7 @@ static void name_section(uint32_t type, char *buf, size_t size)
 static int check_section(const struct snap_file *f, unsigned i)
 {
 	const struct snap_section *s = &f->head.section[i], *other;
-	bool known = s->type >= SNAP_SECTION_TREE && s->type <= SNAP_SECTION_FLAT;
+	bool known = s->type >= SNAP_SECTION_TREE && s->type <= SNAP_SECTION_PARENT;
 	char part[32];
 
 	name_section(s->type, part, sizeof(part));
@@ -154,6 +176,8 @@ static bool entry_is_good(const struct snap_file *f, const struct snap_entry *e)
 	switch (snap_kind(e)) {
 	case SNAP_ZERO:
 		return !len && !e->at && !e->crc;
+	case SNAP_PARENT:
+		return f->wanted && !len && !e->at && !e->crc;
 	case SNAP_FILL:
 		return !len && !e->crc;
 	case SNAP_RAW:
@@ -209,6 +233,36 @@ static int read_flat(struct snap_file *f)
 	return 0;
 }
 
+static bool has_section(const struct snap_file *f, uint32_t type)
+{
+	for (unsigned i = 0; i < f->head.sections; i++)
+		if (f->head.section[i].type == type)
+			return true;
+	return false;
+}
+
+/* before the index, whose entries make sense only with it */
+static int read_parent(struct snap_file *f)
+{
+	struct snap_parent *p;
+	void *section;
+	size_t size;
+	int r;
+
+	if (!has_section(f, SNAP_SECTION_PARENT))
+		return 0;
+	if (has_section(f, SNAP_SECTION_FLAT))
+		return refuse(f, "flat memory", "makes no sense beside a parent");
+	r = read_section(f, SNAP_SECTION_PARENT, "parent", sizeof(*p), &section, &size);
+	if (r)
+		return r;
+	f->wanted = p = section;
+	if (size != sizeof(*p) || p->zero || p->chunks != f->head.chunks || !*p->path ||
+	    !memchr(p->path, '\0', sizeof(p->path)))
+		return refuse(f, "parent", "makes no sense");
+	return 0;
+}
+
 static int read_tree(struct snap_file *f)
 {
 	int r = read_section(f, SNAP_SECTION_TREE, "tree", SNAP_TREE_MAX, &f->tree, &f->tree_size);
@@ -238,6 +292,8 @@ int snap_open(struct snap_file *f, int fd, const char *name)
 	if (!r)
 		r = read_tree(f);
 	if (!r)
+		r = read_parent(f);
+	if (!r)
 		r = read_index(f);
 	if (!r)
 		r = read_flat(f);
@@ -246,12 +302,51 @@ int snap_open(struct snap_file *f, int fd, const char *name)
 	return r;
 }
 
-void snap_close(struct snap_file *f)
+static void forget(struct snap_file *f)
 {
 	free(f->tree);
 	free(f->entry);
+	free(f->wanted);
 	f->tree = NULL;
 	f->entry = NULL;
+	f->wanted = NULL;
+}
+
+void snap_close(struct snap_file *f)
+{
+	struct snap_file *p = f->parent, *next;
+
+	forget(f);
+	f->parent = NULL;
+	for (; p; p = next) {
+		next = p->parent;
+		forget(p);
+		close(p->fd);
+		free(p);
+	}
+}
+
+uint32_t snap_index_crc(const struct snap_file *f)
+{
+	return crc_of(f->entry, f->head.chunks * sizeof(*f->entry));
+}
+
+int snap_adopt(struct snap_file *f, struct snap_file *parent)
+{
+	const struct snap_parent *w = f->wanted;
+	char is[SNAP_ID], wanted[SNAP_ID];
+
+	if (memcmp(parent->head.id, w->id, sizeof(w->id)))
+		return err(-ESTALE, "snapshot %s: %s is not its parent: it is %s, and wanted is %s",
+			   f->name, parent->name, snap_print_id(parent->head.id, is),
+			   snap_print_id(w->id, wanted));
+	if (parent->head.chunks != w->chunks || snap_index_crc(parent) != w->index_crc)
+		return err(-ESTALE,
+			   "snapshot %s: its parent %s has the id that is wanted, %s, and is not "
+			   "what it was: its index is another",
+			   f->name, parent->name, snap_print_id(w->id, wanted));
+	f->parent = parent;
+	return 0;
 }
 
 int snap_unpacker_init(struct snap_unpacker *u)
@@ -292,27 +387,36 @@ static int inflate_chunk(const struct snap_file *f, uint64_t n, uint8_t *to, siz
 	return 0;
 }
 
-int snap_read(const struct snap_file *f, uint64_t n, uint8_t *to, size_t len,
-	      struct snap_unpacker *u)
+int snap_read_stored(const struct snap_file *f, uint64_t n, uint8_t to[SNAP_CHUNK])
 {
 	const struct snap_entry *e = &f->entry[n];
-	enum snap_kind kind = snap_kind(e);
-	uint8_t *in = kind == SNAP_RAW ? to : u->in;
 	char part[32];
 	int r;
 
+	snprintf(part, sizeof(part), "chunk %lu", (unsigned long)n);
+	r = read_at(f, part, to, snap_stored(e), e->at);
+	if (!r && crc_of(to, snap_stored(e)) != e->crc)
+		r = damaged(f, n, "its checksum is wrong");
+	return r;
+}
+
+int snap_read(const struct snap_file *f, uint64_t n, uint8_t *to, size_t len,
+	      struct snap_unpacker *u)
+{
+	const struct snap_entry *e;
+	enum snap_kind kind;
+	int r;
+
 	BUG_ON(n >= f->head.chunks || len > SNAP_CHUNK || len % sizeof(uint64_t));
+	f = snap_owner(f, n);
+	e = &f->entry[n];
+	kind = snap_kind(e);
 	if (kind == SNAP_FILL)
 		fill(to, len, e->at);
 	if (kind != SNAP_RAW && kind != SNAP_DEFLATE)
 		return 0;
 	if (kind == SNAP_RAW && snap_stored(e) != len)
 		return damaged(f, n, "it has another length");
-	snprintf(part, sizeof(part), "chunk %lu", (unsigned long)n);
-	r = read_at(f, part, in, snap_stored(e), e->at);
-	if (r)
-		return r;
-	if (crc_of(in, snap_stored(e)) != e->crc)
-		return damaged(f, n, "its checksum is wrong");
-	return kind == SNAP_RAW ? 0 : inflate_chunk(f, n, to, len, u);
+	r = snap_read_stored(f, n, kind == SNAP_RAW ? to : u->in);
+	return r || kind == SNAP_RAW ? r : inflate_chunk(f, n, to, len, u);
 }

@@ -22,6 +22,10 @@
  *    raw, and zeroes are holes: it can be mapped as memory.  A section says where.
  * 6. A section of a type that is not known is refused, unless its flag says that
  *    it may be passed over.  What is known of a version never changes.
+ * 7. A child has a parent, another file, and a section that says which: its id, the
+ *    CRC of its index, and where it was.  A chunk of the kind parent has no bytes
+ *    here: it is the parent's of the same number.  A parent may itself be a child;
+ *    the chain is no longer than SNAP_DEPTH.  A child is never flat.
  */
 #ifndef HUTCH_SNAP_FILE_H
 #define HUTCH_SNAP_FILE_H
@@ -36,9 +40,15 @@
 #define SNAP_CHUNK    (64U << 10)
 #define SNAP_SECTIONS 16U
 #define SNAP_TREE_MAX (256U << 20)
-#define SNAP_LEVEL    1 /* of zlib: 6 takes three times as long for 9% */
+#define SNAP_LEVEL    1	 /* of zlib: 6 takes three times as long for 9% */
+#define SNAP_DEPTH    64 /* files of a chain */
 
-enum snap_section_type { SNAP_SECTION_TREE = 1, SNAP_SECTION_INDEX, SNAP_SECTION_FLAT };
+enum snap_section_type {
+	SNAP_SECTION_TREE = 1,
+	SNAP_SECTION_INDEX,
+	SNAP_SECTION_FLAT,
+	SNAP_SECTION_PARENT,
+};
 #define SNAP_OPTIONAL 1U /* flag of a section: who does not know it may go without */
 
 struct snap_section {
@@ -58,7 +68,15 @@ struct snap_header {
 	uint32_t crc; /* of all that is before it */
 };
 
-enum snap_kind { SNAP_ZERO, SNAP_FILL, SNAP_RAW, SNAP_DEFLATE, SNAP_KINDS };
+enum snap_kind { SNAP_ZERO, SNAP_FILL, SNAP_RAW, SNAP_DEFLATE, SNAP_PARENT, SNAP_KINDS };
+
+/* the section of that name */
+struct snap_parent {
+	uint8_t id[16];
+	uint64_t chunks;
+	uint32_t index_crc, zero;
+	char path[SNAP_PAGE - 32]; /* from the child's folder on, or absolute */
+};
 
 struct snap_entry {
 	uint64_t at;   /* in the file; SNAP_FILL: the word */
@@ -76,6 +94,10 @@ static inline uint32_t snap_stored(const struct snap_entry *e)
 	return e->what & 0xfffffff;
 }
 
+#define SNAP_ID 33						    /* an id as text */
+const char *snap_print_id(const uint8_t id[16], char buf[SNAP_ID]); /* @buf */
+int snap_scan_id(const char *text, uint8_t ret[16]) must_check;	    /* -EINVAL */
+
 /* --- reading --- */
 
 struct snap_file {
@@ -85,13 +107,29 @@ struct snap_file {
 	void *tree;
 	size_t tree_size;
 	struct snap_entry *entry;
-	uint64_t flat; /* where memory lies as it is, 0: it does not */
+	uint64_t flat;		    /* where memory lies as it is, 0: it does not */
+	struct snap_parent *wanted; /* NULL: it has no parent */
+	struct snap_file *parent;   /* once it is open, with its fd and its memory: this one's */
 };
 
 /* @name stands in messages. -EINVAL, -EBADMSG, -ENOMEM or of the reading, with the part's name;
  * then there is nothing to close */
 int snap_open(struct snap_file *f, int fd, const char *name) must_check;
 void snap_close(struct snap_file *f);
+
+/* the CRC of its index, which is what it is known by beside its id */
+uint32_t snap_index_crc(const struct snap_file *f);
+/* snap_adopt() - @parent, from malloc(), belongs to @f from here on; -ESTALE if it is not the one
+ * that is wanted, with a message, and it is the caller's */
+int snap_adopt(struct snap_file *f, struct snap_file *parent) must_check;
+
+/* which file of the chain has chunk @n */
+static inline const struct snap_file *snap_owner(const struct snap_file *f, uint64_t n)
+{
+	while (snap_kind(&f->entry[n]) == SNAP_PARENT)
+		f = f->parent;
+	return f;
+}
 
 /* what one thread needs to unpack, or to pack */
 struct snap_unpacker {
@@ -105,10 +143,13 @@ void snap_unpacker_free(struct snap_unpacker *u);
 /*
  * snap_read() - chunk @n, which has @len bytes, to @to, which reads as zero so far
  *
- * -EBADMSG: it was damaged; -EIO and the like.  Any thread, with an unpacker of its own.
+ * -EBADMSG: it was damaged; -EIO and the like.  Any thread, with an unpacker of its own.  Of a
+ * child, whose parents are all open.
  */
 int snap_read(const struct snap_file *f, uint64_t n, uint8_t *to, size_t len,
 	      struct snap_unpacker *u) must_check;
+/* the bytes of a raw or deflated chunk as they are in the file, whole */
+int snap_read_stored(const struct snap_file *f, uint64_t n, uint8_t to[SNAP_CHUNK]) must_check;
 
 /* --- writing: begin, pack each chunk by any thread, end --- */
 
@@ -136,13 +177,22 @@ struct snap_packer {
 
 /* @fd is an empty file that can be written at any place; -errno with a message */
 int snap_begin(struct snap_writer *w, int fd, uint64_t chunks, int level) must_check;
+/* the same of a child, which is no snapshot before snap_add_parent() */
+int snap_begin_child(struct snap_writer *w, int fd, uint64_t chunks, int level) must_check;
 int snap_packer_init(struct snap_packer *p, struct snap_writer *w) must_check;
 /* a chunk that is never packed is all zeroes; -errno of the writing */
 int snap_pack(struct snap_packer *p, uint64_t n, const uint8_t *data, size_t len) must_check;
+/* a chunk as another file has it: its entry, and its bytes there; -errno with a message */
+int snap_put(struct snap_writer *w, uint64_t n, const struct snap_entry *e,
+	     const uint8_t *stored) must_check;
+/* a child's chunk is its parent's */
+void snap_leave(struct snap_writer *w, uint64_t n);
 int snap_packer_end(struct snap_packer *p) must_check; /* what is still to be written */
 void snap_packer_free(struct snap_packer *p);
 /* the tree, the index, and at last the header; -errno with a message */
 int snap_end(struct snap_writer *w, const void *tree, size_t size) must_check;
 void snap_writer_free(struct snap_writer *w);
+/* the last step of a child: @fd is what snap_end() has left; -errno with a message */
+int snap_add_parent(int fd, const struct snap_parent *parent) must_check;
 
 #endif

@@ -138,7 +138,7 @@ static int unpack_chunk(struct unpacking *u, uint64_t n, struct snap_unpacker *z
 	slot = snap_slot(u->mem, n, &off, &len);
 	if (u->to < 0)
 		return snap_read(u->from, n, slot->hva ? slot->hva + off : z->out, len, z);
-	if (snap_kind(&u->from->entry[n]) == SNAP_ZERO)
+	if (snap_kind(&snap_owner(u->from, n)->entry[n]) == SNAP_ZERO)
 		return 0;
 	r = snap_read(u->from, n, z->out, len, z);
 	if (!r && pwrite(u->to, z->out, len, (off_t)(n * SNAP_CHUNK)) != (ssize_t)len)
@@ -182,8 +182,7 @@ static int unpack_all(const struct snap_file *from, const struct gmem *mem, int 
 	return u.error ? err(u.error, "%s", u.text) : 0;
 }
 
-/* the memory that such a machine would have, nowhere */
-static int shape(const struct conf *conf, struct gmem *ret)
+int snap_shape(const struct conf *conf, struct gmem *ret)
 {
 	struct board b;
 	int r = vm_board(conf, &b);
@@ -198,7 +197,7 @@ static int shape(const struct conf *conf, struct gmem *ret)
 int snap_verify(const struct snap_file *f, const struct conf *conf)
 {
 	struct gmem mem;
-	int r = shape(conf, &mem);
+	int r = snap_shape(conf, &mem);
 
 	return r ? r : unpack_all(f, &mem, -1);
 }
@@ -206,7 +205,7 @@ int snap_verify(const struct snap_file *f, const struct conf *conf)
 int snap_unpack(const struct snap_file *f, const struct conf *conf, int fd)
 {
 	struct gmem mem;
-	int r = shape(conf, &mem);
+	int r = snap_shape(conf, &mem);
 
 	if (!r && ftruncate(fd, (off_t)snap_memory_size(f)))
 		r = err(-errno, "snapshot %s: its memory cannot be kept unpacked: %s", f->name,
@@ -278,6 +277,8 @@ int snap_load(struct vm *vm)
 {
 	int r = vm_tree_check_board(vm->from->tree, &vm->board);
 
+	if (vm->from_memory >= 0)
+		snap_changed_mapped(vm, vm->from->head.id);
 	if (!r)
 		r = load_memory(vm);
 	if (!r)

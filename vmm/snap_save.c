@@ -51,6 +51,7 @@ struct packing {
 	const struct gmem *mem;
 	struct snap_writer w;
 	int pagemap;
+	uint8_t *changed;  /* of a child: which chunks are in it; NULL: all */
 	uint64_t next;	   /* chunk; atomic */
 	uint64_t resident; /* bytes; atomic */
 	pthread_mutex_t lock;
@@ -96,6 +97,10 @@ static int pack_chunks(struct packing *p, struct snap_packer *packer, uint64_t f
 	for (uint64_t n = first; !r && n < MIN(first + SHARE, p->w.chunks); n++) {
 		slot = snap_slot(p->mem, n, &off, &len);
 		hva = slot->hva + off;
+		if (p->changed && !p->changed[n]) {
+			snap_leave(&p->w, n);
+			continue;
+		}
 		if (!is_there(p, slot, hva, len))
 			continue;
 		resident += len;
@@ -195,7 +200,9 @@ static int check_empty(int fd)
 		       : err(-EINVAL, "snapshot: it goes into an empty file, and this is none");
 }
 
-int snap_save(struct vm *vm, int fd, const char *label, int level)
+/* @parent NULL: it has none */
+static int save_to(struct vm *vm, int fd, const char *label, int level, const uint8_t *parent,
+		   bool *ret_whole)
 {
 	struct packing p = { .mem = &vm->mem, .pagemap = vm->pagemap };
 	struct snap_info info = { .created_ms = epoch_ms() };
@@ -211,16 +218,35 @@ int snap_save(struct vm *vm, int fd, const char *label, int level)
 	if (!r && vm->pager) /* what is not there yet is not zero */
 		r = pager_finish(vm->pager);
 	if (!r)
-		r = snap_begin(&p.w, fd, snap_chunks(&vm->mem), level);
+		r = (parent ? snap_begin_child : snap_begin)(&p.w, fd, snap_chunks(&vm->mem),
+							     level);
 	if (r)
 		return r;
 	pthread_mutex_init(&p.lock, NULL);
 	vm_pause(vm);
+	p.changed = parent ? snap_changed(vm, parent) : NULL;
+	*ret_whole = !p.changed;
 	r = look_at_disks(vm->conf, &info);
 	if (!r)
 		r = save(vm, &p, &info);
+	if (!r && parent)
+		snap_changed_since(vm, p.w.id);
 	vm_resume(vm);
 	pthread_mutex_destroy(&p.lock);
 	snap_writer_free(&p.w);
+	free(p.changed);
 	return r;
+}
+
+int snap_save(struct vm *vm, int fd, const char *label, int level)
+{
+	bool whole;
+
+	return save_to(vm, fd, label, level, NULL, &whole);
+}
+
+int snap_save_child(struct vm *vm, int fd, const char *label, int level, const uint8_t parent[16],
+		    bool *ret_whole)
+{
+	return save_to(vm, fd, label, level, parent, ret_whole);
 }

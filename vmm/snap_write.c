@@ -30,10 +30,11 @@ static int write_at(int fd, const void *data, size_t len, uint64_t at)
 	return 0;
 }
 
-int snap_begin(struct snap_writer *w, int fd, uint64_t chunks, int level)
+static int begin(struct snap_writer *w, int fd, uint64_t chunks, int level, bool flat)
 {
-	*w = (struct snap_writer){ .fd = fd, .level = level, .at = SNAP_PAGE, .chunks = chunks };
-	if (!level) /* what is not written there are holes */
+	*w = (struct snap_writer){ .fd = fd, .level = level, .flat = flat, .at = SNAP_PAGE };
+	w->chunks = chunks;
+	if (flat) /* what is not written there are holes */
 		w->at += chunks * SNAP_CHUNK;
 	w->entry = calloc(chunks + 1, sizeof(*w->entry));
 	if (!w->entry)
@@ -41,6 +42,16 @@ int snap_begin(struct snap_writer *w, int fd, uint64_t chunks, int level)
 	return getrandom(w->id, sizeof(w->id), 0) == sizeof(w->id)
 		       ? 0
 		       : err(-EIO, "snapshot: no random numbers: %s", strerror(errno));
+}
+
+int snap_begin(struct snap_writer *w, int fd, uint64_t chunks, int level)
+{
+	return begin(w, fd, chunks, level, !level);
+}
+
+int snap_begin_child(struct snap_writer *w, int fd, uint64_t chunks, int level)
+{
+	return begin(w, fd, chunks, level, false);
 }
 
 void snap_writer_free(struct snap_writer *w)
@@ -134,7 +145,7 @@ int snap_pack(struct snap_packer *p, uint64_t n, const uint8_t *data, size_t len
 	int r;
 
 	BUG_ON(n >= p->w->chunks || len > SNAP_CHUNK || len < sizeof(word));
-	if (!p->w->level)
+	if (p->w->flat)
 		return is_fill(data, len, &word) && !word ? 0 : pack_flat(p->w, n, data, len);
 	if (is_fill(data, len, &word)) {
 		*e = (struct snap_entry){ .at = word,
@@ -146,7 +157,7 @@ int snap_pack(struct snap_packer *p, uint64_t n, const uint8_t *data, size_t len
 		if (r)
 			return r;
 	}
-	size = deflate_chunk(p, data, len);
+	size = p->w->level ? deflate_chunk(p, data, len) : 0;
 	if (!size)
 		memcpy(p->out + p->used, data, len);
 	*e = (struct snap_entry){
@@ -158,6 +169,26 @@ int snap_pack(struct snap_packer *p, uint64_t n, const uint8_t *data, size_t len
 	p->entry[p->waiting++] = n;
 	p->used += snap_stored(e);
 	return 0;
+}
+
+int snap_put(struct snap_writer *w, uint64_t n, const struct snap_entry *e, const uint8_t *stored)
+{
+	struct snap_entry *to = &w->entry[n];
+	int r;
+
+	BUG_ON(n >= w->chunks);
+	*to = *e;
+	if (!snap_stored(e))
+		return 0;
+	to->at = w->at;
+	w->at += snap_stored(e);
+	r = write_at(w->fd, stored, snap_stored(e), to->at);
+	return r ? err(r, "snapshot: it cannot be written: %s", strerror(-r)) : 0;
+}
+
+void snap_leave(struct snap_writer *w, uint64_t n)
+{
+	w->entry[n] = (struct snap_entry){ .what = (uint32_t)SNAP_PARENT << 28 };
 }
 
 static int add_section(struct snap_writer *w, struct snap_header *h, uint32_t type,
@@ -173,6 +204,16 @@ static int add_section(struct snap_writer *w, struct snap_header *h, uint32_t ty
 	return write_at(w->fd, data, size, w->at - size);
 }
 
+/* @r: what became of the sections */
+static int write_header(struct snap_writer *w, struct snap_header *h, int r)
+{
+	h->size = w->at;
+	h->crc = (uint32_t)crc32_z(0, (const Bytef *)h, offsetof(struct snap_header, crc));
+	if (!r)
+		r = write_at(w->fd, h, sizeof(*h), 0);
+	return r ? err(r, "snapshot: it cannot be written: %s", strerror(-r)) : 0;
+}
+
 int snap_end(struct snap_writer *w, const void *tree, size_t size)
 {
 	struct snap_header h = { .magic = SNAP_MAGIC,
@@ -183,15 +224,26 @@ int snap_end(struct snap_writer *w, const void *tree, size_t size)
 	memcpy(h.id, w->id, sizeof(h.id));
 	if (!r)
 		r = add_section(w, &h, SNAP_SECTION_INDEX, w->entry, w->chunks * sizeof(*w->entry));
-	if (!w->level)
+	if (w->flat)
 		h.section[h.sections++] = (struct snap_section){
 			.type = SNAP_SECTION_FLAT,
 			.at = SNAP_PAGE,
 			.size = w->chunks * SNAP_CHUNK,
 		};
-	h.size = w->at;
-	h.crc = (uint32_t)crc32_z(0, (const Bytef *)&h, offsetof(struct snap_header, crc));
-	if (!r)
-		r = write_at(w->fd, &h, sizeof(h), 0);
-	return r ? err(r, "snapshot: it cannot be written: %s", strerror(-r)) : 0;
+	return write_header(w, &h, r);
+}
+
+int snap_add_parent(int fd, const struct snap_parent *parent)
+{
+	struct snap_writer w = { .fd = fd };
+	struct snap_header h;
+	int r;
+
+	/* it may be another process that wrote it, and has a guest */
+	if (pread(fd, &h, sizeof(h), 0) != sizeof(h) || memcmp(h.magic, SNAP_MAGIC, 8) ||
+	    h.sections >= SNAP_SECTIONS || h.size > INT64_MAX - 2 * sizeof(*parent))
+		return err(-EBADMSG, "snapshot: what was written of it is none");
+	w.at = h.size;
+	r = add_section(&w, &h, SNAP_SECTION_PARENT, parent, sizeof(*parent));
+	return write_header(&w, &h, r);
 }

@@ -52,6 +52,12 @@ struct pager_conf;
 struct pci_bus;
 struct snap_file;
 
+/* the snapshot that memory is known to differ from in known pages only; see snap_changed.c */
+struct vm_base {
+	enum { BASE_NONE, BASE_MAPPED, BASE_LOGGED } how;
+	uint8_t id[16];
+};
+
 struct vm {
 	struct machine m;
 	struct conf *conf; /* the caller keeps it */
@@ -77,8 +83,9 @@ struct vm {
 	const struct pager_conf *from_lazy; /* NULL: all of it is there before it runs */
 	struct pager *pager;		    /* gets it; or NULL */
 	struct vcpu_state *saved;	    /* its processors; vm->cpus of them */
-	const char *version;		    /* of the program, told in snapshots */
-	int pagemap; /* tells which pages of the guest are there at all; -1: not known */
+	struct vm_base base;
+	const char *version; /* of the program, told in snapshots */
+	int pagemap;	     /* tells which pages of the guest are there at all; -1: not known */
 
 	pthread_mutex_t park_lock;
 	pthread_cond_t park_cond;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # tests/e2e/snap.sh [GROUP...]: snapshots as a person makes and uses them, also where that goes wrong.
 #
-# Flat guests, on any /dev/kvm: store full killed disks others wrong forks. Linux: linux pci. See lib.sh.inc and run.sh.inc.
+# Flat guests, on any /dev/kvm: store full killed disks others wrong forks chains. Linux: linux pci. See lib.sh.inc and run.sh.inc.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 . tests/e2e/run.sh.inc
@@ -492,8 +492,76 @@ three-2"
 	nothing_left "fork: nothing is left"
 }
 
+# child NAME WAY ARGUMENTS OF hutch snapshot...: is it made so, "known" to the machine or "compared"?
+child() {
+	name=$1 way="that may have changed since"
+	[ "$2" = known ] || way="all was written and compared"
+	shift 2
+	check "$name" 0 -v snapshot "$@" && holds "$name" "$tmp/err" "$way"
+}
+
+# snapshots that are the changes of another, in the jail and under a full file system
+chains() {
+	mkdir -p "$tmp/c"
+	base
+	cp "$tmp/base.snap" "$tmp/c/0.snap"
+	rm -f "$tmp/kid.console"
+	$hutch restore -d --name kid --console "$tmp/kid.console" "$tmp/c/0.snap" >/dev/null
+	wait_for counts_past kid 0
+	child "a child of what it was restored from" known --parent "$tmp/c/0.snap" kid "$tmp/c/1.snap"
+	goes_on "a child: the guest goes on" kid
+	child "a child of that" known --label third --parent "$tmp/c/1.snap" kid "$tmp/c/2.snap"
+	yes_no "a child is small" test "$(stat -c %s "$tmp/c/2.snap")" -lt "$(($(stat -c %s "$tmp/c/0.snap") / 2))"
+	yes_no "a child: for nobody else to read" test "$(stat -c %a "$tmp/c/2.snap")" = 600
+	child "a child of an older one" compared --compress zlib:6 --parent "$tmp/c/0.snap" kid "$tmp/c/3.snap"
+	yes_no "a compared one: for nobody else to read" test "$(stat -c %a "$tmp/c/3.snap")" = 600
+	child "a child of that" known --compress none --parent "$tmp/c/3.snap" kid "$tmp/c/4.snap"
+	refuses "onto one of its parents" 1 "0.snap itself" snapshot --parent "$tmp/c/4.snap" kid "$tmp/c/0.snap"
+	ln -s 3.snap "$tmp/c/link.snap"
+	refuses "onto one of its parents, by a link" 1 "3.snap itself" snapshot --parent "$tmp/c/4.snap" kid "$tmp/c/link.snap"
+	rm "$tmp/c/link.snap"
+	mkdir "$tmp/small"
+	if unshare -rm sh -c "mount -t tmpfs -o size=8k small '$tmp/small'" 2>"$tmp/err"; then
+		unshare -rm sh -c "mount -t tmpfs -o size=8k small '$tmp/small' && {
+			$hutch snapshot --parent '$tmp/c/4.snap' kid '$tmp/small/x.snap'; echo \$?; ls -A '$tmp/small'; }" >"$tmp/out" 2>"$tmp/err"
+		is "a child without space: nothing is left" 1
+		holds "a child without space: it is told" "$tmp/err" "No space left on device"
+	else
+		echo "skip a child without space: $(head -n 1 "$tmp/err")"
+	fi
+	rmdir "$tmp/small"
+	child "the next one has it all" known --parent "$tmp/c/4.snap" kid "$tmp/c/5.snap"
+	yes_no "no half is left" test "$(temps "$tmp/c")" = 0
+	goes_on "after all of them: the guest goes on" kid
+	ends kid
+
+	check "snap log" 0 snap log "$tmp/c/2.snap" && holds "snap log" "$tmp/out" third
+	yes_no "snap log: from the last to the first" test "$(awk 'NR > 1 { printf "%s:%s ", $1, $8 }' "$tmp/out")" = "2:1 1:0 0:- "
+	check "snap log --json" 0 --json snap log "$tmp/c/2.snap" && holds "snap log --json" "$tmp/out" '"name":"0"' '"parent_path":"1.snap"' '"label":"third"'
+	check "verify" 0 snap verify "$tmp/c/5.snap" "$tmp/c/2.snap" && echo "ok verify"
+	mv "$tmp/c" "$tmp/d"
+	for i in 2 5; do
+		rm -rf "$tmp/cache" "$tmp/kid.console"
+		check "restore: $i.snap" 0 restore -d --name kid --console "$tmp/kid.console" "$tmp/d/$i.snap" && goes_on "restore: $i.snap" kid
+		ends kid
+	done
+	mv "$tmp/d/3.snap" "$tmp/3.snap"
+	rm -rf "$tmp/cache"
+	refuses "a parent is missing" 1 "4.snap: its parent 3.snap is missing" restore -d "$tmp/d/5.snap"
+	refuses "a parent is missing: verify" 1 "4.snap: its parent 3.snap is missing" snap verify "$tmp/d/5.snap"
+	refuses "a parent is missing: snap log" 1 "4.snap: its parent 3.snap is missing" snap log "$tmp/d/5.snap"
+	yes_no "a parent is missing: snap log lists the others" test "$(grep -c '^[0-9]' "$tmp/out")" = 2
+	cp "$tmp/d/1.snap" "$tmp/d/3.snap"
+	refuses "a parent is another" 1 "3.snap is not its parent: it is" restore -d "$tmp/d/5.snap"
+	check "it may be looked at" 0 snap inspect "$tmp/d/5.snap" && echo "ok it may be looked at"
+	cp "$tmp/3.snap" "$tmp/d/other.snap"
+	check "a parent by another name" 0 snap verify "$tmp/d/5.snap" && echo "ok a parent by another name"
+	rm -r "$tmp/d"
+	nothing_left "chains: nothing is left"
+}
+
 # those of flat guests run here, in any case; those of Linux where there can be one
-natives="store full killed disks others wrong forks" native="" testbed=""
+natives="store full killed disks others wrong forks chains" native="" testbed=""
 for group in ${*:-$natives linux pci}; do
 	case " $natives " in *" $group "*) native="$native $group" ;; *) testbed="$testbed $group" ;; esac
 done

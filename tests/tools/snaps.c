@@ -12,11 +12,12 @@
 #include "snap_mem.h"
 #include "team.h"
 
-#define MEMORY "512M"
-#define AREA   (16 * MiB)
-#define CLONES 100
+#define MEMORY	"512M"
+#define AREA	(16 * MiB)
+#define CLONES	100
+#define CHANGED 8 /* MiB */
 
-static int save_fd;
+static int save_fd, save_level;
 static uint64_t save_ns;
 
 static void fail(const char *what)
@@ -47,9 +48,19 @@ static int do_save(struct vm *vm)
 	return r;
 }
 
-static void fill(struct flat *f, const char *path, uint64_t mib)
+static int do_child(struct vm *vm)
 {
-	uint8_t *to = (uint8_t *)(uintptr_t)flat_word(f, AREA), *p;
+	uint64_t begin = now_ns();
+	bool whole;
+	int r = snap_save_child(vm, save_fd, "", save_level, vm->base.id, &whole);
+
+	save_ns = now_ns() - begin;
+	return r || !whole ? r : err(-EINVAL, "the machine knew of no parent");
+}
+
+static void fill(struct flat *f, gpa_t at_gpa, const char *path, uint64_t mib)
+{
+	uint8_t *to = (uint8_t *)(uintptr_t)flat_word(f, at_gpa), *p;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	off_t len = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
 
@@ -159,6 +170,52 @@ static void clone_many(int fd, int memory)
 		flat_free(f[i]);
 }
 
+/* of a clone, and again of the same one, and once more without packing it */
+static const struct {
+	const char *name;
+	int level;
+} children[] = { { "child of a clone, 8 MiB changed", SNAP_LEVEL },
+		 { "the next child, 8 MiB changed", SNAP_LEVEL },
+		 { "the same, not packed", 0 } };
+
+static double child_ms(struct flat *f, unsigned i, const char *path)
+{
+	gpa_t at = AREA + (3 + 20 * i) * MiB;
+
+	if (flat_pause(f))
+		fail("pause");
+	fill(f, at, path, CHANGED);
+	/* KVM would tell of the guest's own stores */
+	gmem_dirty(&f->vm->mem, (const void *)(uintptr_t)flat_word(f, at), CHANGED * MiB);
+	save_fd = memfd_create("child", MFD_CLOEXEC);
+	save_level = children[i].level;
+	if (flat_call(f, do_child) || flat_resume(f))
+		fail("child");
+	close(save_fd);
+	return (double)save_ns / 1e6;
+}
+
+static void make_children(int fd, int memory, const char *path, unsigned rounds)
+{
+	double *v = calloc((size_t)rounds * ARRAY_SIZE(children), sizeof(*v));
+	struct flat *f;
+
+	flat_memory = memory;
+	for (unsigned n = 0; n < rounds; n++) {
+		f = flat_restore(fd, NULL);
+		if (!f)
+			fail("clone");
+		snap_open_pagemap(f->vm);
+		wait_for_it(f);
+		for (unsigned i = 0; i < ARRAY_SIZE(children); i++)
+			v[i * rounds + n] = child_ms(f, i, path);
+		flat_free(f);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(children); i++)
+		printf("%-34s %9.2f ms\n", children[i].name, median(v + i * rounds, rounds));
+	free(v);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned rounds = argc == 5 ? (unsigned)atoi(argv[4]) : 0;
@@ -182,7 +239,7 @@ int main(int argc, char **argv)
 	if (!f)
 		fail("boot");
 	snap_open_pagemap(f->vm); /* as hutch.c does */
-	fill(f, argv[2], mib);
+	fill(f, AREA, argv[2], mib);
 	wait_for_it(f);
 	for (unsigned i = 0; i < MIN(rounds, 5U); i++) {
 		save_fd = memfd_create("snapshot", MFD_CLOEXEC);
@@ -211,5 +268,6 @@ int main(int argc, char **argv)
 	printf("%-34s %9.2f ms, %.2f of a boot\n", "restore, memory kept", median(v, rounds),
 	       median(v, rounds) / boot);
 	clone_many(save_fd, memory);
+	make_children(save_fd, memory, argv[2], rounds);
 	return 0;
 }

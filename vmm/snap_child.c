@@ -1,0 +1,118 @@
+/*
+ * snap_child.c - a whole snapshot becomes a child: what its parent has is left out
+ *
+ * For a parent that the machine knows nothing of.  Chunks that are stored alike
+ * are alike; those that are not may still be, where another level packed them.
+ *
+ * #syscalls:caller pread64 pwrite64
+ */
+#include "snap.h"
+#include "snap_mem.h"
+
+struct comparing {
+	const struct snap_file *whole, *parent;
+	struct snap_unpacker u;
+	uint8_t a[SNAP_CHUNK], b[SNAP_CHUNK];
+};
+
+static bool is_stored(const struct snap_entry *e)
+{
+	return snap_kind(e) == SNAP_RAW || snap_kind(e) == SNAP_DEFLATE;
+}
+
+/* 1, 0, or -errno; chunk @n of @len bytes is stored */
+static int is_same(struct comparing *c, uint64_t n, size_t len)
+{
+	const struct snap_file *owner = snap_owner(c->parent, n);
+	const struct snap_entry *a = &c->whole->entry[n], *b = &owner->entry[n];
+	int r;
+
+	if (a->what == b->what && a->crc == b->crc) {
+		r = snap_read_stored(c->whole, n, c->a);
+		if (!r)
+			r = snap_read_stored(owner, n, c->b);
+		if (r || !memcmp(c->a, c->b, snap_stored(a)))
+			return r ? r : 1;
+	}
+	if (!is_stored(b)) /* what is of one word is never stored */
+		return 0;
+	r = snap_read(c->whole, n, c->a, len, &c->u);
+	if (!r)
+		r = snap_read(c->parent, n, c->b, len, &c->u);
+	return r ? r : !memcmp(c->a, c->b, len);
+}
+
+static int make_chunk(struct comparing *c, struct snap_writer *w, uint64_t n, size_t len)
+{
+	const struct snap_entry *e = &c->whole->entry[n];
+	int r;
+
+	if (!is_stored(e)) /* costs as little as to name the parent */
+		return snap_put(w, n, e, NULL);
+	r = is_same(c, n, len);
+	if (r > 0) {
+		snap_leave(w, n);
+		return 0;
+	}
+	if (!r)
+		r = snap_read_stored(c->whole, n, c->a);
+	return r ? r : snap_put(w, n, e, c->a);
+}
+
+static int check_memory(const struct comparing *c, const struct gmem *mem)
+{
+	char is[32], was[32];
+
+	if (c->whole->head.chunks != snap_chunks(mem))
+		return err(-EBADMSG, "snapshot %s: has another memory than its machine",
+			   c->whole->name);
+	size_print(snap_memory_size(c->whole), is, sizeof(is));
+	size_print(snap_memory_size(c->parent), was, sizeof(was));
+	return c->parent->head.chunks == c->whole->head.chunks
+		       ? 0
+		       : err(-EINVAL,
+			     "snapshot %s: cannot be the parent: it has %s of memory, and the "
+			     "machine %s",
+			     c->parent->name, was, is);
+}
+
+static int make_chunks(struct comparing *c, const struct gmem *mem, struct snap_writer *w)
+{
+	uint64_t off;
+	size_t len;
+	int r = 0;
+
+	for (uint64_t n = 0; !r && n < w->chunks; n++) {
+		snap_slot(mem, n, &off, &len);
+		r = make_chunk(c, w, n, len);
+	}
+	return r;
+}
+
+int snap_make_child(const struct snap_file *whole, const struct conf *conf,
+		    const struct snap_file *parent, int fd)
+{
+	cleanup_free struct comparing *c = malloc(sizeof(*c));
+	struct snap_writer w;
+	struct gmem mem;
+	int r = c ? snap_shape(conf, &mem) : err(-ENOMEM, "snapshot: out of memory to compare it");
+
+	if (r)
+		return r;
+	c->whole = whole;
+	c->parent = parent;
+	r = check_memory(c, &mem);
+	if (!r)
+		r = snap_unpacker_init(&c->u);
+	if (r)
+		return r;
+	r = snap_begin_child(&w, fd, whole->head.chunks, SNAP_LEVEL);
+	memcpy(w.id, whole->head.id, sizeof(w.id));
+	if (!r)
+		r = make_chunks(c, &mem, &w);
+	if (!r)
+		r = snap_end(&w, whole->tree, whole->tree_size);
+	snap_writer_free(&w);
+	snap_unpacker_free(&c->u);
+	return r;
+}
