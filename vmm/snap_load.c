@@ -4,8 +4,9 @@
  * The machine is made from the configuration as any other, and where one that
  * boots gets its kernel this one gets its past: memory first, because devices
  * look there at once whether their queues make sense; then what is inside KVM;
- * then the devices, which put their interrupt lines right.  Nothing runs
- * before all of it has been taken.
+ * then the devices, which put their interrupt lines right.  Last, the guest gets
+ * another generation id, so that it knows that it may not be the only one with
+ * this past.  Nothing runs before all of it has been taken.
  *
  * #syscalls:before newfstatat pwrite64 ftruncate
  */
@@ -260,5 +261,7 @@ int snap_load(struct vm *vm)
 					 : unpack_all(vm->from, &vm->mem, -1);
 	if (!r)
 		r = load_kvm(vm);
-	return r ? r : load_devices(vm);
+	if (!r)
+		r = load_devices(vm);
+	return r ? r : vm_new_generation(vm);
 }
