@@ -58,6 +58,8 @@ int hutch_on_loop(struct hutch *h, const char *request, int fd, void **ret);
 /* --- hutch_snap.c --- */
 
 void hutch_snap_free(struct snap *s);
+/* the machine as it was saved; only of a handle that is restored */
+const struct conf *hutch_snap_was(const struct hutch *h);
 /* a key of a machine that is restored; -EINVAL if its guest would know */
 int hutch_snap_set(struct hutch *h, const char *key, const char *value);
 struct vm *hutch_snap_machine(struct hutch *h); /* NULL with a message */
