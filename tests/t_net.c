@@ -879,7 +879,7 @@ START_TEST(a_new_host)
 	y = subject_new(&wires[_i / 2]);
 	fake_ram_set(y->f, ram);
 	net_of(y)->s.mac[5] = net_of(y)->mac[5] = 0x99; /* as if it had been made with another */
-	if (_i % 2) /* by chance, then */
+	if (_i % 2)					/* by chance, then */
 		memset(net_of(y)->mac, 0, 6);
 	net_of(y)->plugged = false;
 	ck_assert(!fake_load(y->f, tree, (size_t)n));
