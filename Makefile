@@ -96,7 +96,7 @@ $(B)/tests/t_%: $(B)/tests/t_%.o $(HELP) $(B)/libtools.a $(B)/libhutch.a
 $(B)/tests/t_retry: LIBS += $(addprefix -Xlinker --wrap=,run_prepare run_once run_finish run_quiet run_write_pid)
 
 # parts of the agent, for this machine
-$(B)/tests/t_agent_net: $(patsubst %,$(B)/tests/agent/%.o,net_linux dhcp_linux)
+$(B)/tests/t_agent_net: $(patsubst %,$(B)/tests/agent/%.o,net_linux dhcp_linux file_linux)
 $(B)/tests/t_agent_user: $(patsubst %,$(B)/tests/agent/%.o,user_linux file_linux)
 $(B)/tests/t_agent_net $(B)/tests/t_agent_user: $(B)/tests/t_agent_%: $(B)/tests/t_agent_%.o
 	@echo "  LINK $@"

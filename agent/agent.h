@@ -31,6 +31,7 @@ struct setup_mount {
 
 #define SETUP_MOUNTS 16
 #define SETUP_DNS    4
+#define SETUP_MACS   8
 
 struct setup {
 	char *hostname, *root, *root_type, *net, *id;
@@ -39,6 +40,10 @@ struct setup {
 	uint64_t root_flags, layer_size, time_ns, pids_max, restored;
 	const uint8_t *entropy;
 	size_t entropy_len;
+	struct setup_mac {
+		uint8_t from[6], to[6];
+	} mac[SETUP_MACS];
+	unsigned macs;
 	struct setup_mount mount[SETUP_MOUNTS];
 	unsigned mounts;
 };
@@ -48,6 +53,7 @@ struct os {
 	int modules; /* the folder of the kernel's modules */
 	int cgroup;  /* of all commands: for CLONE_INTO_CGROUP */
 	bool root;   /* the root has been changed already */
+	pid_t dhcp;  /* keeps the address of a network; 0: none does */
 };
 
 /*

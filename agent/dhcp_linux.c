@@ -317,14 +317,19 @@ static void keep(struct net *net, uint32_t lease)
 	}
 }
 
-int dhcp(struct net *net, struct why *why)
+int dhcp(struct net *net, pid_t *keeper, struct why *why)
 {
 	uint32_t lease;
+	pid_t pid;
 
 	wait_for_carrier(net->dev);
 	if (borrow(net, &lease, why) || net_apply(net, why))
 		return -1;
-	if (lease && lease != UINT32_MAX && fork() == 0)
+	if (!lease || lease == UINT32_MAX)
+		return 0;
+	pid = fork();
+	if (!pid)
 		keep(net, lease);
+	*keeper = pid > 0 ? pid : 0;
 	return 0;
 }

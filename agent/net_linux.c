@@ -13,7 +13,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <net/if_arp.h>
 #include <net/route.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -244,10 +246,67 @@ int net_parse(const char *text, struct net *ret, struct why *why)
 	return parse_fields(field, ret, why);
 }
 
-int net_setup(const struct os *os, const struct setup *s, struct why *why)
+/* the name of the card with this address; the first, as what was made of it (a bridge) has it too
+ */
+static bool find_card(const uint8_t mac[6], struct ifreq *ret)
+{
+	struct if_nameindex *list = if_nameindex();
+	bool found = false;
+
+	for (struct if_nameindex *i = list; i && i->if_index && !found; i++) {
+		*ret = request(i->if_name);
+		found = !call(SIOCGIFHWADDR, ret) && ret->ifr_hwaddr.sa_family == ARPHRD_ETHER &&
+			!memcmp(ret->ifr_hwaddr.sa_data, mac, 6);
+	}
+	if (list)
+		if_freenameindex(list);
+	return found;
+}
+
+static int write_setting(const char *family, const char *dev, const char *what, const char *value)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), "/proc/sys/net/%s/conf/%s/%s", family, dev, what);
+	return file_write(AT_FDCWD, path, value);
+}
+
+/*
+ * A card that the guest has given an address of its own stays as it is.  Neighbours are told of the
+ * new one at once (arp_notify); addresses of IPv6 are made of it, and are made anew.
+ */
+static int renew_mac(const struct setup_mac *mac, struct why *why)
+{
+	struct ifreq r;
+
+	if (!find_card(mac->from, &r))
+		return 0;
+	write_setting("ipv4", r.ifr_name, "arp_notify", "1");
+	memcpy(r.ifr_hwaddr.sa_data, mac->to, sizeof(mac->to));
+	if (call(SIOCSIFHWADDR, &r))
+		return refuse(why, ERROR_SYSTEM, errno,
+			      "network: %s: it cannot have another address: %s", r.ifr_name,
+			      strerror(errno));
+	if (!write_setting("ipv6", r.ifr_name, "disable_ipv6", "1"))
+		write_setting("ipv6", r.ifr_name, "disable_ipv6", "0");
+	return 0;
+}
+
+/* what was given before does not come back */
+static void end_dhcp(struct os *os)
+{
+	if (os->dhcp > 0)
+		kill(os->dhcp, SIGKILL);
+	os->dhcp = 0;
+}
+
+int net_setup(struct os *os, const struct setup *s, struct why *why)
 {
 	struct net net;
 
+	for (unsigned i = 0; i < s->macs; i++)
+		if (renew_mac(&s->mac[i], why))
+			return -1;
 	if (s->net && !is_word(s->net, words_off)) {
 		if (net_parse(s->net, &net, why))
 			return -1;
@@ -261,7 +320,8 @@ int net_setup(const struct os *os, const struct setup *s, struct why *why)
 		if (up(net.dev))
 			return refuse(why, ERROR_SYSTEM, errno, "network: %s: %s", net.dev,
 				      strerror(errno));
-		if (net.dhcp ? dhcp(&net, why) : net.address ? net_apply(&net, why) : 0)
+		end_dhcp(os);
+		if (net.dhcp ? dhcp(&net, &os->dhcp, why) : net.address ? net_apply(&net, why) : 0)
 			return -1;
 		if (!s->dnss)
 			net_names(&net);

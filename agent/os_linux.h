@@ -71,7 +71,7 @@ struct net {
 
 /* the text of TAG_NET */
 int net_parse(const char *text, struct net *ret, struct why *why);
-int net_setup(const struct os *os, const struct setup *setup, struct why *why);
+int net_setup(struct os *os, const struct setup *setup, struct why *why);
 int net_lo(void); /* -errno */
 int net_apply(const struct net *net, struct why *why);
 void net_names(const struct net *net);
@@ -84,7 +84,14 @@ struct dhcp {
 
 /* the type of an answer that is for us, with what it says in @net; 0 for any other packet */
 int dhcp_take(struct dhcp *c, struct net *net, const uint8_t *data, size_t len);
-/* asks for an address, takes it, and leaves a process that keeps it */
-int dhcp(struct net *net, struct why *why);
+/* asks for an address, takes it, and leaves a process that keeps it: *@keeper, instead of that one
+ */
+int dhcp(struct net *net, pid_t *keeper, struct why *why);
+
+/* --- identity_linux.c --- */
+
+/* this guest is not the only one with its past: ids that a system has once, as far as it has them
+ * and they can be written, are drawn anew */
+void identity_renew(void);
 
 #endif

@@ -123,7 +123,8 @@ enum proto_tag {
 	TAG_MOUNT, /* each: "DEVICE\0TYPE\0TARGET\0OPTIONS" */
 	TAG_ID,	   /* correlation */
 	/* 1: this guest goes on from a snapshot, and its commands with it */
-	TAG_RESTORED = 0x6c | PROTO_OPTIONAL,
+	TAG_RESTORED = 0x6c | PROTO_OPTIONAL, /* enum proto_restored */
+	TAG_MAC = 0x6d | PROTO_OPTIONAL, /* each card: the address it had, and the one it has */
 	TAG_PATH = 0x80,
 	TAG_MODE,
 	TAG_GRACE_MS, /* POWEROFF */
@@ -141,6 +142,9 @@ enum proto_tag {
 };
 
 enum proto_level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_INFO };
+
+/* a guest goes on after a restore: as who it was, or as somebody else beside that one */
+enum proto_restored { RESTORED_SAME = 1, RESTORED_OTHER };
 
 enum proto_exec_flag {
 	EXEC_STDIN = 1, /* there is one; else it is empty */

@@ -99,6 +99,14 @@ int exec_parse(struct proto_reader r, struct exec_request *x, struct why *why)
 	return more ? refuse(why, ERROR_REQUEST, 0, "a request that is cut short") : 0;
 }
 
+static bool add_mac(struct setup *x, const struct proto_item *item)
+{
+	if (item->len != sizeof(x->mac[0]) || x->macs == SETUP_MACS)
+		return false;
+	memcpy(&x->mac[x->macs++], item->data, item->len);
+	return true;
+}
+
 static bool setup_item(struct setup *x, const struct proto_item *item)
 {
 	switch (item->tag) {
@@ -124,6 +132,8 @@ static bool setup_item(struct setup *x, const struct proto_item *item)
 		return !proto_item_number(item, &x->pids_max);
 	case TAG_RESTORED:
 		return !proto_item_number(item, &x->restored);
+	case TAG_MAC:
+		return add_mac(x, item);
 	case TAG_ENTROPY:
 		x->entropy = item->data;
 		x->entropy_len = item->len;

@@ -6,10 +6,17 @@
  * 2. Each table starts at 16 bytes, FACS at 64 as it must.
  * 3. The guest pays for every table, device and bus on its way to init.  So
  *    there are none but those that an operating system cannot do without.
+ * 4. The generation id lies in the same page, where the memory map has neither
+ *    RAM nor ACPI data, which is what its specification asks for: a guest that
+ *    finds another one there is a clone of who it was, and draws new random
+ *    numbers.  GPE 0 tells it to look.
+ *
+ * #syscalls getrandom
  *
  * Structures are written as they lie in memory: guest and host are x86.
  */
 #include <assert.h>
+#include <sys/random.h>
 
 #include "acpi.h"
 #include "aml.h"
@@ -209,6 +216,32 @@ static void dsdt_pvpanic(struct aml *d)
 	aml_end(d);
 }
 
+static void dsdt_generation(struct aml *d)
+{
+	aml_device(d, "VGEN");
+	aml_name(d, "_HID");
+	aml_string(d, "HTCH0001");
+	aml_name(d, "_CID");
+	aml_string(d, "VM_Gen_Counter"); /* what drivers look for; Windows also in _DDN */
+	aml_name(d, "_DDN");
+	aml_string(d, "VM_Gen_Counter");
+	aml_name(d, "ADDR");
+	aml_package(d);
+	aml_int(d, GENID_ADDR);
+	aml_int(d, 0); /* its upper half */
+	aml_end(d);
+	aml_end(d);
+}
+
+static void dsdt_events(struct aml *d)
+{
+	aml_scope(d, "_GPE");
+	aml_method(d, "_E00");
+	aml_notify(d, "_SB", "VGEN", 0x80);
+	aml_end(d);
+	aml_end(d);
+}
+
 static void dsdt_virtio_mmio(struct aml *d, const struct board *board, unsigned i)
 {
 	char name[sizeof("VRxx")];
@@ -309,11 +342,13 @@ static gpa_t put_dsdt(struct tables *t, const struct board *board)
 	dsdt_com1(d);
 	dsdt_rtc(d);
 	dsdt_pvpanic(d);
+	dsdt_generation(d);
 	for (unsigned i = 0; i < board->mmio_n; i++)
 		dsdt_virtio_mmio(d, board, i);
 	if (board->pci)
 		dsdt_pci(d, board);
 	aml_end(d);
+	dsdt_events(d);
 	return end(t);
 }
 
@@ -343,6 +378,9 @@ static void put_fadt(struct tables *t, const struct board *board, gpa_t facs, gp
 		.pm1a_cnt = PORT_PM1_CNT,
 		.pm1_cnt_len = 2,
 		.x_pm1a_cnt = PORT(PORT_PM1_CNT, 16, 2),
+		.gpe0 = PORT_GPE0,
+		.gpe0_len = 2,
+		.x_gpe0 = PORT(PORT_GPE0, 16, 1),
 		.c2_latency = 0xfff, /* no C2, no C3 */
 		.c3_latency = 0xfff,
 		.century = 0x32, /* where the RTC has it */
@@ -465,10 +503,14 @@ static void fill_rsdp(struct tables *t, gpa_t xsdt)
 
 static void build(struct tables *t, const struct board *board)
 {
+	const uint8_t no_id[GENID_LEN] = { 0 };
 	const struct rsdp later = { 0 };
 	gpa_t facs, dsdt;
 
 	aml_raw(&t->out, &later, sizeof(later));
+	align(&t->out, 8);
+	BUG_ON(ACPI_ADDR + t->out.len != GENID_ADDR && !t->out.full);
+	aml_raw(&t->out, no_id, sizeof(no_id));
 	facs = put_facs(t);
 	dsdt = put_dsdt(t, board);
 	put_fadt(t, board, facs, dsdt);
@@ -498,5 +540,14 @@ int acpi_write(struct gmem *mem, const struct board *board)
 		return err(-EFAULT,
 			   "the ACPI tables need memory at %#llx; give the guest 1M or more",
 			   ACPI_ADDR);
-	return 0;
+	return acpi_generation(mem);
+}
+
+int acpi_generation(struct gmem *mem)
+{
+	uint8_t id[GENID_LEN];
+
+	if (getrandom(id, sizeof(id), 0) != sizeof(id))
+		return err(-errno, "generation id: no random bytes: %s", strerror(errno));
+	return gmem_write(mem, GENID_ADDR, id, sizeof(id));
 }

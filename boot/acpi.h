@@ -8,4 +8,8 @@
 /* write RSDP and tables at ACPI_ADDR: -EFAULT, or -ENOSPC if they outgrow ACPI_MAX */
 int acpi_write(struct gmem *mem, const struct board *board) must_check;
 
+/* another generation id, at random; acpi_write() has written the first: -EFAULT, or no random bytes
+ */
+int acpi_generation(struct gmem *mem) must_check;
+
 #endif

@@ -14,8 +14,12 @@ enum {
 	OP_SCOPE = 0x10,
 	OP_BUFFER = 0x11,
 	OP_PACKAGE = 0x12,
+	OP_METHOD = 0x14,
+	OP_DUAL_NAME = 0x2e,
 	OP_EXT = 0x5b,
+	OP_ROOT = 0x5c,
 	OP_EXT_DEVICE = 0x82,
+	OP_NOTIFY = 0x86,
 };
 
 enum {
@@ -203,6 +207,24 @@ void aml_name(struct aml *aml, const char *name)
 {
 	byte(aml, OP_NAME);
 	name_string(aml, name);
+}
+
+void aml_method(struct aml *aml, const char *name)
+{
+	byte(aml, OP_METHOD);
+	begin(aml, AML_BLOCK);
+	name_string(aml, name);
+	byte(aml, 0); /* no arguments, not serialized */
+}
+
+void aml_notify(struct aml *aml, const char *scope, const char *device, uint8_t what)
+{
+	byte(aml, OP_NOTIFY);
+	byte(aml, OP_ROOT);
+	byte(aml, OP_DUAL_NAME);
+	name_string(aml, scope);
+	name_string(aml, device);
+	aml_int(aml, what);
 }
 
 void aml_package(struct aml *aml)

@@ -12,7 +12,7 @@
 #define AML_DEPTH 8
 
 enum aml_kind {
-	AML_BLOCK,   /* Scope, Device */
+	AML_BLOCK,   /* Scope, Device, Method */
 	AML_PACKAGE, /* its elements are counted */
 	AML_CRS,     /* a buffer: its bytes are counted, an end tag is added */
 };
@@ -42,7 +42,10 @@ void aml_scope(struct aml *aml, const char *name);
 void aml_device(struct aml *aml, const char *name);
 void aml_name(struct aml *aml, const char *name); /* of the value that is written next */
 void aml_package(struct aml *aml);
-void aml_end(struct aml *aml); /* of the scope, device, package or resources last begun */
+void aml_method(struct aml *aml, const char *name); /* without arguments; what it does is next */
+/* a step of a method: tell the driver of \SCOPE.DEVICE */
+void aml_notify(struct aml *aml, const char *scope, const char *device, uint8_t what);
+void aml_end(struct aml *aml); /* of the scope, device, method, package or resources last begun */
 
 void aml_int(struct aml *aml, uint64_t v);
 void aml_string(struct aml *aml, const char *s);

@@ -19,6 +19,8 @@
 #define LOW_RAM_END	 0x9fc00ULL /* as firmware would leave it to the extended BIOS data */
 #define ACPI_ADDR	 0xe0000ULL /* RSDP first, then the tables, to 1 MiB */
 #define ACPI_MAX	 0x20000ULL
+#define GENID_ADDR	 0xe0028ULL /* between RSDP and FACS: which machine this is now */
+#define GENID_LEN	 16
 #define HIGH_RAM_START	 0x100000ULL
 
 #define GDT_CODE64	 0x08 /* selectors */
@@ -49,6 +51,7 @@
 #define PORT_PM1_EVT	 0x600
 #define PORT_PM1_CNT	 0x604
 #define PORT_PM_TMR	 0x608
+#define PORT_GPE0	 0x60c
 #define PORT_PCI_ADDR	 0xcf8
 #define PORT_RESET	 0xcf9
 #define RESET_VALUE	 0x06

@@ -6,8 +6,10 @@
  * UEFI writes no type at all.  The timer is derived from the host's clock; its
  * offset is the state, so that it goes on after a restore where it stood.
  *
- * The power button is the fixed one: pressing it sets PWRBTN_STS, and the SCI is
- * up as long as a status bit and its enable bit are both set.
+ * The power button is the fixed one: pressing it sets PWRBTN_STS.  One general
+ * purpose event, GPE 0, says that the machine is another one from now on.  The
+ * SCI is up as long as a status bit and its enable bit are both set, so an event
+ * from before the guest listened is not lost.
  */
 #include "devices.h"
 
@@ -16,18 +18,22 @@ enum {
 	PM1_EN = 2,
 	PM1_CNT = 4,
 	PM_TMR = 8,
-	PM_BLOCK = 12,
+	GPE0_STS = 12,
+	GPE0_EN = 13,
+	PM_BLOCK = 14,
 };
 
-#define PWRBTN	   (1U << 8) /* in status and enable */
-#define CNT_SCI_EN 1U
-#define CNT_SLP_EN (1U << 13)
-#define PM_HZ	   3579545ULL
+#define PWRBTN	       (1U << 8) /* in status and enable */
+#define CNT_SCI_EN     1U
+#define CNT_SLP_EN     (1U << 13)
+#define PM_HZ	       3579545ULL
+#define GPE_GENERATION 1U /* \_GPE._E00 of the DSDT */
 
 struct acpi_pm_state {
 	uint64_t ticks_base; /* timer value when it was last stopped */
 	uint16_t sts, en, cnt;
 	uint8_t reset_ctl, zero;
+	uint32_t gpe_sts, gpe_en; /* a byte each */
 };
 
 static const struct field acpi_pm_fields[] = {
@@ -37,6 +43,8 @@ static const struct field acpi_pm_fields[] = {
 	F_UINT(struct acpi_pm_state, cnt),
 	F_UINT(struct acpi_pm_state, reset_ctl),
 	F_RANGE(struct acpi_pm_state, zero, 0, 0),
+	F_RANGE(struct acpi_pm_state, gpe_sts, 0, UINT8_MAX, .dflt = "0"),
+	F_RANGE(struct acpi_pm_state, gpe_en, 0, UINT8_MAX, .dflt = "0"),
 	F_END,
 };
 
@@ -49,7 +57,19 @@ struct acpi_pm {
 
 static void update_sci(struct acpi_pm *p)
 {
-	irq_line_set(&p->sci, (p->s.cnt & CNT_SCI_EN) && (p->s.sts & p->s.en));
+	bool any = (p->s.sts & p->s.en) || (p->s.gpe_sts & p->s.gpe_en);
+
+	irq_line_set(&p->sci, (p->s.cnt & CNT_SCI_EN) && any);
+}
+
+void acpi_pm_generation(struct dev *dev)
+{
+	struct acpi_pm *p = container_of(dev, struct acpi_pm, dev);
+
+	dev_lock(dev);
+	p->s.gpe_sts |= GPE_GENERATION;
+	update_sci(p);
+	dev_unlock(dev);
 }
 
 int acpi_pm_power_button(struct dev *dev)
@@ -87,6 +107,8 @@ static uint64_t acpi_pm_read(struct dev *dev, uint64_t off, unsigned len)
 	memcpy(regs + PM1_EN, &p->s.en, 2);
 	memcpy(regs + PM1_CNT, &p->s.cnt, 2);
 	memcpy(regs + PM_TMR, &tmr, 4);
+	regs[GPE0_STS] = (uint8_t)p->s.gpe_sts;
+	regs[GPE0_EN] = (uint8_t)p->s.gpe_en;
 	return bus_bytes_read(regs, sizeof(regs), off, len);
 }
 
@@ -109,6 +131,12 @@ static void acpi_pm_write(struct dev *dev, uint64_t off, unsigned len, uint64_t 
 		p->s.en = (uint16_t)v;
 	if (off == PM1_CNT)
 		write_cnt(p, (uint16_t)v);
+	if (off == GPE0_STS)
+		p->s.gpe_sts &= (uint8_t)~v;
+	if (off == GPE0_STS && len == 2)
+		p->s.gpe_en = (uint8_t)(v >> 8);
+	if (off == GPE0_EN)
+		p->s.gpe_en = (uint8_t)v;
 	update_sci(p);
 }
 

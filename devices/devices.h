@@ -13,5 +13,8 @@ extern const struct dev_type pci_type, blk_type, net_type, vsock_type, rng_type,
 /* press the power button of an acpi_pm device: -ENOTSUP with a message if the guest has not enabled
  * it; on the loop's thread */
 int acpi_pm_power_button(struct dev *dev) must_check;
+/* tell the guest of an acpi_pm device that its generation id is another, at once or as soon as it
+ * listens; on the loop's thread */
+void acpi_pm_generation(struct dev *dev);
 
 #endif

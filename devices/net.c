@@ -213,11 +213,14 @@ static const struct vdev_type net_vtype = {
 	.config = config,
 };
 
-void net_mac_of(const char *machine, unsigned index, char text[18])
+void net_mac_of(const struct conf *conf, unsigned index, char text[18])
 {
 	uint64_t h = 0xcbf29ce484222325; /* FNV-1a */
 
-	for (const char *c = machine; *c; c++)
+	snprintf(text, 18, "%s", conf->net[index].mac);
+	if (*text || !conf->name[0])
+		return;
+	for (const char *c = conf->name; *c; c++)
 		h = (h ^ (uint8_t)*c) * 0x100000001b3;
 	h = (h ^ index) * 0x100000001b3;
 	h ^= h >> 32;
@@ -229,8 +232,13 @@ void net_mac_of(const char *machine, unsigned index, char text[18])
 
 static int choose_mac(struct net *n, const char *text)
 {
-	if (*text)
-		return conf_mac(n->v.dev.name, text, n->s.mac);
+	int r;
+
+	if (*text) {
+		r = conf_mac(n->v.dev.name, text, n->mac);
+		memcpy(n->s.mac, n->mac, sizeof(n->mac));
+		return r;
+	}
 	if (getrandom(n->s.mac, sizeof(n->s.mac), 0) != sizeof(n->s.mac))
 		return err(-errno, "%s: random address: %s", n->v.dev.name, strerror(errno));
 	n->s.mac[0] = 2;
@@ -292,11 +300,15 @@ static int net_create(struct dev *dev, const void *conf)
 
 static int net_loaded(struct dev *dev)
 {
+	static const uint8_t none[6];
 	struct net *n = to_net(to_vdev(dev));
 	int r = vdev_loaded(&n->v);
 
-	if (!r && (n->s.mac[0] & 1 || !memcmp(n->s.mac, "\0\0\0\0\0", sizeof(n->s.mac))))
+	if (!r && (n->s.mac[0] & 1 || !memcmp(n->s.mac, none, sizeof(none))))
 		r = err(-EINVAL, "snapshot: %s: an address that no card can have", dev->name);
+	/* a clone has a name of its own, and so an address; its agent tells the driver */
+	if (memcmp(n->mac, none, sizeof(none)))
+		memcpy(n->s.mac, n->mac, sizeof(n->mac));
 	fill_config(n, le16toh(n->config.mtu));
 	return r;
 }

@@ -128,6 +128,7 @@ struct net {
 	struct loop_fd h;
 	uint64_t agreed; /* driver features the carrier was told of */
 	bool plugged;	 /* link=yes */
+	uint8_t mac[6];	 /* of its configuration, and not of a snapshot; zeroes: by chance */
 	struct net_rx rx;
 	struct net_tx tx;
 };
@@ -153,7 +154,8 @@ static inline bool net_has_link(const struct net *n)
 /* is a frame's header one that this driver has agreed to? */
 bool net_agrees(const struct net *n, const struct virtio_net_hdr_v1 *hdr, bool to_guest);
 
-/* the address of card @index of the machine called @machine: always the same one */
-void net_mac_of(const char *machine, unsigned index, char text[18]);
+/* the address of card @index: the one it was given, or one of the machine's name, always the same;
+ * "" is left to chance */
+void net_mac_of(const struct conf *conf, unsigned index, char text[18]);
 
 #endif

@@ -269,13 +269,25 @@ static void acpi_step(struct subject *x, unsigned k)
 		subject_note(x, in(x, PM + 4, 2) | in(x, RESET, 1) << 16);
 		out(x, RESET, 1, 6);
 		break;
+	case 4:
+		out(x, PM + 4, 2, 1);
+		acpi_pm_generation(x->dev);
+		out(x, PM + 13, 1, 1); /* and so it rises */
+		break;
+	case 5:
+		subject_note(x, in(x, PM + 12, 2));
+		out(x, PM + 12, 2, 0x0a01); /* seen */
+		break;
+	case 6:
+		subject_note(x, in(x, PM + 12, 2));
+		break;
 	}
 }
 
 static const struct script acpi_script = {
 	.type = &acpi_pm_type,
 	.conf = acpi_conf,
-	.steps = 4,
+	.steps = 7,
 	.step = acpi_step,
 	.moving = { "ticks_base" },
 };

@@ -241,6 +241,9 @@ START_TEST(test_fadt)
 	ck_assert_uint_eq(p[89], 2);
 	check_gas(p + 148, 32, 2, 0x600);
 	check_gas(p + 172, 16, 2, 0x604);
+	ck_assert_uint_eq(le(p + 80, 4), 0x60c); /* GPE 0 to 7 */
+	ck_assert_uint_eq(p[92], 2);
+	check_gas(p + 220, 16, 1, 0x60c);
 	ck_assert_uint_eq(le(p + 76, 4), b.pm_timer ? 0x608 : 0);
 	ck_assert_uint_eq(p[91], b.pm_timer ? 4 : 0);
 	if (b.pm_timer)
@@ -359,7 +362,7 @@ END_TEST
 
 /*
  * A reader of AML, as far as a table of devices needs one: it knows Scope,
- * Device, Name and constants, and stops the test at anything else.
+ * Device, Name, constants and one Method, and stops the test at anything else.
  */
 struct value {
 	enum { INT, STRING, BUFFER, PACKAGE } type;
@@ -370,7 +373,7 @@ struct value {
 
 struct device {
 	char name[5];
-	struct value hid, cid, uid, crs, prt;
+	struct value hid, cid, uid, crs, prt, ddn, addr;
 };
 
 struct ns {
@@ -378,6 +381,8 @@ struct ns {
 	unsigned n;
 	struct device dev[64];
 	struct value s5;
+	const uint8_t *method; /* what it does: to its end */
+	size_t method_len;
 };
 
 static uint8_t take(struct ns *ns)
@@ -520,8 +525,26 @@ static void take_named(struct ns *ns, struct device *dev)
 		to = &dev->crs;
 	else if (!strcmp(name, "_PRT"))
 		to = &dev->prt;
+	else if (!strcmp(name, "_DDN"))
+		to = &dev->ddn;
+	else if (!strcmp(name, "ADDR"))
+		to = &dev->addr;
 	ck_assert_msg(to != NULL, "unexpected name %s", name);
 	*to = v;
+}
+
+static void take_method(struct ns *ns)
+{
+	const uint8_t *end = take_package(ns);
+	char name[5];
+
+	take_name(ns, name);
+	ck_assert_str_eq(name, "_E00");
+	ck_assert_uint_eq(take(ns), 0); /* no arguments */
+	ck_assert_ptr_null(ns->method);
+	ns->method = ns->p;
+	ns->method_len = (size_t)(end - ns->p);
+	ns->p = end;
 }
 
 static void take_terms(struct ns *ns, const uint8_t *end, struct device *dev)
@@ -533,6 +556,8 @@ static void take_terms(struct ns *ns, const uint8_t *end, struct device *dev)
 			take_named(ns, dev);
 		} else if (op == 0x10) {
 			take_block(ns, false);
+		} else if (op == 0x14) {
+			take_method(ns);
 		} else {
 			ck_assert_uint_eq(op, 0x5b);
 			ck_assert_uint_eq(take(ns), 0x82);
@@ -579,7 +604,7 @@ START_TEST(test_isa)
 
 	tables_of(&f, &b);
 	dsdt_of(&f, &ns);
-	ck_assert_uint_eq(ns.n, 3 + b.mmio_n + 2 * b.pci);
+	ck_assert_uint_eq(ns.n, 4 + b.mmio_n + 2 * b.pci);
 	ck_assert_uint_eq(device(&ns, "COM1")->hid.v, 0x0105d041); /* PNP0501 */
 	check_crs(device(&ns, "COM1"), com1, sizeof(com1));
 	ck_assert_uint_eq(device(&ns, "RTC_")->hid.v, 0x000bd041); /* PNP0B00 */
@@ -589,6 +614,46 @@ START_TEST(test_isa)
 	ck_assert_int_eq(ns.s5.type, PACKAGE);
 	ck_assert_uint_eq(ns.s5.v, 4);
 	ck_assert_mem_eq(ns.s5.p, "\0\0\0\0", 4);
+	found_free(&f);
+}
+END_TEST
+
+/* 16 bytes where nothing else is, and how a driver learns that they are others */
+START_TEST(test_generation)
+{
+	static const char notify[] = "\x86\x5c\x2e_SB_VGEN\x0a\x80";
+	struct board b = board_of(boards[_i].name);
+	uint8_t id[3][16];
+	struct found f, g;
+	struct ns ns;
+	gpa_t at;
+
+	tables_of(&f, &b);
+	dsdt_of(&f, &ns);
+	ck_assert_uint_eq(ns.method_len, sizeof(notify) - 1);
+	ck_assert_mem_eq(ns.method, notify, sizeof(notify) - 1);
+	ck_assert_str_eq((const char *)device(&ns, "VGEN")->cid.p, "VM_Gen_Counter");
+	ck_assert_str_eq((const char *)device(&ns, "VGEN")->ddn.p, "VM_Gen_Counter");
+	ck_assert_uint_eq(device(&ns, "VGEN")->addr.v, 2);
+	ck_assert_uint_eq(device(&ns, "VGEN")->addr.p[0], 0x0c);
+	ck_assert_uint_eq(device(&ns, "VGEN")->addr.p[5], 0);
+	at = le(device(&ns, "VGEN")->addr.p + 1, 4);
+	ck_assert_uint_eq(at % 8, 0);
+	ck_assert(range_fits(at - LOW_RAM_END, 16, HIGH_RAM_START - LOW_RAM_END)); /* reserved */
+	for (unsigned i = 0; i < f.n; i++)
+		ck_assert(!ranges_overlap(f.table[i].gpa, f.table[i].len, at, 16));
+
+	/* another one for each machine, and each time */
+	ck_assert_int_eq(gmem_read(&f.mem, at, id[0], 16), 0);
+	tables_of(&g, &b);
+	ck_assert_int_eq(gmem_read(&g.mem, at, id[1], 16), 0);
+	gmem_test_clear_dirty(&g.mem, at);
+	ck_assert_int_eq(acpi_generation(&g.mem), 0);
+	ck_assert(gmem_test_clear_dirty(&g.mem, at));
+	ck_assert_int_eq(gmem_read(&g.mem, at, id[2], 16), 0);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_mem_ne(id[i], id[(i + 1) % 3], 16);
+	found_free(&g);
 	found_free(&f);
 }
 END_TEST
@@ -795,6 +860,7 @@ int main(int argc, char **argv)
 		tcase_add_loop_test(tc, test_madt, 0, ARRAY_SIZE(cpu_counts));
 		tcase_add_test(tc, test_mcfg);
 		tcase_add_loop_test(tc, test_isa, 0, ARRAY_SIZE(boards));
+		tcase_add_loop_test(tc, test_generation, 0, ARRAY_SIZE(boards));
 		tcase_add_test(tc, test_mmio);
 		tcase_add_loop_test(tc, test_pci, 0, 2);
 		tcase_add_loop_test(tc, test_pci_lines, 0, 2);

@@ -1,11 +1,22 @@
 /* t_agent_net - what the agent is told of its network, and what it believes of DHCP */
 #include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/ethernet.h>
+#include <net/if.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "../agent/os_linux.h"
 #include "suite.h"
@@ -33,15 +44,6 @@ void module_load(const struct os *os, const char *name)
 {
 	(void)os;
 	(void)name;
-}
-
-int file_read(int dir, const char *path, char *ret, size_t size)
-{
-	(void)dir;
-	(void)path;
-	(void)ret;
-	(void)size;
-	return -1;
 }
 
 uint64_t clock_ns(int clock)
@@ -271,6 +273,104 @@ START_TEST(long_options)
 }
 END_TEST
 
+/* --- a restored guest's card --- */
+
+static uint8_t *address_of(const char *dev)
+{
+	static struct ifreq r;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	memset(&r, 0, sizeof(r));
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", dev);
+	ck_assert_int_eq(ioctl(fd, SIOCGIFHWADDR, &r), 0);
+	close(fd);
+	return (uint8_t *)r.ifr_hwaddr.sa_data;
+}
+
+/* the next question or answer of ARP that comes out of a card: who says it, and of which address */
+static bool hears_arp(int tap, const uint8_t from[6], const char *address)
+{
+	struct pollfd p = { tap, POLLIN, 0 };
+	uint32_t ip = inet_addr(address);
+	uint8_t f[2048];
+
+	while (poll(&p, 1, 2000) == 1)
+		if (read(tap, f, sizeof(f)) >= 42 && f[12] == 8 && f[13] == 6 &&
+		    !memcmp(f + 28, &ip, 4))
+			return !memcmp(f + 6, from, 6) && !memcmp(f + 22, from, 6);
+	return false;
+}
+
+/* a card in a network of our own; -1: this machine lets us have none */
+static int open_card(const char *name)
+{
+	struct ifreq r;
+	int fd;
+
+	memset(&r, 0, sizeof(r));
+	r.ifr_flags = IFF_TAP | IFF_NO_PI;
+	snprintf(r.ifr_name, sizeof(r.ifr_name), "%s", name);
+	fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
+	if (fd < 0 || ioctl(fd, TUNSETIFF, &r)) {
+		printf("skip agent_net: a card: %s\n", strerror(errno));
+		return -1;
+	}
+	return fd;
+}
+
+START_TEST(another_address)
+{
+	static char first[] = "10.0.0.7/24:::::card1:off", second[] = "10.0.0.8/24:::::card1:off";
+	static const uint8_t other[6] = { 2, 1, 2, 3, 4, 5 }, third[6] = { 2, 9, 9, 9, 9, 9 };
+	struct setup s = { .net = first };
+	struct os os = { .dhcp = 0 };
+	uint8_t was[6], bystander[6];
+	struct why why = { .text = "" };
+	char text[8];
+	int fd[2];
+
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNET))
+		return;
+	fd[0] = open_card("card0");
+	fd[1] = open_card("card1");
+	if (fd[1] < 0)
+		return;
+	memcpy(bystander, address_of("card0"), 6);
+	memcpy(was, address_of("card1"), 6);
+	ck_assert_msg(!net_setup(&os, &s, &why), "%s", why.text);
+
+	s = (struct setup){ .macs = 1 };
+	memcpy(s.mac[0].from, was, 6);
+	memcpy(s.mac[0].to, other, 6);
+	ck_assert_msg(!net_setup(&os, &s, &why), "%s", why.text);
+	ck_assert_mem_eq(address_of("card1"), other, 6);
+	ck_assert_mem_eq(address_of("card0"), bystander, 6);
+	ck_assert(hears_arp(fd[1], other, "10.0.0.7"));
+	if (!file_read(AT_FDCWD, "/proc/sys/net/ipv6/conf/card1/disable_ipv6", text, sizeof(text)))
+		ck_assert_str_eq(text, "0\n");
+
+	/* none has that any more: one that its guest has named otherwise is left alone */
+	memcpy(s.mac[0].to, third, 6);
+	ck_assert_int_eq(net_setup(&os, &s, &why), 0);
+	ck_assert_mem_eq(address_of("card1"), other, 6);
+
+	/* another IP address as well, and whoever kept the one from before is gone */
+	memcpy(s.mac[0].from, other, 6);
+	s.net = second;
+	os.dhcp = fork();
+	if (!os.dhcp)
+		for (;;)
+			pause();
+	ck_assert_msg(!net_setup(&os, &s, &why), "%s", why.text);
+	ck_assert_mem_eq(address_of("card1"), third, 6);
+	ck_assert_int_eq(os.dhcp, 0);
+	ck_assert_int_gt(wait(NULL), 0);
+	ck_assert(hears_arp(fd[1], third, "10.0.0.7"));
+	close(fd[0]);
+	close(fd[1]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("agent_net");
@@ -283,6 +383,7 @@ int main(void)
 	tcase_add_test(t, not_for_us);
 	tcase_add_test(t, cut_and_changed);
 	tcase_add_test(t, long_options);
+	tcase_add_test(t, another_address);
 	suite_add_tcase(s, t);
 	return suite_run(s);
 }

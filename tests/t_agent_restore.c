@@ -1,10 +1,17 @@
 /* t_agent_restore - connections that are reset, as all are in a restored machine: what becomes of
- * the commands that were run over them */
+ * the commands that were run over them; and what two that were one have twice no more */
 
+#include <ctype.h>
 #include <fcntl.h>
+#include <linux/random.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -70,22 +77,31 @@ static void begin(struct rig *x, struct client *c, int in, uint64_t flags, const
 
 /* what a host says first to a guest that it has restored: in one go with an INFO, as `hutch
  * restore` does */
-static void greet(struct rig *x, bool restored)
+static uint8_t greet_with(struct rig *x, unsigned restored, const void *entropy, size_t len)
 {
 	struct proto_buf b = { .data = NULL };
+	uint8_t answer;
 	struct client c;
 
 	agent_reach(x->path, &c);
 	proto_begin(&b, PROTO_SETUP, 0);
 	if (restored)
-		proto_number(&b, TAG_RESTORED, 1);
+		proto_number(&b, TAG_RESTORED, restored);
+	if (len)
+		proto_bytes(&b, TAG_ENTROPY, entropy, len);
 	proto_end(&b);
 	proto_begin(&b, PROTO_INFO, 0);
 	proto_end(&b);
 	client_request(&c, &b, 1);
 	ck_assert_int_eq(client_pump(&c, 20000, -1), 0);
-	ck_assert_int_eq(c.end.type, PROTO_DONE);
+	answer = c.end.type;
 	agent_leave(&c);
+	return answer;
+}
+
+static void greet(struct rig *x, unsigned restored)
+{
+	ck_assert_int_eq(greet_with(x, restored, NULL, 0), PROTO_DONE);
 }
 
 static long size_of(const char *file)
@@ -138,7 +154,7 @@ START_TEST(goes_on)
 	start(&x);
 	begin(&x, &c, -1, 0, "head -c 3000000 /dev/zero; echo >&2; printf x >$D/loud; " COUNT);
 	agent_reset(&c);
-	greet(&x, true);
+	greet(&x, RESTORED_SAME);
 	wait_for("loud", 1);
 	for (int i = 0; i <= PATIENCE; i++) {
 		ck_assert(grows("count"));
@@ -157,7 +173,7 @@ START_TEST(terminal_goes_on)
 	start(&x);
 	begin(&x, &c, -1, EXEC_TTY, "head -c 300000 /dev/zero; printf x >$D/loud; " COUNT);
 	agent_reset(&c);
-	greet(&x, true);
+	greet(&x, RESTORED_SAME);
 	wait_for("loud", 1);
 	sleep(PATIENCE + 1);
 	ck_assert(grows("count"));
@@ -175,10 +191,10 @@ START_TEST(nobody_comes_back)
 	start(&x);
 	begin(&x, &c, -1, 0, COUNT);
 	agent_reset(&c);
-	greet(&x, false);
+	greet(&x, 0);
 	ns = grew_for("count", PATIENCE + 5);
 	ck_assert_uint_gt(ns, (PATIENCE - 1) * NS);
-	greet(&x, true); /* too late */
+	greet(&x, RESTORED_SAME); /* too late */
 	ck_assert(!grows("count"));
 	stop(&x);
 }
@@ -194,7 +210,7 @@ START_TEST(client_that_went)
 	begin(&x, &c, -1, 0, "echo something unread; " COUNT);
 	wait_for("count", 1);
 	agent_leave(&c);
-	greet(&x, true);
+	greet(&x, RESTORED_SAME);
 	ck_assert_uint_lt(grew_for("count", 5), 3 * NS);
 	stop(&x);
 }
@@ -226,7 +242,7 @@ START_TEST(input)
 		if (!ended)
 			close(p[1]);
 	}
-	greet(&x, true);
+	greet(&x, RESTORED_SAME);
 	close(open("go", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 	wait_for("all", 6 * sizeof(block));
 	wait_for("some", 6 * sizeof(block));
@@ -281,7 +297,7 @@ START_TEST(again_and_again)
 	struct rig x;
 
 	start(&x);
-	greet(&x, false); /* it is there */
+	greet(&x, 0); /* it is there */
 	fds = fds_of(x.agent);
 	for (int round = 0; round < ROUNDS; round++) {
 		for (unsigned i = 0; i < KEPT; i++)
@@ -290,7 +306,7 @@ START_TEST(again_and_again)
 			      ">>$D/over");
 		for (unsigned i = 0; i < KEPT; i++)
 			agent_reset(&c[i]);
-		greet(&x, true);
+		greet(&x, RESTORED_SAME);
 		crowd(&x, c, CLIENTS);
 		close(open("go", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 		wait_for("over", (round + 1) * KEPT);
@@ -321,11 +337,207 @@ START_TEST(no_more_than_that)
 				    : "while sleep 0.2 && printf x >>$D/first; do :; done");
 		for (unsigned i = 0; i < PROTO_SESSIONS; i++)
 			agent_reset(&c[i]);
-		greet(&x, true);
+		greet(&x, RESTORED_SAME);
 	}
 	grew_for("second", 20);
 	ck_assert(grows("first"));
 	stop(&x);
+}
+END_TEST
+
+/* --- who it is --- */
+
+#define MACHINE_ID "/etc/machine-id"
+#define BOOT_ID	   "/proc/sys/kernel/random/boot_id"
+
+static void put(const char *path, const char *text)
+{
+	FILE *f = fopen(path, "we");
+
+	require(f && fputs(text, f) >= 0 && !fclose(f));
+}
+
+static const char *text_of(const char *path, char text[64])
+{
+	FILE *f = fopen(path, "re");
+	size_t n = f ? fread(text, 1, 63, f) : 0;
+
+	if (f)
+		fclose(f);
+	text[n] = '\0';
+	return text;
+}
+
+/* an /etc and a /run that are ours and the agent's alone; false: this machine lets us have none */
+static bool own_files(void)
+{
+	char map[32];
+
+	snprintf(map, sizeof(map), "0 %u 1", getuid());
+	if (unshare(CLONE_NEWNS)) {
+		if (unshare(CLONE_NEWUSER | CLONE_NEWNS)) {
+			printf("skip agent_restore: no mounts of our own\n");
+			return false;
+		}
+		put("/proc/self/uid_map", map);
+	}
+	require(!mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+		!mount("etc", "/etc", "tmpfs", 0, NULL) && !mount("run", "/run", "tmpfs", 0, NULL));
+	return true;
+}
+
+/* digits, with dashes before some of them, and a line's end */
+static void check_id(const char *id, const char *dashes)
+{
+	unsigned n = 0;
+
+	for (; *id != '\n'; id++)
+		if (*id == '-')
+			ck_assert_uint_eq(n, (unsigned)*dashes++);
+		else
+			ck_assert(isxdigit((unsigned char)*id) && ++n);
+	ck_assert_uint_eq(n, 32);
+	ck_assert_str_eq(dashes, "");
+	ck_assert_str_eq(id, "\n");
+}
+
+static unsigned mounts_on(const char *path)
+{
+	FILE *f = fopen("/proc/self/mounts", "re");
+	char line[1024];
+	unsigned n = 0;
+
+	require(f != NULL);
+	while (fgets(line, sizeof(line), f))
+		n += strstr(line, path) != NULL;
+	fclose(f);
+	return n;
+}
+
+/* one that goes on alone is who it was; a clone is not, nor is a clone of that */
+START_TEST(another)
+{
+	static const char first[] = "0123456789abcdef0123456789abcdef\n";
+	char was[64], boot[64], machine[64], now[64];
+	struct rig x;
+
+	if (!own_files())
+		return;
+	put(MACHINE_ID, first);
+	text_of(BOOT_ID, was);
+	start(&x);
+	greet(&x, RESTORED_SAME);
+	ck_assert_str_eq(text_of(MACHINE_ID, now), first);
+	ck_assert_str_eq(text_of(BOOT_ID, now), was);
+	for (int i = 0; i < 3; i++) {
+		text_of(MACHINE_ID, machine);
+		text_of(BOOT_ID, boot);
+		greet(&x, RESTORED_OTHER);
+		ck_assert_str_ne(text_of(MACHINE_ID, now), machine);
+		check_id(now, "");
+		ck_assert_str_ne(text_of(BOOT_ID, now), boot);
+		check_id(now, "\10\14\20\24");
+		ck_assert_uint_eq(mounts_on(BOOT_ID), 1);
+		ck_assert_int_lt(open(BOOT_ID, O_WRONLY | O_CLOEXEC | O_TRUNC), 0);
+	}
+	/* none yet, and none at all: that is not ours to give */
+	put(MACHINE_ID, "uninitialized\n");
+	greet(&x, RESTORED_OTHER);
+	ck_assert_str_eq(text_of(MACHINE_ID, now), "uninitialized\n");
+	unlink(MACHINE_ID);
+	greet(&x, RESTORED_OTHER);
+	ck_assert(access(MACHINE_ID, F_OK));
+	stop(&x);
+	umount2(BOOT_ID, MNT_DETACH);
+}
+END_TEST
+
+/* --- its luck --- */
+
+struct calls {
+	bool added, reseeded;
+	int added_r, reseeded_r;
+	uint8_t pool[sizeof(struct rand_pool_info) + 64];
+};
+
+static void note(pid_t pid, const struct __ptrace_syscall_info *now, unsigned long *ioctl_now,
+		 struct calls *seen)
+{
+	struct iovec to = { seen->pool, sizeof(seen->pool) }, from = { NULL, to.iov_len };
+
+	if (now->op == PTRACE_SYSCALL_INFO_ENTRY) {
+		*ioctl_now = now->entry.nr == SYS_ioctl ? now->entry.args[1] : 0;
+		if (*ioctl_now != RNDADDENTROPY)
+			return;
+		from.iov_base = (void *)(uintptr_t)now->entry.args[2];
+		ck_assert_int_eq(process_vm_readv(pid, &to, 1, &from, 1, 0), (ssize_t)to.iov_len);
+	} else if (now->op == PTRACE_SYSCALL_INFO_EXIT && *ioctl_now == RNDADDENTROPY) {
+		seen->added = true;
+		seen->added_r = (int)now->exit.rval;
+	} else if (now->op == PTRACE_SYSCALL_INFO_EXIT && *ioctl_now == RNDRESEEDCRNG) {
+		seen->reseeded = seen->added; /* with what was added */
+		seen->reseeded_r = (int)now->exit.rval;
+	}
+}
+
+/* what the agent asks of its kernel until @other, a child, has ended */
+static void watch(pid_t agent, pid_t other, struct calls *seen)
+{
+	struct __ptrace_syscall_info now;
+	unsigned long ioctl_now = 0;
+	int status;
+	pid_t pid;
+
+	*seen = (struct calls){ .added = false };
+	while ((pid = waitpid(-1, &status, 0)) != other) {
+		require(pid == agent && WIFSTOPPED(status));
+		if (WSTOPSIG(status) == (SIGTRAP | 0x80) &&
+		    ptrace(PTRACE_GET_SYSCALL_INFO, agent, sizeof(now), &now) > 0)
+			note(agent, &now, &ioctl_now, seen);
+		require(!ptrace(PTRACE_SYSCALL, agent, 0, 0));
+	}
+	ck_assert(WIFEXITED(status) && !WEXITSTATUS(status));
+}
+
+/* what the host sends is in the kernel's pool, counts as random, and is what the next numbers are
+ * made of: without that two clones would draw the same ones */
+START_TEST(entropy)
+{
+	struct rand_pool_info head;
+	struct calls seen;
+	uint8_t sent[64];
+	struct rig x;
+	int status;
+	pid_t pid;
+
+	for (unsigned i = 0; i < sizeof(sent); i++)
+		sent[i] = (uint8_t)(7 * i + 1);
+	start(&x);
+	greet(&x, RESTORED_SAME); /* it is there */
+	require(!ptrace(PTRACE_SEIZE, x.agent, 0, PTRACE_O_TRACESYSGOOD) &&
+		!ptrace(PTRACE_INTERRUPT, x.agent, 0, 0));
+	pid = fork();
+	if (!pid)
+		_exit(greet_with(&x, RESTORED_SAME, sent, sizeof(sent)) == PROTO_TYPES);
+	watch(x.agent, pid, &seen);
+	ck_assert(seen.added);
+	memcpy(&head, seen.pool, sizeof(head));
+	ck_assert_int_eq(head.buf_size, sizeof(sent));
+	ck_assert_int_eq(head.entropy_count, 8 * sizeof(sent));
+	ck_assert_mem_eq(seen.pool + sizeof(head), sent, sizeof(sent));
+	if (seen.added_r == -EPERM) {
+		printf("skip agent_restore: the kernel takes entropy from root alone\n");
+	} else {
+		ck_assert_int_eq(seen.added_r, 0);
+		ck_assert(seen.reseeded);
+		ck_assert_int_eq(seen.reseeded_r, 0);
+	}
+	kill(x.agent, SIGKILL);
+	do
+		require(waitpid(x.agent, &status, 0) == x.agent);
+	while (WIFSTOPPED(status));
+	require(!chdir("/tmp"));
+	rig_remove(x.dir);
 }
 END_TEST
 
@@ -346,6 +558,8 @@ int main(void)
 	tcase_add_test(t, input);
 	tcase_add_test(t, again_and_again);
 	tcase_add_test(t, no_more_than_that);
+	tcase_add_test(t, another);
+	tcase_add_test(t, entropy);
 	suite_add_tcase(s, t);
 	return suite_run(s);
 }

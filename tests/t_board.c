@@ -282,6 +282,41 @@ START_TEST(power_button)
 }
 END_TEST
 
+/* a guest that did not listen yet learns it when it does */
+START_TEST(generation)
+{
+	struct subject *x = new_subject(&acpi_pm_type);
+	bool *sci = &x->f->level[CONTRACT_GSI];
+
+	acpi_pm_generation(x->dev);
+	ck_assert(!*sci);
+	ck_assert_uint_eq(in(x, PM + 12, 1), 1);
+	out(x, PM + 13, 1, 0xfe);
+	ck_assert(!*sci);
+	out(x, PM + 13, 1, 0xff);
+	ck_assert(*sci);
+	ck_assert_uint_eq(in(x, PM + 12, 2), 0xff01);
+	out(x, PM + 13, 1, 0); /* masked */
+	ck_assert(!*sci);
+	out(x, PM + 12, 2, 0x01fe); /* other bits do not clear it */
+	ck_assert(*sci);
+	ck_assert_uint_eq(in(x, PM, 4), 0); /* nobody pressed a button */
+	out(x, PM + 4, 2, 0);
+	ck_assert(!*sci);
+	out(x, PM + 4, 2, 1);
+	ck_assert(*sci);
+	out(x, PM + 12, 1, 1);
+	ck_assert(!*sci);
+	acpi_pm_generation(x->dev);
+	acpi_pm_generation(x->dev);
+	ck_assert(*sci);
+	subject_reset(x);
+	ck_assert(!*sci);
+	ck_assert_uint_eq(in(x, PM + 12, 2), 0);
+	subject_free(x);
+}
+END_TEST
+
 /* 3.58 MHz, and standing still while the machine does; bounds hold however slow the host is */
 START_TEST(pm_timer)
 {
@@ -325,6 +360,7 @@ int main(void)
 	tcase_add_test(t, power_off);
 	tcase_add_test(t, pm_registers);
 	tcase_add_test(t, power_button);
+	tcase_add_test(t, generation);
 	tcase_add_test(t, pm_timer);
 	suite_add_tcase(s, t);
 	return suite_run(s);

@@ -310,6 +310,9 @@ START_TEST(load_again)
 	ck_assert_mem_ne(mem[0] + SETUP_DATA + 16, mem[1] + SETUP_DATA + 16, 32);
 	memset(mem[0] + SETUP_DATA + 16, 0, 32);
 	memset(mem[1] + SETUP_DATA + 16, 0, 32);
+	ck_assert_mem_ne(mem[0] + GENID_ADDR, mem[1] + GENID_ADDR, GENID_LEN);
+	memset(mem[0] + GENID_ADDR, 0, GENID_LEN);
+	memset(mem[1] + GENID_ADDR, 0, GENID_LEN);
 	ck_assert_mem_eq(mem[0], mem[1], 32 * MiB);
 	free(mem[0]);
 	free(mem[1]);

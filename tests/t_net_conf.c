@@ -68,18 +68,24 @@ END_TEST
 
 START_TEST(addresses)
 {
+	static struct conf box = { .name = "box", .net[2].mac = "06:00:00:00:00:0A" };
+	static struct conf box1 = { .name = "box1" }, nobody;
 	char a[18], b[18];
 	uint8_t mac[6];
 
-	net_mac_of("box", 0, a);
-	net_mac_of("box", 0, b);
+	net_mac_of(&box, 0, a);
+	net_mac_of(&box, 0, b);
 	ck_assert_str_eq(a, b);
 	ck_assert(!conf_mac("", a, mac));
 	ck_assert_uint_eq(mac[0], 2);
-	net_mac_of("box", 1, b);
+	net_mac_of(&box, 1, b);
 	ck_assert_str_ne(a, b);
-	net_mac_of("box1", 0, b);
+	net_mac_of(&box1, 0, b);
 	ck_assert_str_ne(a, b);
+	net_mac_of(&box, 2, b);
+	ck_assert_str_eq(b, box.net[2].mac);
+	net_mac_of(&nobody, 0, b);
+	ck_assert_str_eq(b, "");
 }
 END_TEST
 

@@ -5,6 +5,7 @@
 
 #include "irqchip.h"
 #include "kvm_rig.h"
+#include "layout_x86.h"
 #include "pager.h"
 #include "snap.h"
 #include "snap_rig.h"
@@ -320,6 +321,40 @@ START_TEST(test_interrupt_controllers)
 }
 END_TEST
 
+/* two out of one, both told that they are not who they were; mapped or not */
+START_TEST(test_generation)
+{
+	struct flat *f = flat_new("count", NULL);
+	uint8_t id[3][GENID_LEN];
+	int fd;
+
+	ck_assert_msg(f != NULL, "%s", err_last());
+	ck_assert_int_eq(gmem_read(&f->vm->mem, GENID_ADDR, id[0], GENID_LEN), 0);
+	ck_assert_uint_eq(bus_read(&f->vm->bus, BUS_PORT, PORT_GPE0, 1), 0);
+	ck_assert_int_eq(flat_start(f), 0);
+	fd = save(f, 1);
+	/* who goes on is the same */
+	ck_assert_int_eq(gmem_read(&f->vm->mem, GENID_ADDR, id[1], GENID_LEN), 0);
+	ck_assert_mem_eq(id[0], id[1], GENID_LEN);
+	flat_free(f);
+	if (_i)
+		flat_memory = unpack(fd);
+	for (unsigned i = 1; i < 3; i++) {
+		f = flat_restore(fd, NULL);
+		ck_assert_msg(f != NULL, "%s", err_last());
+		ck_assert_int_eq(gmem_read(&f->vm->mem, GENID_ADDR, id[i], GENID_LEN), 0);
+		ck_assert(gmem_test_clear_dirty(&f->vm->mem, GENID_ADDR));
+		ck_assert_uint_eq(bus_read(&f->vm->bus, BUS_PORT, PORT_GPE0, 1), 1);
+		flat_free(f);
+	}
+	cleanup_close(&flat_memory);
+	flat_memory = -1;
+	close(fd);
+	for (unsigned i = 0; i < 3; i++)
+		ck_assert_mem_ne(id[i], id[(i + 1) % 3], GENID_LEN);
+}
+END_TEST
+
 START_TEST(test_nothing)
 {
 }
@@ -338,6 +373,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, test_saving_changes_nothing);
 	tcase_add_test(tc, test_two_processors);
 	tcase_add_test(tc, test_interrupt_controllers);
+	tcase_add_loop_test(tc, test_generation, 0, 2);
 }
 
 int main(int argc, char **argv)

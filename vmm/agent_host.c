@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "handle.h"
+#include "net.h"
 #include "rootfs.h"
 
 #define ENTROPY 64
@@ -88,22 +89,57 @@ void agent_host_close(struct hutch *h)
 	h->agent = h->called = -1;
 }
 
+/* the guest's @n-th card */
+static void add_card(const struct conf_net *net, unsigned n, struct proto_buf *b)
+{
+	const char *ip = net->ip[0] ? net->ip : net->mode == NET_USER ? "dhcp" : "";
+	char text[128];
+
+	/* as ip= has it: the device is its sixth part */
+	if (!strcmp(ip, "dhcp"))
+		snprintf(text, sizeof(text), ":::::eth%u:dhcp", n);
+	else
+		snprintf(text, sizeof(text), "%s:::eth%u:off", ip, n);
+	if (*ip && strcmp(ip, "none") && strcmp(ip, "off"))
+		proto_text(b, TAG_NET, text);
+}
+
 static void add_net(const struct conf *conf, struct proto_buf *b)
 {
-	for (unsigned i = 0, n = 0; i < conf->nets; i++) {
-		const struct conf_net *net = &conf->net[i];
-		const char *ip = net->ip[0] ? net->ip : net->mode == NET_USER ? "dhcp" : "";
-		char text[128];
+	for (unsigned i = 0, n = 0; i < conf->nets; i++)
+		if (conf->net[i].mode != NET_NONE)
+			add_card(&conf->net[i], n++, b);
+}
+
+static bool add_mac(const struct conf *now, const struct conf *was, unsigned i, struct proto_buf *b)
+{
+	char a[18], z[18];
+	uint8_t mac[12];
+
+	net_mac_of(was, i, a);
+	net_mac_of(now, i, z);
+	if (!strcmp(a, z) || conf_mac("mac", a, mac) || conf_mac("mac", z, mac + 6))
+		return false;
+	proto_bytes(b, TAG_MAC, mac, sizeof(mac));
+	return true;
+}
+
+/*
+ * What a restore has changed of each card.  A lease is the old address's; behind mode=user nobody
+ * else can have it.
+ */
+static void renew_net(const struct conf *now, const struct conf *was, struct proto_buf *b)
+{
+	for (unsigned i = 0, n = 0; i < now->nets; i++) {
+		const struct conf_net *net = &now->net[i];
+		bool other;
 
 		if (net->mode == NET_NONE)
 			continue;
-		/* as ip= has it: the device is its sixth part */
-		if (!strcmp(ip, "dhcp"))
-			snprintf(text, sizeof(text), ":::::eth%u:dhcp", n);
-		else
-			snprintf(text, sizeof(text), "%s:::eth%u:off", ip, n);
-		if (*ip && strcmp(ip, "none") && strcmp(ip, "off"))
-			proto_text(b, TAG_NET, text);
+		other = add_mac(now, was, i, b);
+		if (strcmp(net->ip, was->net[i].ip) ||
+		    (other && net->mode == NET_TAP && !strcmp(net->ip, "dhcp")))
+			add_card(net, n, b);
 		n++;
 	}
 }
@@ -126,9 +162,13 @@ static void add_self(const struct conf *conf, struct proto_buf *b)
 
 unsigned agent_host_renew(const struct hutch *h, struct proto_buf *b)
 {
+	const struct conf *was = hutch_snap_was(h);
+
 	proto_begin(b, PROTO_SETUP, 0);
 	add_self(&h->conf, b);
-	proto_number(b, TAG_RESTORED, 1);
+	renew_net(&h->conf, was, b);
+	proto_number(b, TAG_RESTORED,
+		     strcmp(h->conf.name, was->name) ? RESTORED_OTHER : RESTORED_SAME);
 	proto_end(b);
 	return 1;
 }

@@ -61,6 +61,8 @@ void hutch_snap_free(struct snap *s);
 /* a request that writes into @fd: @what, and the label behind it, which may be NULL */
 int hutch_snap_ask(struct hutch *h, const char *what, int fd, const char *label,
 		   void **ret) must_check;
+/* the machine as it was saved; only of a handle that is restored */
+const struct conf *hutch_snap_was(const struct hutch *h);
 /* a key of a machine that is restored; -EINVAL if its guest would know */
 int hutch_snap_set(struct hutch *h, const char *key, const char *value);
 struct vm *hutch_snap_machine(struct hutch *h); /* NULL with a message */

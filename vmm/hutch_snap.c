@@ -109,6 +109,11 @@ int hutch_restore(struct hutch *h, const char *path)
 	return 0;
 }
 
+const struct conf *hutch_snap_was(const struct hutch *h)
+{
+	return &h->snap->was;
+}
+
 /* does "VALUE,KEY=VALUE" of a disk tell where it is? What is left as it was has to be what it was
  */
 static bool tells_place(const char *text)

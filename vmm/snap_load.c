@@ -4,8 +4,9 @@
  * The machine is made from the configuration as any other, and where one that
  * boots gets its kernel this one gets its past: memory first, because devices
  * look there at once whether their queues make sense; then what is inside KVM;
- * then the devices, which put their interrupt lines right.  Nothing runs
- * before all of it has been taken.
+ * then the devices, which put their interrupt lines right.  Last, the guest gets
+ * another generation id, so that it knows that it may not be the only one with
+ * this past.  Nothing runs before all of it has been taken.
  *
  * #syscalls:before newfstatat pwrite64 ftruncate
  */
@@ -285,6 +286,8 @@ int snap_load(struct vm *vm)
 		r = load_kvm(vm);
 	if (!r)
 		r = load_devices(vm);
+	if (!r)
+		r = vm_new_generation(vm);
 	/* a device only knows that it could not look there */
 	return r && vm->pager && vm->event == VM_ERROR ? err(r, "%s", vm->event_text) : r;
 }

@@ -1,6 +1,7 @@
 /* vm.c - life of a machine: run, pause, events, reset, end */
 #include <stdarg.h>
 
+#include "acpi.h"
 #include "devices.h"
 #include "irqchip.h"
 #include "pager.h"
@@ -129,6 +130,16 @@ int vm_power_button(struct vm *vm)
 		if (vm->dev[i]->type == &acpi_pm_type)
 			return acpi_pm_power_button(vm->dev[i]);
 	return err(-ENOTSUP, "the machine has no power button");
+}
+
+int vm_new_generation(struct vm *vm)
+{
+	int r = acpi_generation(&vm->mem);
+
+	for (unsigned i = 0; !r && i < vm->devs; i++)
+		if (vm->dev[i]->type == &acpi_pm_type)
+			acpi_pm_generation(vm->dev[i]);
+	return r;
 }
 
 static int set_power_on(struct vm *vm)

@@ -142,6 +142,10 @@ int vm_user_resume(struct vm *vm) must_check;
 /* press the guest's power button: -EINVAL, -ENOTSUP with a message; on the loop */
 int vm_power_button(struct vm *vm) must_check;
 
+/* its guest goes on from what another one was, and is told so: -errno with a message; on the loop,
+ * no vCPU runs */
+int vm_new_generation(struct vm *vm) must_check;
+
 /* something ended or must end the machine; any thread, returns at once, the first one counts, but a
  * stop always does */
 void vm_event(struct vm *vm, enum vm_end event, const char *fmt, ...) printf_like(3, 4);

@@ -283,8 +283,7 @@ static int make_net(struct vm *vm, unsigned i, struct pci_bus *pci, unsigned n)
 {
 	struct conf_net net = vm->conf->net[i];
 
-	if (!net.mac[0] && vm->conf->name[0])
-		net_mac_of(vm->conf->name, i, net.mac);
+	net_mac_of(vm->conf, i, net.mac);
 	return make_virtio(vm, &net_type, (int)i, pci, n, &net);
 }
 

@@ -20,8 +20,9 @@ protocols() {
 	EOT
 	boot generic 0 --kernel build/guest-generic/vmlinuz --initrd build/guest-generic/initrd --boot bzimage <<-EOT &&
 		uname -r
+		ls /sys/bus/acpi/drivers/vmgenid
 	EOT
-		has "generic bzImage" '^6.*[0-9]-amd64$' 'hutch-exit=0'
+		has "generic bzImage, which minds its generation id" '^6.*[0-9]-amd64$' '^HTCH0001:00' 'hutch-exit=0'
 	if [ -e build/guest-kernel/vmlinux ]; then
 		boot small 0 --kernel build/guest-kernel/vmlinux --initrd build/guest/initrd --memory 64M <<-EOT &&
 			dmesg | grep e820

@@ -394,32 +394,38 @@ near() {
 	if [ "$guest" -ge $((before - 2)) ] && [ "$guest" -le $((after + 2)) ]; then echo "ok $1"; else bad "$1" "$guest, and here $before to $after"; fi
 }
 
+# ids NAME SANDBOX: what it draws, and what it is known by, one a line, behind all others'
+ids() {
+	check "$1" 0 exec "$2" -- cat /proc/sys/kernel/random/uuid /proc/sys/kernel/random/boot_id /etc/machine-id &&
+		cat "$tmp/out" >>"$tmp/ids"
+}
+
 # a sandbox is saved, goes, and comes back: as another, with another's name and luck
 linux() {
 	check "linux: run -d" 0 run $patience -d --name box -- sleep 1h || return
-	check "linux: exec" 0 exec box -- sh -c 'echo remembered >/tmp/file; hostname' && is "linux: exec" box
+	check "linux: exec" 0 exec box -- sh -c 'echo remembered >/tmp/file; echo 0123456789abcdef0123456789abcdef >/etc/machine-id; hostname' &&
+		is "linux: exec" box
+	ids "linux: its luck" box
 	check "linux: snapshot" 0 snapshot --label "a sandbox" box "$tmp/box.snap" && is "linux: snapshot" "$tmp/box.snap"
 	check "linux: the guest goes on" 0 exec box -- cat /tmp/file && is "linux: the guest goes on" remembered
 	check "linux: kill" 0 kill box
 	wait_for sh -c "! $hutch ps -q | grep box"
 	sleep 4
 	check "linux: restore -d" 0 restore -d --name again "$tmp/box.snap" && is "linux: restore -d" again || return
-	check "linux: its luck" 0 exec again -- cat /proc/sys/kernel/random/uuid && uuid=$(cat "$tmp/out")
+	ids "linux: another's luck" again
 	check "linux: what it remembers" 0 exec again -- cat /tmp/file && is "linux: what it remembers" remembered
 	near "linux: what time it is" again
 	check "linux: what it is called" 0 exec again -- hostname && is "linux: what it is called" again
 	check "linux: a second time" 0 restore -d --name third "$tmp/box.snap" && is "linux: a second time" third
-	check "linux: another's luck" 0 exec third -- cat /proc/sys/kernel/random/uuid &&
-		yes_no "linux: another's luck" test "$(cat "$tmp/out")" != "$uuid"
+	ids "linux: a third one's luck" third
 	check "linux: fork" 0 fork -n 2 again && is "linux: fork" "again-1
 again-2"
 	for n in again-1 again-2; do
 		check "linux: fork: $n remembers" 0 exec $n -- sh -c 'cat /tmp/file; hostname' && is "linux: fork: $n remembers" "remembered
 $n"
-		check "linux: fork: the luck of $n" 0 exec $n -- cat /proc/sys/kernel/random/uuid &&
-			yes_no "linux: fork: the luck of $n" test "$(cat "$tmp/out")" != "$uuid"
-		uuid=$(cat "$tmp/out")
+		ids "linux: fork: the luck of $n" $n
 	done
+	yes_no "linux: five of them, and no id twice" test "$(sort -u "$tmp/ids" | wc -l)" = 15
 	ends again-1 again-2
 	check "linux: it writes" 0 exec again -- sh -c 'echo more >>/tmp/file'
 	check "linux: and is saved again" 0 snapshot again "$tmp/second.snap" && is "linux: and is saved again" "$tmp/second.snap"
@@ -452,19 +458,45 @@ more"
 	nothing_left "linux: nothing is left"
 }
 
-# virtio over PCI, and two processors
+# address NAME SANDBOX: of its card, in $mac; it is what the device says, and it reaches this host from its IP address
+address() {
+	check "$1" 0 exec "$2" -- sh -c 'cat /sys/class/net/eth0/address; ping -c 1 -W 10 10.77.9.1 >&2; ip addr show eth0' || return
+	mac=$(head -n 1 "$tmp/out")
+	holds "$1: IP" "$tmp/out" " $3/24 "
+	check "$1: inspect" 0 --json inspect "$2" && holds "$1: inspect" "$tmp/out" "\"mac\":\"$(echo "$mac" | tr -d :)\""
+}
+
+# virtio over PCI, and two processors; on a network, where there can be one
 pci() {
-	check "pci: run -d" 0 run $patience -d --transport pci --cpus 2 --name box -- sleep 1h || return
+	if ip tuntap add snap0 mode tap 2>"$tmp/err" && ip addr add 10.77.9.1/24 dev snap0 && ip link set snap0 up; then
+		net=--net=tap=snap0,ip=10.77.9.2/24::10.77.9.1
+	else
+		echo "skip pci: on a network: $(head -n 1 "$tmp/err")"
+		net=''
+	fi
+	mac=''
+	check "pci: run -d" 0 run $patience -d --transport pci --cpus 2 $net --name box -- sleep 1h || return
 	check "pci: exec" 0 exec box -- sh -c 'echo remembered >/tmp/file'
+	[ -z "$net" ] || address "pci: the address of box" box 10.77.9.2
+	was=$mac
 	check "pci: snapshot" 0 snapshot box "$tmp/box.snap"
 	ends box
-	for n in one two; do
-		check "pci: restore $n" 0 restore -d --name $n "$tmp/box.snap"
+	for n in one two box; do
+		ip=10.77.9.2
+		[ $n != two ] || ip=10.77.9.3
+		check "pci: restore $n" 0 restore -d --name $n ${net:+--net "0,ip=$ip/24::10.77.9.1"} "$tmp/box.snap"
 		check "pci: $n remembers" 0 exec $n -- sh -c 'cat /tmp/file; nproc' && is "pci: $n remembers" "remembered
 2"
 		near "pci: what time it is for $n" $n
+		[ -z "$net" ] || address "pci: the address of $n" $n $ip
+		echo "$mac" >>"$tmp/macs"
 		ends $n
 	done
+	if [ "$net" ]; then
+		yes_no "pci: each name has its own address" test "$(sort -u "$tmp/macs" | wc -l)" = 3
+		yes_no "pci: and box still has its own" test "$mac" = "$was"
+		ip link del snap0
+	fi
 	nothing_left "pci: nothing is left"
 }
 
