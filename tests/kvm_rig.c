@@ -86,9 +86,10 @@ static struct flat *begin(void)
 	return f;
 }
 
-static void on_kept(void *arg, bool whole)
+static void on_kept(void *arg, const struct pager *p, bool whole)
 {
 	(void)arg;
+	(void)p;
 	__atomic_fetch_add(&flat_whole, whole, __ATOMIC_RELAXED);
 }
 

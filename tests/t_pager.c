@@ -34,18 +34,20 @@ static void on_failed(void *arg, const char *text)
 	__atomic_fetch_add(&g->failed, 1, __ATOMIC_RELEASE);
 }
 
-static void on_kept(void *arg, bool whole)
+static void on_kept(void *arg, const struct pager *p, bool whole)
 {
 	struct rig *g = arg;
 
+	(void)p;
 	__atomic_fetch_add(&g->kept_whole, whole, __ATOMIC_RELEASE);
 	__atomic_fetch_add(&g->kept, 1, __ATOMIC_RELEASE);
 }
 
 /* chunk @damaged has a checksum that is wrong; RIG_CHUNKS: none has */
-static void begin(struct rig *g, uint64_t damaged, bool keep)
+static void begin_with(struct rig *g, uint64_t damaged, bool keep, const uint32_t *first,
+		       size_t firsts)
 {
-	struct pager_conf conf = { .kept = on_kept, .arg = g };
+	struct pager_conf conf = { .kept = on_kept, .arg = g, .first = first, .firsts = firsts };
 	struct snap_entry e;
 
 	*g = (struct rig){ .image = rig_image(1, 2), .keep = -1 };
@@ -64,6 +66,11 @@ static void begin(struct rig *g, uint64_t damaged, bool keep)
 	ck_assert_int_ge(g->uffd, 0);
 	g->p = pager_new(&g->mem, &g->from, &conf, on_failed, g);
 	ck_assert_msg(g->p != NULL, "%s", err_last());
+}
+
+static void begin(struct rig *g, uint64_t damaged, bool keep)
+{
+	begin_with(g, damaged, keep, NULL, 0);
 }
 
 static void end(struct rig *g)
@@ -107,6 +114,17 @@ static void check_kept(const struct rig *g)
 	}
 }
 
+static void check_failed(const struct rig *g, uint64_t n)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "chunk %lu ", (unsigned long)n);
+	for (unsigned ms = 0; ms < 5000 && !__atomic_load_n(&g->failed, __ATOMIC_ACQUIRE); ms++)
+		usleep(1000);
+	ck_assert_uint_eq(g->failed, 1);
+	ck_assert_msg(strstr(g->text, name) != NULL, "said: %s", g->text);
+}
+
 /* --- who asks --- */
 
 START_TEST(touched)
@@ -116,7 +134,7 @@ START_TEST(touched)
 	begin(&g, RIG_CHUNKS, false);
 	check_all(&g);
 	/* once for each chunk, not for each page */
-	ck_assert_uint_eq(pager_waits(g.p), RIG_CHUNKS);
+	ck_assert_uint_eq(pager_waits(g.p, NULL, 0), RIG_CHUNKS);
 	end(&g);
 	ck_assert_uint_eq(g.kept, 0);
 }
@@ -132,7 +150,7 @@ START_TEST(asked_through_gmem)
 		ck_assert_int_eq(gmem_read(&g.mem, 0x1000 + n * GMEM_PAGE, data, sizeof(data)), 0);
 		ck_assert_msg(page_is_right(data, n), "page %lu", (unsigned long)n);
 	}
-	ck_assert_uint_eq(pager_waits(g.p), RIG_CHUNKS);
+	ck_assert_uint_eq(pager_waits(g.p, NULL, 0), RIG_CHUNKS);
 	end(&g);
 }
 END_TEST
@@ -247,6 +265,51 @@ START_TEST(nowhere_to_keep)
 }
 END_TEST
 
+/* --- in which order --- */
+
+START_TEST(waits_are_remembered)
+{
+	uint32_t is[4] = { 99, 99, 99, 99 };
+	struct rig g;
+	uint16_t v;
+
+	begin(&g, RIG_CHUNKS, false);
+	ck_assert(page_is_right(page(&g, 9 * CHUNK_PAGES + 3), 9 * CHUNK_PAGES + 3));
+	ck_assert_int_eq(gmem_ld16(&g.mem, 0x1000 + 2 * SNAP_CHUNK, &v), 0);
+	ck_assert(page_is_right(page(&g, 5 * CHUNK_PAGES), 5 * CHUNK_PAGES));
+	ck_assert(page_is_right(page(&g, 9 * CHUNK_PAGES), 9 * CHUNK_PAGES));
+	ck_assert_uint_eq(pager_waits(g.p, is, 4), 3);
+	ck_assert_uint_eq(is[0], 9);
+	ck_assert_uint_eq(is[1], 2);
+	ck_assert_uint_eq(is[2], 5);
+	ck_assert_uint_eq(is[3], 99);
+	end(&g);
+}
+END_TEST
+
+/* the last one comes before the first ones, which it keeps from coming: it is damaged */
+START_TEST(first_comes_first)
+{
+	const uint32_t first[] = { UINT32_MAX, RIG_CHUNKS, 2, 2, RIG_CHUNKS - 2 };
+	uint64_t there = 0;
+	uint8_t byte[1];
+	struct rig g;
+
+	begin_with(&g, RIG_CHUNKS - 2, true, first, _i ? ARRAY_SIZE(first) : 0);
+	ck_assert_int_eq(pager_go(g.p), 0);
+	check_failed(&g, RIG_CHUNKS - 2);
+	pager_free(g.p);
+	g.p = NULL;
+	for (uint64_t n = 0; n < RIG_CHUNKS; n++)
+		there += pread(g.keep, byte, 1, (off_t)(n * SNAP_CHUNK + 9)) == 1 && *byte;
+	if (_i)
+		ck_assert_uint_lt(there, RIG_CHUNKS / 2);
+	else
+		ck_assert_uint_gt(there, RIG_CHUNKS / 2);
+	end(&g);
+}
+END_TEST
+
 /* --- what is given back --- */
 
 static void check_dropped(const struct rig *g, const bool *dropped)
@@ -294,17 +357,6 @@ START_TEST(given_back)
 END_TEST
 
 /* --- damage --- */
-
-static void check_failed(const struct rig *g, uint64_t n)
-{
-	char name[32];
-
-	snprintf(name, sizeof(name), "chunk %lu ", (unsigned long)n);
-	for (unsigned ms = 0; ms < 5000 && !__atomic_load_n(&g->failed, __ATOMIC_ACQUIRE); ms++)
-		usleep(1000);
-	ck_assert_uint_eq(g->failed, 1);
-	ck_assert_msg(strstr(g->text, name) != NULL, "said: %s", g->text);
-}
 
 /* whoever asks through gmem.h gets an error, at once and from there on; chunk 4 is packed, chunk 5
  * not */
@@ -384,6 +436,8 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, finished);
 	tcase_add_test(tc, ended_at_once);
 	tcase_add_test(tc, nowhere_to_keep);
+	tcase_add_test(tc, waits_are_remembered);
+	tcase_add_loop_test(tc, first_comes_first, 0, 2);
 	tcase_add_loop_test(tc, given_back, 0, 8);
 	tcase_add_loop_test(tc, damaged_for_gmem, 0, 2);
 	tcase_add_loop_test(tc, damaged_for_a_fault, 0, 2);

@@ -10,7 +10,8 @@
 
 #include "trim.h"
 
-#define TMP_OLD	   600 /* seconds */
+#define TMP_OLD	   600		 /* seconds */
+#define FIRST_OLD  (30 * 86400L) /* of a few KB each */
 #define KEPT_FILES 1024
 #define KEPT_MOST  (2ULL << 30) /* bytes of memory that are kept unpacked */
 
@@ -44,11 +45,13 @@ static unsigned read_kept(int dir, struct kept *all, unsigned most)
 	while (d && n < most && (e = readdir(d))) {
 		size_t len = strlen(e->d_name);
 
-		if (len >= sizeof(all[0].name) || !strstr(e->d_name, ".memory") ||
+		if (len >= sizeof(all[0].name) ||
+		    (!strstr(e->d_name, ".memory") && !strstr(e->d_name, ".first")) ||
 		    fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW))
 			continue;
 		/* what is being written is young */
-		if (ends_in(e->d_name, ".tmp") && st.st_mtime + TMP_OLD < time(NULL))
+		if ((ends_in(e->d_name, ".tmp") && st.st_mtime + TMP_OLD < time(NULL)) ||
+		    (ends_in(e->d_name, ".first") && st.st_mtime + FIRST_OLD < time(NULL)))
 			unlinkat(dir, e->d_name, 0);
 		if (!ends_in(e->d_name, ".memory"))
 			continue;

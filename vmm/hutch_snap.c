@@ -35,6 +35,7 @@ struct snap {
 	char kept[KEPT_PATH]; /* the file there, and its name until it is whole */
 	char kept_tmp[KEPT_PATH];
 	struct pager_conf lazy; /* its memory comes when it is wanted, if there is a uffd */
+	uint32_t *first;	/* and this comes first */
 	uint32_t anew;		/* disks whose place was told anew */
 	int fd;
 };
@@ -49,11 +50,14 @@ static void close_file(struct snap *s)
 /* the machine has ended, or never was */
 static void end_lazy(struct snap *s)
 {
+	free(s->first);
+	s->first = NULL;
 	cleanup_close(&s->lazy.uffd);
 	cleanup_close(&s->lazy.keep);
 	s->lazy.uffd = s->lazy.keep = -1;
 	if (s->kept_tmp[0])
 		kept_drop(s->kept_tmp);
+	s->kept_tmp[0] = '\0';
 }
 
 void hutch_snap_free(struct snap *s)
@@ -65,7 +69,7 @@ void hutch_snap_free(struct snap *s)
 	free(s);
 }
 
-static void end_kept(void *arg, bool whole);
+static void end_kept(void *arg, const struct pager *p, bool whole);
 
 /* one of anybody's, which is only looked at, without its parents; or all of it */
 static struct snap *open_snap(const char *path, bool any, bool parents)
@@ -174,15 +178,6 @@ static int open_kept(const struct snap *s, const char *path)
 	return -1;
 }
 
-static void end_kept(void *arg, bool whole)
-{
-	struct snap *s = arg;
-
-	if (s->kept_tmp[0] && (!whole || kept_end(s->kept_tmp, s->kept)))
-		kept_drop(s->kept_tmp);
-	s->kept_tmp[0] = '\0';
-}
-
 /* an empty file for it, or -1: there is no place, or somebody else is at it */
 static int begin_kept(struct snap *s)
 {
@@ -191,6 +186,66 @@ static int begin_kept(struct snap *s)
 	if (fd < 0)
 		s->kept_tmp[0] = '\0';
 	return MAX(fd, -1);
+}
+
+/*
+ * What guests of this snapshot wait for, in the order of the first one: unlike memory it is of use
+ * on the next start of this host, too, and where memory was trimmed.  It tells what comes early and
+ * nothing else, so it is believed.
+ */
+static bool name_first(const struct snap *s, char path[KEPT_PATH])
+{
+	char id[SNAP_ID];
+
+	snap_print_id(s->file.head.id, id);
+	return s->keep[0] && snprintf(path, KEPT_PATH, "%s/%s.first", s->keep, id) < KEPT_PATH;
+}
+
+static void find_first(struct snap *s)
+{
+	size_t most = s->file.head.chunks * sizeof(*s->first);
+	char path[KEPT_PATH];
+	cleanup_fd int fd =
+		name_first(s, path) ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
+	ssize_t len;
+
+	s->first = fd < 0 ? NULL : calloc(1, most);
+	if (!s->first)
+		return;
+	len = read(fd, s->first, most);
+	s->lazy.first = s->first;
+	s->lazy.firsts = len > 0 ? (size_t)len / sizeof(*s->first) : 0;
+}
+
+/* once: the next time not much is waited for, because it has come before */
+static void keep_first(const struct snap *s, const struct pager *p)
+{
+	char path[KEPT_PATH], tmp[KEPT_PATH];
+	size_t n = pager_waits(p, NULL, 0);
+	cleanup_free uint32_t *order = s->first || !n ? NULL : calloc(n, sizeof(*order));
+	cleanup_fd int fd = order && name_first(s, path) ? kept_begin(path, tmp) : -1;
+
+	if (fd < 0)
+		return;
+	pager_waits(p, order, n);
+	if (write(fd, order, n * sizeof(*order)) != (ssize_t)(n * sizeof(*order)) ||
+	    kept_end(tmp, path))
+		kept_drop(tmp);
+}
+
+static void finish_kept(struct snap *s, bool whole)
+{
+	if (s->kept_tmp[0] && (!whole || kept_end(s->kept_tmp, s->kept)))
+		kept_drop(s->kept_tmp);
+	s->kept_tmp[0] = '\0';
+}
+
+static void end_kept(void *arg, const struct pager *p, bool whole)
+{
+	struct snap *s = arg;
+
+	finish_kept(s, whole);
+	keep_first(s, p);
 }
 
 static void name_kept(struct snap *s)
@@ -215,7 +270,7 @@ static int unpack_memory(struct snap *s, int *ret)
 	if (fd < 0)
 		return 0;
 	r = snap_unpack(&s->file, &s->was, fd);
-	end_kept(s, !r);
+	finish_kept(s, !r);
 	if (r)
 		close(fd);
 	else
@@ -246,6 +301,7 @@ static int find_memory(struct snap *s, int *ret, uint64_t *ret_off)
 		return unpack_memory(s, ret);
 	}
 	s->lazy.keep = begin_kept(s);
+	find_first(s);
 	return 0;
 }
 

@@ -18,7 +18,9 @@
  * 5. A page of a DONE chunk that is not there was dropped (gmem_discard), and is
  *    zeroes.  Before a page is dropped its chunk is made DONE, so that nobody is
  *    about to put it in.
- * 6. What is to be kept is written by whoever unpacked it, after it was put in; a
+ * 6. The order in which chunks were waited for is remembered: who gives it to the
+ *    pager of the same snapshot the next time has them before they are waited for.
+ * 7. What is to be kept is written by whoever unpacked it, after it was put in; a
  *    chunk of zeroes is a hole.  Once no chunk is wanted any more the
  *    userfaultfd lets go of the memory, and there is nothing special about it.
  *
@@ -65,6 +67,7 @@ struct pager {
 	uint64_t next;	   /* chunk of the background; atomic */
 	uint64_t left;	   /* chunks that are not DONE; atomic */
 	uint64_t waits;	   /* atomic */
+	uint32_t *waited;  /* for which chunks, that many */
 	uint64_t deadline; /* of the background, now_ns(); atomic */
 	bool complete;	   /* atomic */
 	bool keep_lost;	   /* what is kept is not whole; atomic */
@@ -234,6 +237,11 @@ static bool is_zero(const struct pager *p, uint64_t n)
 	return snap_kind(&snap_owner(p->from, n)->entry[n]) == SNAP_ZERO;
 }
 
+static void note_wait(struct pager *p, uint64_t n)
+{
+	p->waited[__atomic_fetch_add(&p->waits, 1, __ATOMIC_RELAXED)] = (uint32_t)n;
+}
+
 static void keep(struct pager *p, uint64_t n, const uint8_t *data, size_t len)
 {
 	if (p->conf.keep >= 0 &&
@@ -321,10 +329,10 @@ static int fill_aside(struct pager *p, uint64_t n, bool show)
 
 	if (!take(p, n))
 		return wait_done(p, n);
+	note_wait(p, n);
 	pthread_mutex_lock(&p->lock);
 	r = fill(p, n, p->aside, show);
 	pthread_mutex_unlock(&p->lock);
-	__atomic_fetch_add(&p->waits, 1, __ATOMIC_RELAXED);
 	return r;
 }
 
@@ -376,7 +384,7 @@ static void serve(struct pager *p, uintptr_t at, struct snap_unpacker *z)
 	if (has_failed(p)) {
 		wake(p, hva, GMEM_PAGE);
 	} else if (take(p, n)) {
-		__atomic_fetch_add(&p->waits, 1, __ATOMIC_RELAXED);
+		note_wait(p, n);
 		fill(p, n, z, true);
 	} else if (state_of(p, n) == DONE) {
 		put_zeroes(p, hva, GMEM_PAGE);
@@ -417,15 +425,23 @@ static bool is_over(struct pager *p)
 	return has_failed(p) || now_ns() >= __atomic_load_n(&p->deadline, __ATOMIC_RELAXED);
 }
 
-/* what is zeroes stays away until somebody wants it, or until nothing else is wanted */
-static int fill_share(struct pager *p, uint64_t first, struct snap_unpacker *z)
+/* the work of the background: what was waited for the last time, and then all there is */
+static uint64_t all_work(const struct pager *p)
 {
-	uint64_t end = MIN(first + SHARE, p->from->head.chunks);
+	return p->conf.firsts + p->from->head.chunks;
+}
+
+/* what is zeroes stays away until somebody wants it, or until nothing else is wanted */
+static int fill_share(struct pager *p, uint64_t from, struct snap_unpacker *z)
+{
+	uint64_t end = MIN(from + SHARE, all_work(p)), n;
 	int r = 0;
 
-	for (uint64_t n = first; !r && n < end; n++)
-		if (take(p, n))
+	for (uint64_t i = from; !r && i < end; i++) {
+		n = i < p->conf.firsts ? p->conf.first[i] : i - p->conf.firsts;
+		if (n < p->from->head.chunks && take(p, n))
 			r = fill(p, n, z, !is_zero(p, n));
+	}
 	return r;
 }
 
@@ -439,7 +455,7 @@ static void fill_all(void *arg)
 		return; /* the others do it; if there are none, whoever waits for it */
 	while (!is_over(p)) {
 		first = __atomic_fetch_add(&p->next, SHARE, __ATOMIC_RELAXED);
-		if (first >= p->from->head.chunks || fill_share(p, first, z))
+		if (first >= all_work(p) || fill_share(p, first, z))
 			break;
 	}
 	snap_unpacker_free(z);
@@ -449,7 +465,7 @@ static void fill_all(void *arg)
 static bool settle(struct pager *p)
 {
 	while (__atomic_load_n(&p->left, __ATOMIC_ACQUIRE) && !is_over(p) &&
-	       __atomic_load_n(&p->next, __ATOMIC_RELAXED) >= p->from->head.chunks)
+	       __atomic_load_n(&p->next, __ATOMIC_RELAXED) >= all_work(p))
 		sched_yield();
 	if (__atomic_load_n(&p->left, __ATOMIC_ACQUIRE) || has_failed(p))
 		return false;
@@ -468,7 +484,7 @@ static void *run_background(void *arg)
 	team_run(fill_all, p);
 	whole = settle(p);
 	if (p->conf.kept)
-		p->conf.kept(p->conf.arg,
+		p->conf.kept(p->conf.arg, p,
 			     whole && !__atomic_load_n(&p->keep_lost, __ATOMIC_RELAXED));
 	return NULL;
 }
@@ -480,8 +496,9 @@ static int make(struct pager *p)
 	int r;
 
 	p->state = calloc(p->from->head.chunks, 1);
+	p->waited = calloc(p->from->head.chunks, sizeof(*p->waited));
 	p->aside = calloc(1, sizeof(*p->aside));
-	if (!p->state || !p->aside || snap_unpacker_init(p->aside)) {
+	if (!p->state || !p->waited || !p->aside || snap_unpacker_init(p->aside)) {
 		free(p->aside);
 		p->aside = NULL;
 		return err(-ENOMEM, "snapshot: out of memory to unpack it");
@@ -570,12 +587,17 @@ void pager_free(struct pager *p)
 		snap_unpacker_free(p->aside);
 	free(p->aside);
 	free(p->state);
+	free(p->waited);
 	pthread_mutex_destroy(&p->lock);
 	pthread_mutex_destroy(&p->fail_lock);
 	free(p);
 }
 
-uint64_t pager_waits(const struct pager *p)
+size_t pager_waits(const struct pager *p, uint32_t *ret, size_t most)
 {
-	return __atomic_load_n(&p->waits, __ATOMIC_RELAXED);
+	size_t n = __atomic_load_n(&p->waits, __ATOMIC_RELAXED);
+
+	if (ret)
+		memcpy(ret, p->waited, MIN(n, most) * sizeof(*ret));
+	return n;
 }

@@ -16,8 +16,12 @@ struct pager;
 struct pager_conf {
 	int uffd; /* of pager_open() */
 	int keep; /* an empty file in which all of memory is kept as it becomes known, or -1 */
+	/* what was waited for the last time, which comes before the rest; the caller's, as those
+	 * are */
+	const uint32_t *first;
+	size_t firsts;
 	/* on a thread of the pager's, once it is there as a whole, or will never be */
-	void (*kept)(void *arg, bool whole);
+	void (*kept)(void *arg, const struct pager *p, bool whole);
 	void *arg;
 };
 
@@ -41,7 +45,8 @@ int pager_finish(struct pager *p) must_check;
 /* nobody waits for memory any more; NULL is fine.  What is to be kept still is, if that is quick */
 void pager_free(struct pager *p);
 
-/* chunks that were waited for, so far */
-uint64_t pager_waits(const struct pager *p);
+/* the chunks that were waited for so far, in that order: how many, and in @ret, if that is not
+ * NULL, the first @most of them */
+size_t pager_waits(const struct pager *p, uint32_t *ret, size_t most);
 
 #endif

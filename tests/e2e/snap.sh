@@ -135,6 +135,8 @@ $tmp/file.snap: whole"
 	goes_on "and so does the first" counts
 	wait_for test -e "$XDG_CACHE_HOME"/hutch/*.memory
 	yes_no "its memory is kept for the next" test "$(find "$XDG_CACHE_HOME/hutch" -name '*.memory*' | wc -l)" = 1
+	rm -f "$XDG_CACHE_HOME"/hutch/*.memory
+	yes_no "and what came first" test -s "$XDG_CACHE_HOME"/hutch/*.first
 	ends one counts
 	rm -f "$tmp/counts.console"
 	check "restore: under the name it had" 0 restore -d --console "$tmp/counts.console" "$path" && is "restore: under the name it had" counts
