@@ -1,11 +1,12 @@
 #!/bin/sh
-# tests/fuzz.sh FUZZER...: each for FUZZ_SECONDS (60), two at a time, from its corpus in tests/corpus.
+# tests/fuzz.sh FUZZER...: each for FUZZ_SECONDS (60), two at a time, from its corpus in tests/corpus; those that
+# FUZZ_MINUTE names for a minute in any case.
 #
 # The fuzzers of devices go on in rounds of that time until each device has seen FUZZ_RINGS chains (0), taken or
 # refused. What is found grows build/fuzz/corpus; a crash leaves its input in build/fuzz/crash-NAME-* and fails.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-seconds=${FUZZ_SECONDS:-60} rings=${FUZZ_RINGS:-0}
+rings=${FUZZ_RINGS:-0}
 B=${B:-build}/fuzz
 
 # enough NAME: has each device seen what it should? The sums of all rounds stand in NAME.rings.
@@ -19,7 +20,8 @@ enough() {
 one() {
 	mkdir -p "$B/corpus/$1"
 	rm -f "$B/$1.all"
-	inputs=0
+	inputs=0 seconds=${FUZZ_SECONDS:-60}
+	case " ${FUZZ_MINUTE:-} " in *" $1 "*) seconds=60 ;; esac
 	# what cannot get there in an hour never does
 	for round in $(seq $((3600 / seconds + 1))); do
 		if ! ASAN_OPTIONS=detect_leaks=1 "$B/$1" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 \

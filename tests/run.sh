@@ -7,7 +7,8 @@
 #   scripts   tests/*.sh that test (acpi.sh, syscalls.sh), lines "ok NAME", "not ok NAME", "skip NAME: REASON"
 #   lint      tools/lint.sh
 #   asan      the unit tests again, under the address and undefined-behaviour sanitizers
-#   fuzz      every fuzzer for FUZZ_SECONDS (60), two at a time; `make fuzz` goes on for a million rings a device
+#   fuzz      every fuzzer for half a minute, two at a time, and that of snapshots for a whole one; `make fuzz` goes on
+#             for a million rings a device
 #   e2e       tests/e2e/*.sh, Linux guests; in the testbed where this machine cannot run them
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -68,7 +69,7 @@ for kind; do
 		;;
 	asan) script asan make --no-print-directory asan ;;
 	lint) script lint sh -c 'tools/lint.sh && echo ok lint' ;;
-	fuzz) script fuzz make --no-print-directory FUZZ_RINGS=0 fuzz ;;
+	fuzz) FUZZ_MINUTE=fuzz_snap script fuzz make --no-print-directory FUZZ_SECONDS=30 FUZZ_RINGS=0 fuzz ;;
 	e2e) for t in tests/e2e/*.sh; do script "e2e/$(basename "$t" .sh)" "$t"; done ;;
 	*) echo "run.sh: there is no kind of test '$kind'"; failed=$((failed + 1)) ;;
 	esac

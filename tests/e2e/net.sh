@@ -99,6 +99,35 @@ check_up() {
 	return 1
 }
 
+echoes() { # WORD: it comes back over the connection that is open
+	echo "$1" >&8
+	for _ in $(seq 200); do
+		grep -qx "$1" "$tmp/echo" && return
+		sleep 0.1
+	done
+	bad "$name, restored" "'$1' does not come back"
+	return 1
+}
+
+# a machine that is saved and ended, and one that is restored from that: its connections go on
+restored() { # ADDRESS
+	await '^listening' || return
+	rm -f "$tmp/say" "$tmp/echo" "$tmp/net.snap"
+	mkfifo "$tmp/say"
+	busybox nc "$1" 7000 <"$tmp/say" >"$tmp/echo" &
+	nc=$!
+	exec 8>"$tmp/say"
+	if echoes before && $hutch snapshot "e2e-net.$$" "$tmp/net.snap" >/dev/null 2>>"$tmp/err"; then
+		$hutch stop --time 0 "e2e-net.$$"
+		wait $pid
+		timeout 150 $hutch restore "$tmp/net.snap" >>"$tmp/raw" 2>>"$tmp/err" </dev/null &
+		pid=$!
+		echoes after && echo "ok $name, restored: its connection goes on"
+	fi
+	exec 8>&-
+	kill $nc 2>/dev/null
+}
+
 # 6 MB both ways with offloads over mmio, and the cable; then without offloads over pci
 tap() {
 	ip link set lo up
@@ -118,6 +147,8 @@ tap() {
 		while [ \$(cat /sys/class/net/eth0/carrier) = 0 ]; do sleep 0.1; done
 		echo carrier back
 		ping -c 2 -W 5 10.77.0.1 >/dev/null && echo pong again
+		echo listening
+		nc -l -p 7000 -e cat
 		ip route
 	EOT
 	fetch 10.77.0.2
@@ -126,6 +157,7 @@ tap() {
 		$hutch set "e2e-net.$$" net@0=link=no || bad "link=no" "hutch set failed"
 		await '^carrier lost' && $hutch set "e2e-net.$$" net@0=link=yes
 	fi
+	restored 10.77.0.2
 	wait_guest '^02:00:00:00:07:01$' '^pong$' "^$sum" '^carrier back' '^pong again' 'default via 10.77.0.1' &&
 		check_up && echo "ok $name" && echo "ok link down and up while it runs"
 	# frames larger than the wire's prove that the offloads were used
@@ -142,9 +174,12 @@ tap() {
 		wget -q -O /d http://10.77.0.1:8080/data; md5sum </d
 		httpd -h /
 		nc -l -p 9000 </dev/null
+		echo listening
+		nc -l -p 7000 -e cat
 		ip addr show eth0
 	EOT
 	fetch 10.77.0.3
+	restored 10.77.0.3
 	wait_guest '^box$' '^1400$' "^$sum" '10.77.0.3/24' && check_up && echo "ok $name"
 	if $hutch boot --kernel build/guest/vmlinuz --net tap=lo 2>"$tmp/err" >"$tmp/raw" </dev/null; then
 		bad "an interface that is no tap" "it boots"
