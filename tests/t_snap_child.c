@@ -378,6 +378,8 @@ START_TEST(test_other_parents)
 	struct flat *f = from_zero(&at);
 
 	save_child(f, numbered(0), numbered(1), false);
+	save_child(f, numbered(1), in_folder("same.snap"), false);
+	ck_assert_uint_eq(check_all(f, in_folder("same.snap")), CHUNKS);
 	ck_assert_int_eq(flat_resume(f), 0);
 	run_a_while(f, &at);
 	save(f, in_folder("between.snap")); /* one without a parent changes nothing */
