@@ -212,6 +212,7 @@ static struct flat *restore(const char *path, bool mapped)
 		close(from.fd);
 		flat_memory = memory;
 	}
+	flat_lazy = !mapped; /* through all of its parents, while it runs */
 	f = flat_restore(fd, NULL);
 	ck_assert_msg(f != NULL, "%s: %s", path, err_last());
 	snap_open_pagemap(f->vm);
