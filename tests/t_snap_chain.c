@@ -1,5 +1,6 @@
 /* t_snap_chain - snapshots that are the changes of another: found, refused, read through a chain */
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -183,9 +184,13 @@ START_TEST(test_found)
 	ck_assert_int_eq(rename(in_folder("z.snap"), in_folder("z.other")), 0);
 	refused(in_folder("c.snap"), -ENOENT, "is missing", "p.snap");
 	refused("c.snap", -ENOENT, "is missing", "p.snap");
-	/* by its path alone, without a name that tells */
+	/* by a name that does not tell, there or here */
 	free(child.data);
 	child = rig_child(&image, 1, 1, in_folder("z.other"));
+	put_file("c.snap", &child);
+	whole("c.snap", 1);
+	free(child.data);
+	child = rig_child(&image, 1, 1, "/nowhere/z.other");
 	put_file("c.snap", &child);
 	whole("c.snap", 1);
 }
@@ -287,13 +292,27 @@ START_TEST(test_whose)
 }
 END_TEST
 
+/* it lies in no place where numbers are aligned */
+static struct snap_parent get_parent(const struct image *image)
+{
+	struct snap_parent p;
+
+	memcpy(&p, image->data + rig_section(image, SNAP_SECTION_PARENT)->at, sizeof(p));
+	return p;
+}
+
+static void set_parent(struct image *image, const struct snap_parent *p)
+{
+	memcpy(image->data + rig_section(image, SNAP_SECTION_PARENT)->at, p, sizeof(*p));
+}
+
 START_TEST(test_depth)
 {
 	struct image image cleanup_image = { NULL, 0 };
 	struct image self cleanup_image = { NULL, 0 };
 	struct hutch *h = hutch_new();
 	struct hutch_parent *p;
-	struct snap_parent *s;
+	struct snap_parent s;
 
 	make_chain(SNAP_DEPTH);
 	whole(in_folder("63.snap"), SNAP_DEPTH - 1);
@@ -308,9 +327,10 @@ START_TEST(test_depth)
 	/* one that says it is its own parent's parent */
 	image = file("1.snap");
 	self = rig_child(&image, 2, 1, "self.snap");
-	s = (void *)(self.data + rig_section(&self, SNAP_SECTION_PARENT)->at);
-	memcpy(s->id, rig_head(&self)->id, sizeof(s->id));
-	s->index_crc = rig_section(&self, SNAP_SECTION_INDEX)->crc;
+	s = get_parent(&self);
+	memcpy(s.id, rig_head(&self)->id, sizeof(s.id));
+	s.index_crc = rig_section(&self, SNAP_SECTION_INDEX)->crc;
+	set_parent(&self, &s);
 	rig_seal(&self);
 	put_file("self.snap", &self);
 	refused(in_folder("self.snap"), -ELOOP, "lead back to", "self.snap");
@@ -340,25 +360,26 @@ START_TEST(test_lies_of_the_section)
 	for (unsigned i = 0; i < 8; i++) {
 		struct image x cleanup_image = rig_copy(&good);
 		struct snap_section *s = rig_section(&x, SNAP_SECTION_PARENT);
-		struct snap_parent *p = (void *)(x.data + s->at);
+		struct snap_parent p = get_parent(&x);
 		struct snap_header *h = rig_head(&x);
 
 		if (i == 0)
-			p->chunks++;
+			p.chunks++;
 		else if (i == 1)
-			p->path[0] = '\0';
+			p.path[0] = '\0';
 		else if (i == 2)
-			memset(p->path, 'x', sizeof(p->path));
+			memset(p.path, 'x', sizeof(p.path));
 		else if (i == 3)
-			p->zero = 1;
-		else if (i == 4)
+			p.zero = 1;
+		set_parent(&x, &p);
+		if (i == 4)
 			s->size--;
 		else if (i == 5)
 			s->size = 0;
 		else if (i == 6)
 			h->section[h->sections++] =
 				(struct snap_section){ .type = s->type, .at = SNAP_PAGE };
-		else
+		else if (i == 7)
 			h->section[h->sections++] =
 				(struct snap_section){ .type = SNAP_SECTION_FLAT, .at = SNAP_PAGE };
 		rig_seal(&x);
@@ -435,6 +456,87 @@ START_TEST(test_added_to_what_is_none)
 }
 END_TEST
 
+/* --- compared with a parent --- */
+
+static int compare_into(const struct image *whole_image, const struct image *parent, int to)
+{
+	struct hutch *h = hutch_new();
+	struct hutch_parent *p;
+	int fd = rig_fd(whole_image), r;
+
+	put_file("p.snap", parent);
+	p = hutch_parent_open(h, in_folder("p.snap"), in_folder("c.snap"));
+	ck_assert_msg(p != NULL, "%s", hutch_error(h));
+	r = hutch_parent_compare(h, p, fd, to);
+	hutch_parent_free(p);
+	hutch_free(h);
+	close(fd);
+	return r;
+}
+
+/* which of @whole_image's chunks a child of @parent has the bytes of */
+static uint64_t compare(const struct image *whole_image, const struct image *parent)
+{
+	int to = memfd_create("child", MFD_CLOEXEC);
+	struct image child;
+	uint64_t own = 0;
+
+	ck_assert_msg(!compare_into(whole_image, parent, to), "%s", err_last());
+	child = rig_of_fd(to);
+	put_file("c.snap", &child);
+	for (uint64_t n = 0; n < RIG_CHUNKS; n++) {
+		struct snap_entry e = rig_entry(&child, n);
+
+		own |= (uint64_t) !!snap_stored(&e) << n;
+	}
+	ck_assert_mem_eq(rig_head(&child)->id, rig_head(whole_image)->id, 16);
+	whole(in_folder("c.snap"), 0);
+	free(child.data);
+	close(to);
+	return own;
+}
+
+START_TEST(test_compared)
+{
+	/* what CRC32 does not see: its polynomial, the first bit first */
+	static const uint8_t unseen[] = { 0x41, 0x06, 0x71, 0xdb, 0x01 };
+	struct image image cleanup_image = rig_image(1, 1);
+	struct image other cleanup_image = rig_image(9, 1);
+	struct image flat cleanup_image = rig_image(0, 1);
+	struct image same cleanup_image = rig_image(1, 1);
+	int to = memfd_create("child", MFD_CLOEXEC);
+	static uint8_t data[SNAP_CHUNK];
+	struct snap_entry e;
+
+	ck_assert_uint_eq(compare(&image, &same), 0);
+	ck_assert_uint_eq(compare(&image, &other), 0);
+	ck_assert_uint_eq(compare(&image, &flat), 0);
+
+	/* a raw chunk, one that was zeroes, and one whose checksum is the same */
+	rig_fill(5, data);
+	data[0]++;
+	rig_rechunk(&other, 5, SNAP_RAW, data, SNAP_CHUNK);
+	rig_rechunk(&other, 1, SNAP_RAW, data, SNAP_CHUNK);
+	rig_fill(2, data);
+	for (unsigned i = 0; i < sizeof(unseen); i++)
+		data[100 + i] ^= unseen[i];
+	rig_rechunk(&other, 2, SNAP_RAW, data, SNAP_CHUNK);
+	e = rig_entry(&image, 2);
+	ck_assert_uint_eq(rig_entry(&other, 2).crc, e.crc);
+	rig_seal(&other);
+	ck_assert_uint_eq(compare(&image, &other), 1 << 5 | 1 << 2);
+
+	/* damage is told, and not taken for a change */
+	rig_fill(2, data);
+	rig_rechunk(&other, 5, SNAP_RAW, data, SNAP_CHUNK);
+	other.data[rig_entry(&other, 5).at] ^= 1;
+	rig_seal(&other);
+	ck_assert_int_eq(compare_into(&image, &other, to), -EBADMSG);
+	ck_assert_ptr_nonnull(strstr(err_last(), "p.snap: chunk 5 of its memory"));
+	close(to);
+}
+END_TEST
+
 /* --- from a program --- */
 
 START_TEST(test_looked_at)
@@ -490,6 +592,7 @@ int main(void)
 	tcase_add_test(tc, test_lies_of_the_index);
 	tcase_add_test(tc, test_flipped);
 	tcase_add_test(tc, test_added_to_what_is_none);
+	tcase_add_test(tc, test_compared);
 	tcase_add_test(tc, test_looked_at);
 	suite_add_tcase(suite, tc);
 	return suite_run(suite);

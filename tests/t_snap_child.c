@@ -212,6 +212,7 @@ static struct flat *restore(const char *path, bool mapped)
 		close(from.fd);
 		flat_memory = memory;
 	}
+	flat_lazy = !mapped; /* through all of its parents, while it runs */
 	f = flat_restore(fd, NULL);
 	ck_assert_msg(f != NULL, "%s: %s", path, err_last());
 	snap_open_pagemap(f->vm);
@@ -378,6 +379,8 @@ START_TEST(test_other_parents)
 	struct flat *f = from_zero(&at);
 
 	save_child(f, numbered(0), numbered(1), false);
+	save_child(f, numbered(1), in_folder("same.snap"), false);
+	ck_assert_uint_eq(check_all(f, in_folder("same.snap")), CHUNKS);
 	ck_assert_int_eq(flat_resume(f), 0);
 	run_a_while(f, &at);
 	save(f, in_folder("between.snap")); /* one without a parent changes nothing */

@@ -248,13 +248,14 @@ const struct verb verb_snapshot = {
 		"out,\n"
 		"and read from there: so that one has to stay, in this one's folder or where it "
 		"is.\n"
-		"A machine that was restored from it, or saved before with --parent as it, knows "
-		"what\n"
-		"has changed since and stands still only for as long as that takes; of another "
-		"one all\n"
-		"is written, and compared while it goes on (-v tells which it was). `hutch snap "
-		"log`\n"
-		"shows a chain of them.",
+		"A machine knows what has changed since its last snapshot with --parent, and "
+		"since the\n"
+		"one that it was restored from if that one's memory was kept already (it is by "
+		"the\n"
+		"first restore), and stands still only for as long as that takes. Of another "
+		"parent\n"
+		"all is written, and compared while the machine goes on; -v tells which it was.\n"
+		"`hutch snap log` shows a chain of them.",
 	.flags = flags,
 	.run = run_snapshot,
 };

@@ -131,20 +131,20 @@ int hutch_parent_end(struct hutch *h, const struct hutch_parent *p, int fd)
 
 static int compare(const struct hutch_parent *p, int whole, int fd)
 {
-	cleanup_free struct conf *conf = malloc(sizeof(*conf));
+	struct conf *conf = malloc(sizeof(*conf));
 	struct snap_info info;
-	struct snap_file f;
+	struct snap_file f = { .fd = whole };
 	int r = conf ? snap_open(&f, whole, "that is whole")
 		     : err(-ENOMEM, "snapshot: out of memory");
 
-	if (r)
-		return r;
-	r = snap_check(&f, &info, conf);
+	if (!r)
+		r = snap_check(&f, &info, conf);
 	if (!r)
 		r = snap_make_child(&f, conf, &p->file, fd);
 	if (!r)
 		r = snap_add_parent(fd, &p->what);
 	snap_close(&f);
+	free(conf);
 	return r;
 }
 

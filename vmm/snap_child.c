@@ -89,30 +89,40 @@ static int make_chunks(struct comparing *c, const struct gmem *mem, struct snap_
 	return r;
 }
 
-int snap_make_child(const struct snap_file *whole, const struct conf *conf,
-		    const struct snap_file *parent, int fd)
+static int make_file(struct comparing *c, const struct gmem *mem, int fd)
 {
-	cleanup_free struct comparing *c = malloc(sizeof(*c));
+	const struct snap_file *whole = c->whole;
 	struct snap_writer w;
-	struct gmem mem;
-	int r = c ? snap_shape(conf, &mem) : err(-ENOMEM, "snapshot: out of memory to compare it");
+	int r = snap_begin_child(&w, fd, whole->head.chunks, SNAP_LEVEL);
 
-	if (r)
-		return r;
-	c->whole = whole;
-	c->parent = parent;
-	r = check_memory(c, &mem);
-	if (!r)
-		r = snap_unpacker_init(&c->u);
-	if (r)
-		return r;
-	r = snap_begin_child(&w, fd, whole->head.chunks, SNAP_LEVEL);
 	memcpy(w.id, whole->head.id, sizeof(w.id));
 	if (!r)
-		r = make_chunks(c, &mem, &w);
+		r = make_chunks(c, mem, &w);
 	if (!r)
 		r = snap_end(&w, whole->tree, whole->tree_size);
 	snap_writer_free(&w);
+	return r;
+}
+
+int snap_make_child(const struct snap_file *whole, const struct conf *conf,
+		    const struct snap_file *parent, int fd)
+{
+	struct comparing *c = calloc(1, sizeof(*c));
+	struct gmem mem;
+	int r = c ? snap_unpacker_init(&c->u) : -ENOMEM;
+
+	if (r) {
+		free(c);
+		return err(r, "snapshot: out of memory to compare it");
+	}
+	c->whole = whole;
+	c->parent = parent;
+	r = snap_shape(conf, &mem);
+	if (!r)
+		r = check_memory(c, &mem);
+	if (!r)
+		r = make_file(c, &mem, fd);
 	snap_unpacker_free(&c->u);
+	free(c);
 	return r;
 }

@@ -430,10 +430,11 @@ $n"
 	yes_no "linux: five of them, and no id twice" test "$(sort -u "$tmp/ids" | wc -l)" = 15
 	ends again-1 again-2
 	check "linux: it writes" 0 exec again -- sh -c 'echo more >>/tmp/file'
-	check "linux: and is saved again" 0 snapshot again "$tmp/second.snap" && is "linux: and is saved again" "$tmp/second.snap"
+	check "linux: and is saved again" 0 snapshot --parent "$tmp/box.snap" again "$tmp/second.snap" && is "linux: and is saved again" "$tmp/second.snap"
 	ends again
 	check "linux: pause" 0 pause third
-	check "linux: a paused one" 0 snapshot third "$tmp/paused.snap" && is "linux: a paused one" "$tmp/paused.snap"
+	check "linux: a paused one" 0 snapshot --parent "$tmp/box.snap" third "$tmp/paused.snap" && is "linux: a paused one" "$tmp/paused.snap"
+	yes_no "linux: a child is small" test "$(stat -c %s "$tmp/paused.snap")" -lt "$(($(stat -c %s "$tmp/box.snap") / 2))"
 	refuses "linux: it is paused still" 125 resume exec third -- true
 	check "linux: resume" 0 resume third
 	check "linux: and well" 0 exec third -- cat /tmp/file && is "linux: and well" remembered
@@ -540,7 +541,7 @@ chains() {
 	base
 	cp "$tmp/base.snap" "$tmp/c/0.snap"
 	rm -f "$tmp/kid.console"
-	$hutch restore -d --name kid --console "$tmp/kid.console" "$tmp/c/0.snap" >/dev/null
+	$hutch restore -d --no-lazy --name kid --console "$tmp/kid.console" "$tmp/c/0.snap" >/dev/null
 	wait_for counts_past kid 0
 	child "a child of what it was restored from" known --parent "$tmp/c/0.snap" kid "$tmp/c/1.snap"
 	goes_on "a child: the guest goes on" kid
