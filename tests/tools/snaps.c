@@ -58,9 +58,9 @@ static int do_child(struct vm *vm)
 	return r || !whole ? r : err(-EINVAL, "the machine knew of no parent");
 }
 
-static void fill(struct flat *f, gpa_t at_gpa, const char *path, uint64_t mib)
+static void fill(struct flat *f, const char *path, uint64_t mib)
 {
-	uint8_t *to = (uint8_t *)(uintptr_t)flat_word(f, at_gpa), *p;
+	uint8_t *to = (uint8_t *)(uintptr_t)flat_word(f, AREA), *p;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	off_t len = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
 
@@ -178,15 +178,24 @@ static const struct {
 		 { "the next child, 8 MiB changed", SNAP_LEVEL },
 		 { "the same, not packed", 0 } };
 
-static double child_ms(struct flat *f, unsigned i, const char *path)
+/* a MiB here and there gets what is in another, so that it is what the image is made of */
+static void change(struct flat *f, unsigned i, uint64_t mib)
 {
-	gpa_t at = AREA + (3 + 20 * i) * MiB;
+	for (uint64_t k = 0; k < CHANGED; k++) {
+		gpa_t from = AREA + k * (mib / CHANGED) * MiB, to = from + (i + 1) * MiB;
+		void *hva = (void *)(uintptr_t)flat_word(f, to);
 
+		memcpy(hva, (const void *)(uintptr_t)flat_word(f, from), MiB);
+		/* KVM would tell of the guest's own stores */
+		gmem_dirty(&f->vm->mem, hva, MiB);
+	}
+}
+
+static double child_ms(struct flat *f, unsigned i, uint64_t mib)
+{
 	if (flat_pause(f))
 		fail("pause");
-	fill(f, at, path, CHANGED);
-	/* KVM would tell of the guest's own stores */
-	gmem_dirty(&f->vm->mem, (const void *)(uintptr_t)flat_word(f, at), CHANGED * MiB);
+	change(f, i, mib);
 	save_fd = memfd_create("child", MFD_CLOEXEC);
 	save_level = children[i].level;
 	if (flat_call(f, do_child) || flat_resume(f))
@@ -195,7 +204,7 @@ static double child_ms(struct flat *f, unsigned i, const char *path)
 	return (double)save_ns / 1e6;
 }
 
-static void make_children(int fd, int memory, const char *path, unsigned rounds)
+static void make_children(int fd, int memory, uint64_t mib, unsigned rounds)
 {
 	double *v = calloc((size_t)rounds * ARRAY_SIZE(children), sizeof(*v));
 	struct flat *f;
@@ -208,7 +217,7 @@ static void make_children(int fd, int memory, const char *path, unsigned rounds)
 		snap_open_pagemap(f->vm);
 		wait_for_it(f);
 		for (unsigned i = 0; i < ARRAY_SIZE(children); i++)
-			v[i * rounds + n] = child_ms(f, i, path);
+			v[i * rounds + n] = child_ms(f, i, mib);
 		flat_free(f);
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(children); i++)
@@ -239,7 +248,7 @@ int main(int argc, char **argv)
 	if (!f)
 		fail("boot");
 	snap_open_pagemap(f->vm); /* as hutch.c does */
-	fill(f, AREA, argv[2], mib);
+	fill(f, argv[2], mib);
 	wait_for_it(f);
 	for (unsigned i = 0; i < MIN(rounds, 5U); i++) {
 		save_fd = memfd_create("snapshot", MFD_CLOEXEC);
@@ -268,6 +277,6 @@ int main(int argc, char **argv)
 	printf("%-34s %9.2f ms, %.2f of a boot\n", "restore, memory kept", median(v, rounds),
 	       median(v, rounds) / boot);
 	clone_many(save_fd, memory);
-	make_children(save_fd, memory, argv[2], rounds);
+	make_children(save_fd, memory, mib, rounds);
 	return 0;
 }
