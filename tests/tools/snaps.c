@@ -18,6 +18,7 @@
 #define CHANGED 8 /* MiB */
 
 static int save_fd, save_level;
+static bool save_known;
 static uint64_t save_ns;
 
 static void fail(const char *what)
@@ -50,12 +51,14 @@ static int do_save(struct vm *vm)
 
 static int do_child(struct vm *vm)
 {
+	static const uint8_t other[16];
 	uint64_t begin = now_ns();
 	bool whole;
-	int r = snap_save_child(vm, save_fd, "", save_level, vm->base.id, &whole);
+	int r = snap_save_child(vm, save_fd, "", save_level, save_known ? vm->base.id : other,
+				&whole);
 
 	save_ns = now_ns() - begin;
-	return r || !whole ? r : err(-EINVAL, "the machine knew of no parent");
+	return r || whole != save_known ? r : err(-EINVAL, "the machine knows another parent");
 }
 
 static void fill(struct flat *f, const char *path, uint64_t mib)
@@ -174,9 +177,11 @@ static void clone_many(int fd, int memory)
 static const struct {
 	const char *name;
 	int level;
-} children[] = { { "child of a clone, 8 MiB changed", SNAP_LEVEL },
-		 { "the next child, 8 MiB changed", SNAP_LEVEL },
-		 { "the same, not packed", 0 } };
+	bool known;
+} children[] = { { "child of a clone, 8 MiB changed", SNAP_LEVEL, true },
+		 { "the next child, 8 MiB changed", SNAP_LEVEL, true },
+		 { "the same, not packed", 0, true },
+		 { "child of any other parent", SNAP_LEVEL, false } };
 
 /* a MiB here and there gets what is in another, so that it is what the image is made of */
 static void change(struct flat *f, unsigned i, uint64_t mib)
@@ -198,6 +203,7 @@ static double child_ms(struct flat *f, unsigned i, uint64_t mib)
 	change(f, i, mib);
 	save_fd = memfd_create("child", MFD_CLOEXEC);
 	save_level = children[i].level;
+	save_known = children[i].known;
 	if (flat_call(f, do_child) || flat_resume(f))
 		fail("child");
 	close(save_fd);
