@@ -467,7 +467,7 @@ static int compare_into(const struct image *whole_image, const struct image *par
 	put_file("p.snap", parent);
 	p = hutch_parent_open(h, in_folder("p.snap"), in_folder("c.snap"));
 	ck_assert_msg(p != NULL, "%s", hutch_error(h));
-	r = hutch_parent_compare(h, p, fd, to);
+	r = hutch_parent_compare(h, p, fd, to, -1);
 	hutch_parent_free(p);
 	hutch_free(h);
 	close(fd);

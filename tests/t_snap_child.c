@@ -118,7 +118,7 @@ static void save_child(struct flat *f, const char *parent, const char *path, boo
 	save_fd = compared ? memfd_create("whole", MFD_CLOEXEC) : fd;
 	ck_assert_msg(!flat_call(f, do_child), "%s", err_last());
 	ck_assert_msg(whole == compared, "%s: %s", path, whole ? "whole" : "changed");
-	ck_assert_msg(!(whole ? hutch_parent_compare(lib, p, save_fd, fd)
+	ck_assert_msg(!(whole ? hutch_parent_compare(lib, p, save_fd, fd, save_level)
 			      : hutch_parent_end(lib, p, fd)),
 		      "%s", hutch_error(lib));
 	if (compared)
@@ -520,7 +520,7 @@ static void library_child(struct hutch *h, const char *parent, const char *path,
 	if (r) {
 		ck_assert_int_eq(unlink(path), 0);
 		to = new_file(path);
-		ck_assert_msg(!hutch_parent_compare(h, p, fd, to), "%s", hutch_error(h));
+		ck_assert_msg(!hutch_parent_compare(h, p, fd, to, -1), "%s", hutch_error(h));
 		close(to);
 	}
 	close(fd);
@@ -573,9 +573,9 @@ START_TEST(test_another_memory)
 	p = hutch_parent_open(h, numbered(0), in_folder("elsewhere"));
 	fd = new_file(numbered(1));
 	ck_assert_int_eq(hutch_snapshot_child(h, fd, NULL, -1, p), 1);
-	ck_assert_int_eq(hutch_parent_compare(h, p, fd, to), -EINVAL);
+	ck_assert_int_eq(hutch_parent_compare(h, p, fd, to, -1), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(hutch_error(h), "it has 32M of memory, and the machine 16M"));
-	ck_assert_int_eq(hutch_parent_compare(h, p, to, to), -EINVAL); /* which is empty */
+	ck_assert_int_eq(hutch_parent_compare(h, p, to, to, -1), -EINVAL); /* which is empty */
 	hutch_parent_free(p);
 	close(fd);
 	close(to);

@@ -163,33 +163,37 @@ static const struct verb verb_ls = {
 
 /* --- log --- */
 
+static int look(struct hutch *h, const char *path, struct listed *l)
+{
+	name_of(path, l->name, sizeof(l->name));
+	return hutch_snap_look(h, path, &l->snap, NULL) < 0 ? -1 : 0;
+}
+
 /* from the snapshot at @path on to the first of its chain, or to where that is broken */
 static int print_chain(struct hutch *h, char path[PATH_MAX])
 {
-	struct listed l;
-	int r = 0;
+	struct listed l, next;
+	int r = look(h, path, &l);
 
-	for (unsigned n = 0; !r; n++) {
-		if (n == HUTCH_SNAP_DEPTH) {
+	if (!r && !globals.json)
+		print_head();
+	for (unsigned n = 1; !r; n++) {
+		bool first = !*l.snap.parent, most = n == HUTCH_SNAP_DEPTH;
+
+		if (!first && !most)
+			r = hutch_snap_parent(h, path, path, PATH_MAX) || look(h, path, &next);
+		print_listed(&l, first || most || r);
+		if (first)
+			return 0;
+		if (most) {
 			complain("%s: a chain of more than %u files, of which none is restored",
 				 path, HUTCH_SNAP_DEPTH);
 			return -1;
 		}
-		if (hutch_snap_look(h, path, &l.snap, NULL) < 0) {
-			complain("%s", hutch_error(h));
-			return -1;
-		}
-		name_of(path, l.name, sizeof(l.name));
-		if (*l.snap.parent)
-			r = hutch_snap_parent(h, path, path, PATH_MAX);
-		if (!n && !globals.json)
-			print_head();
-		print_listed(&l, !*l.snap.parent || r || n + 1 == HUTCH_SNAP_DEPTH);
-		if (!*l.snap.parent)
-			return 0;
+		l = next;
 	}
 	complain("%s", hutch_error(h));
-	return r;
+	return -1;
 }
 
 static int run_log(int argc, char **argv, const struct verb *verb)

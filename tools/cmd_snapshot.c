@@ -127,7 +127,7 @@ static int make_child(struct order *o, struct image_temp *temp)
 		if (image_temp_open(&child, o->path))
 			return -1;
 		fchmod(child.fd, 0600);
-		r = hutch_parent_compare(o->h, o->parent, temp->fd, child.fd);
+		r = hutch_parent_compare(o->h, o->parent, temp->fd, child.fd, o->level);
 		image_temp_drop(r ? &child : temp);
 		if (!r)
 			*temp = child;

@@ -154,14 +154,15 @@ void hutch_parent_free(struct hutch_parent *p);
  * hutch_snapshot_child() - hutch_snapshot() of what has changed since
  *
  * 0: @fd is the child, made at once.  1: the machine could not tell what has changed, and @fd is a
- * whole snapshot, of which hutch_parent_compare() makes the child; what changes from here on it
- * can tell.
+ * whole snapshot, not packed, of which hutch_parent_compare() makes the child; what changes from
+ * here on it can tell.
  */
 int hutch_snapshot_child(struct hutch *h, int fd, const char *label, int level,
 			 const struct hutch_parent *p);
 /* the child of a whole snapshot of the same machine, @whole, into the empty file @fd: -EINVAL,
  * -EBADMSG, or the -errno of the writing */
-int hutch_parent_compare(struct hutch *h, const struct hutch_parent *p, int whole, int fd);
+int hutch_parent_compare(struct hutch *h, const struct hutch_parent *p, int whole, int fd,
+			 int level);
 /* of who asks another process's machine, and was answered "changed": the child in @fd is one */
 int hutch_parent_end(struct hutch *h, const struct hutch_parent *p, int fd);
 

@@ -129,7 +129,7 @@ int hutch_parent_end(struct hutch *h, const struct hutch_parent *p, int fd)
 	return hutch_fail(h, snap_add_parent(fd, &p->what));
 }
 
-static int compare(const struct hutch_parent *p, int whole, int fd)
+static int compare(const struct hutch_parent *p, int whole, int fd, int level)
 {
 	struct conf *conf = malloc(sizeof(*conf));
 	struct snap_info info;
@@ -140,7 +140,7 @@ static int compare(const struct hutch_parent *p, int whole, int fd)
 	if (!r)
 		r = snap_check(&f, &info, conf);
 	if (!r)
-		r = snap_make_child(&f, conf, &p->file, fd);
+		r = snap_make_child(&f, conf, &p->file, fd, level);
 	if (!r)
 		r = snap_add_parent(fd, &p->what);
 	snap_close(&f);
@@ -148,7 +148,8 @@ static int compare(const struct hutch_parent *p, int whole, int fd)
 	return r;
 }
 
-int hutch_parent_compare(struct hutch *h, const struct hutch_parent *p, int whole, int fd)
+int hutch_parent_compare(struct hutch *h, const struct hutch_parent *p, int whole, int fd,
+			 int level)
 {
-	return hutch_fail(h, compare(p, whole, fd));
+	return hutch_fail(h, compare(p, whole, fd, level < 0 ? SNAP_LEVEL : level));
 }

@@ -38,9 +38,9 @@ int snap_save(struct vm *vm, int fd, const char *label, int level) must_check;
 /*
  * snap_save_child() - the same, but only what is not as it was in the snapshot with the id @parent
  *
- * *@ret_whole: that is not known, and it is all there, a snapshot by itself.  Else it is none
- * before snap_add_parent().  The machine knows from here on what changes, so the next one, whose
- * parent this one is, is small.
+ * *@ret_whole: that is not known, and it is all there, a snapshot by itself, and not packed, for
+ * snap_make_child().  Else it is none before snap_add_parent().  The machine knows from here on
+ * what changes, so the next one, whose parent this one is, is small.
  */
 int snap_save_child(struct vm *vm, int fd, const char *label, int level, const uint8_t parent[16],
 		    bool *ret_whole) must_check;
@@ -52,7 +52,7 @@ int snap_save_child(struct vm *vm, int fd, const char *label, int level, const u
  * It has the same id.  -EINVAL: @parent has another memory; -EBADMSG, -errno of the writing.
  */
 int snap_make_child(const struct snap_file *whole, const struct conf *conf,
-		    const struct snap_file *parent, int fd) must_check;
+		    const struct snap_file *parent, int fd, int level) must_check;
 
 /* --- snap_changed.c --- */
 

@@ -1,8 +1,8 @@
 /*
  * snap_child.c - a whole snapshot becomes a child: what its parent has is left out
  *
- * For a parent that the machine knows nothing of.  Chunks that are stored alike
- * are alike; those that are not may still be, where another level packed them.
+ * For a parent that the machine knows nothing of.  It was not packed while the
+ * machine stood still, and what is left of it is packed here.
  *
  * #syscalls:caller pread64 pwrite64
  */
@@ -12,6 +12,7 @@
 struct comparing {
 	const struct snap_file *whole, *parent;
 	struct snap_unpacker u;
+	struct snap_packer packer;
 	uint8_t a[SNAP_CHUNK], b[SNAP_CHUNK];
 };
 
@@ -20,25 +21,14 @@ static bool is_stored(const struct snap_entry *e)
 	return snap_kind(e) == SNAP_RAW || snap_kind(e) == SNAP_DEFLATE;
 }
 
-/* 1, 0, or -errno; chunk @n of @len bytes is stored */
+/* chunk @n is in c->a; 1, 0, or -errno */
 static int is_same(struct comparing *c, uint64_t n, size_t len)
 {
-	const struct snap_file *owner = snap_owner(c->parent, n);
-	const struct snap_entry *a = &c->whole->entry[n], *b = &owner->entry[n];
 	int r;
 
-	if (a->what == b->what && a->crc == b->crc) {
-		r = snap_read_stored(c->whole, n, c->a);
-		if (!r)
-			r = snap_read_stored(owner, n, c->b);
-		if (r || !memcmp(c->a, c->b, snap_stored(a)))
-			return r ? r : 1;
-	}
-	if (!is_stored(b)) /* what is of one word is never stored */
+	if (!is_stored(&snap_owner(c->parent, n)->entry[n])) /* one word, and that never is */
 		return 0;
-	r = snap_read(c->whole, n, c->a, len, &c->u);
-	if (!r)
-		r = snap_read(c->parent, n, c->b, len, &c->u);
+	r = snap_read(c->parent, n, c->b, len, &c->u);
 	return r ? r : !memcmp(c->a, c->b, len);
 }
 
@@ -47,16 +37,19 @@ static int make_chunk(struct comparing *c, struct snap_writer *w, uint64_t n, si
 	const struct snap_entry *e = &c->whole->entry[n];
 	int r;
 
-	if (!is_stored(e)) /* costs as little as to name the parent */
-		return snap_put(w, n, e, NULL);
-	r = is_same(c, n, len);
-	if (r > 0) {
-		snap_leave(w, n);
+	if (!is_stored(e)) { /* costs as little as to name the parent */
+		snap_put(w, n, e);
 		return 0;
 	}
+	r = snap_read(c->whole, n, c->a, len, &c->u);
 	if (!r)
-		r = snap_read_stored(c->whole, n, c->a);
-	return r ? r : snap_put(w, n, e, c->a);
+		r = is_same(c, n, len);
+	if (r > 0)
+		snap_leave(w, n);
+	if (r)
+		return MIN(r, 0);
+	r = snap_pack(&c->packer, n, c->a, len);
+	return r ? err(r, "snapshot: it cannot be written: %s", strerror(-r)) : 0;
 }
 
 static int check_memory(const struct comparing *c, const struct gmem *mem)
@@ -86,26 +79,32 @@ static int make_chunks(struct comparing *c, const struct gmem *mem, struct snap_
 		snap_slot(mem, n, &off, &len);
 		r = make_chunk(c, w, n, len);
 	}
-	return r;
+	if (r)
+		return r;
+	r = snap_packer_end(&c->packer);
+	return r ? err(r, "snapshot: it cannot be written: %s", strerror(-r)) : 0;
 }
 
-static int make_file(struct comparing *c, const struct gmem *mem, int fd)
+static int make_file(struct comparing *c, const struct gmem *mem, int fd, int level)
 {
 	const struct snap_file *whole = c->whole;
 	struct snap_writer w;
-	int r = snap_begin_child(&w, fd, whole->head.chunks, SNAP_LEVEL);
+	int r = snap_begin_child(&w, fd, whole->head.chunks, level);
 
 	memcpy(w.id, whole->head.id, sizeof(w.id));
+	if (!r)
+		r = snap_packer_init(&c->packer, &w);
 	if (!r)
 		r = make_chunks(c, mem, &w);
 	if (!r)
 		r = snap_end(&w, whole->tree, whole->tree_size);
+	snap_packer_free(&c->packer);
 	snap_writer_free(&w);
 	return r;
 }
 
 int snap_make_child(const struct snap_file *whole, const struct conf *conf,
-		    const struct snap_file *parent, int fd)
+		    const struct snap_file *parent, int fd, int level)
 {
 	struct comparing *c = calloc(1, sizeof(*c));
 	struct gmem mem;
@@ -121,7 +120,7 @@ int snap_make_child(const struct snap_file *whole, const struct conf *conf,
 	if (!r)
 		r = check_memory(c, &mem);
 	if (!r)
-		r = make_file(c, &mem, fd);
+		r = make_file(c, &mem, fd, level);
 	snap_unpacker_free(&c->u);
 	free(c);
 	return r;

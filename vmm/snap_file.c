@@ -387,7 +387,7 @@ static int inflate_chunk(const struct snap_file *f, uint64_t n, uint8_t *to, siz
 	return 0;
 }
 
-int snap_read_stored(const struct snap_file *f, uint64_t n, uint8_t to[SNAP_CHUNK])
+static int read_stored(const struct snap_file *f, uint64_t n, uint8_t to[SNAP_CHUNK])
 {
 	const struct snap_entry *e = &f->entry[n];
 	char part[32];
@@ -417,6 +417,6 @@ int snap_read(const struct snap_file *f, uint64_t n, uint8_t *to, size_t len,
 		return 0;
 	if (kind == SNAP_RAW && snap_stored(e) != len)
 		return damaged(f, n, "it has another length");
-	r = snap_read_stored(f, n, kind == SNAP_RAW ? to : u->in);
+	r = read_stored(f, n, kind == SNAP_RAW ? to : u->in);
 	return r || kind == SNAP_RAW ? r : inflate_chunk(f, n, to, len, u);
 }

@@ -148,8 +148,6 @@ void snap_unpacker_free(struct snap_unpacker *u);
  */
 int snap_read(const struct snap_file *f, uint64_t n, uint8_t *to, size_t len,
 	      struct snap_unpacker *u) must_check;
-/* the bytes of a raw or deflated chunk as they are in the file, whole */
-int snap_read_stored(const struct snap_file *f, uint64_t n, uint8_t to[SNAP_CHUNK]) must_check;
 
 /* --- writing: begin, pack each chunk by any thread, end --- */
 
@@ -182,9 +180,8 @@ int snap_begin_child(struct snap_writer *w, int fd, uint64_t chunks, int level) 
 int snap_packer_init(struct snap_packer *p, struct snap_writer *w) must_check;
 /* a chunk that is never packed is all zeroes; -errno of the writing */
 int snap_pack(struct snap_packer *p, uint64_t n, const uint8_t *data, size_t len) must_check;
-/* a chunk as another file has it: its entry, and its bytes there; -errno with a message */
-int snap_put(struct snap_writer *w, uint64_t n, const struct snap_entry *e,
-	     const uint8_t *stored) must_check;
+/* a chunk that has no bytes in another file either, and that one's entry for it */
+void snap_put(struct snap_writer *w, uint64_t n, const struct snap_entry *e);
 /* a child's chunk is its parent's */
 void snap_leave(struct snap_writer *w, uint64_t n);
 int snap_packer_end(struct snap_packer *p) must_check; /* what is still to be written */

@@ -226,6 +226,8 @@ static int save_to(struct vm *vm, int fd, const char *label, int level, const ui
 	vm_pause(vm);
 	p.changed = parent ? snap_changed(vm, parent) : NULL;
 	*ret_whole = !p.changed;
+	if (parent && !p.changed) /* most of it will be left out later, and need not be packed */
+		p.w.level = 0;
 	r = look_at_disks(vm->conf, &info);
 	if (!r)
 		r = save(vm, &p, &info);

@@ -171,19 +171,10 @@ int snap_pack(struct snap_packer *p, uint64_t n, const uint8_t *data, size_t len
 	return 0;
 }
 
-int snap_put(struct snap_writer *w, uint64_t n, const struct snap_entry *e, const uint8_t *stored)
+void snap_put(struct snap_writer *w, uint64_t n, const struct snap_entry *e)
 {
-	struct snap_entry *to = &w->entry[n];
-	int r;
-
-	BUG_ON(n >= w->chunks);
-	*to = *e;
-	if (!snap_stored(e))
-		return 0;
-	to->at = w->at;
-	w->at += snap_stored(e);
-	r = write_at(w->fd, stored, snap_stored(e), to->at);
-	return r ? err(r, "snapshot: it cannot be written: %s", strerror(-r)) : 0;
+	BUG_ON(n >= w->chunks || snap_stored(e));
+	w->entry[n] = *e;
 }
 
 void snap_leave(struct snap_writer *w, uint64_t n)

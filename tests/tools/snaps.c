@@ -18,6 +18,7 @@
 #define CHANGED 8 /* MiB */
 
 static int save_fd, save_level;
+static bool save_known;
 static uint64_t save_ns;
 
 static void fail(const char *what)
@@ -50,17 +51,19 @@ static int do_save(struct vm *vm)
 
 static int do_child(struct vm *vm)
 {
+	static const uint8_t other[16];
 	uint64_t begin = now_ns();
 	bool whole;
-	int r = snap_save_child(vm, save_fd, "", save_level, vm->base.id, &whole);
+	int r = snap_save_child(vm, save_fd, "", save_level, save_known ? vm->base.id : other,
+				&whole);
 
 	save_ns = now_ns() - begin;
-	return r || !whole ? r : err(-EINVAL, "the machine knew of no parent");
+	return r || whole != save_known ? r : err(-EINVAL, "the machine knows another parent");
 }
 
-static void fill(struct flat *f, gpa_t at_gpa, const char *path, uint64_t mib)
+static void fill(struct flat *f, const char *path, uint64_t mib)
 {
-	uint8_t *to = (uint8_t *)(uintptr_t)flat_word(f, at_gpa), *p;
+	uint8_t *to = (uint8_t *)(uintptr_t)flat_word(f, AREA), *p;
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	off_t len = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
 
@@ -174,28 +177,40 @@ static void clone_many(int fd, int memory)
 static const struct {
 	const char *name;
 	int level;
-} children[] = { { "child of a clone, 8 MiB changed", SNAP_LEVEL },
-		 { "the next child, 8 MiB changed", SNAP_LEVEL },
-		 { "the same, not packed", 0 } };
+	bool known;
+} children[] = { { "child of a clone, 8 MiB changed", SNAP_LEVEL, true },
+		 { "the next child, 8 MiB changed", SNAP_LEVEL, true },
+		 { "the same, not packed", 0, true },
+		 { "child of any other parent", SNAP_LEVEL, false } };
 
-static double child_ms(struct flat *f, unsigned i, const char *path)
+/* a MiB here and there gets what is in another, so that it is what the image is made of */
+static void change(struct flat *f, unsigned i, uint64_t mib)
 {
-	gpa_t at = AREA + (3 + 20 * i) * MiB;
+	for (uint64_t k = 0; k < CHANGED; k++) {
+		gpa_t from = AREA + k * (mib / CHANGED) * MiB, to = from + (i + 1) * MiB;
+		void *hva = (void *)(uintptr_t)flat_word(f, to);
 
+		memcpy(hva, (const void *)(uintptr_t)flat_word(f, from), MiB);
+		/* KVM would tell of the guest's own stores */
+		gmem_dirty(&f->vm->mem, hva, MiB);
+	}
+}
+
+static double child_ms(struct flat *f, unsigned i, uint64_t mib)
+{
 	if (flat_pause(f))
 		fail("pause");
-	fill(f, at, path, CHANGED);
-	/* KVM would tell of the guest's own stores */
-	gmem_dirty(&f->vm->mem, (const void *)(uintptr_t)flat_word(f, at), CHANGED * MiB);
+	change(f, i, mib);
 	save_fd = memfd_create("child", MFD_CLOEXEC);
 	save_level = children[i].level;
+	save_known = children[i].known;
 	if (flat_call(f, do_child) || flat_resume(f))
 		fail("child");
 	close(save_fd);
 	return (double)save_ns / 1e6;
 }
 
-static void make_children(int fd, int memory, const char *path, unsigned rounds)
+static void make_children(int fd, int memory, uint64_t mib, unsigned rounds)
 {
 	double *v = calloc((size_t)rounds * ARRAY_SIZE(children), sizeof(*v));
 	struct flat *f;
@@ -208,7 +223,7 @@ static void make_children(int fd, int memory, const char *path, unsigned rounds)
 		snap_open_pagemap(f->vm);
 		wait_for_it(f);
 		for (unsigned i = 0; i < ARRAY_SIZE(children); i++)
-			v[i * rounds + n] = child_ms(f, i, path);
+			v[i * rounds + n] = child_ms(f, i, mib);
 		flat_free(f);
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(children); i++)
@@ -239,7 +254,7 @@ int main(int argc, char **argv)
 	if (!f)
 		fail("boot");
 	snap_open_pagemap(f->vm); /* as hutch.c does */
-	fill(f, AREA, argv[2], mib);
+	fill(f, argv[2], mib);
 	wait_for_it(f);
 	for (unsigned i = 0; i < MIN(rounds, 5U); i++) {
 		save_fd = memfd_create("snapshot", MFD_CLOEXEC);
@@ -268,6 +283,6 @@ int main(int argc, char **argv)
 	printf("%-34s %9.2f ms, %.2f of a boot\n", "restore, memory kept", median(v, rounds),
 	       median(v, rounds) / boot);
 	clone_many(save_fd, memory);
-	make_children(save_fd, memory, argv[2], rounds);
+	make_children(save_fd, memory, mib, rounds);
 	return 0;
 }
