@@ -160,9 +160,10 @@ const struct verb verb_fork = {
 	.summary = "let several machines go on from where one is",
 	.text = "Each goes on from this moment of the sandbox, which itself goes on too, or from\n"
 		"the snapshot; they share the memory that they do not change, and are detached.\n"
-		"Their names are printed as they begin. Clocks, entropy and host names are their\n"
-		"own; what programs had drawn or cached before is not. Disks that the guest can\n"
-		"write, and tap interfaces, cannot be had twice: see `hutch restore`.",
+		"Their names are printed as they begin. Clocks, entropy, host names, hardware\n"
+		"addresses, /etc/machine-id and the kernel's boot_id are their own; what programs\n"
+		"had drawn or cached before is not. Disks that the guest can write, and tap\n"
+		"interfaces, cannot be had twice: see `hutch restore`.",
 	.flags = flags,
 	.run = run_fork,
 };

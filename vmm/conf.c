@@ -70,7 +70,8 @@ static const struct field net_fields[] = {
 	F_STR(struct conf_net, forward, .anew = true, .arg = "PORTS",
 	      .help = "mode user: TCP ports of the host that lead to the guest, "
 		      "[ADDRESS/]HOST[:GUEST], more behind +; ADDRESS is 127.0.0.1 unless given"),
-	F_STR(struct conf_net, mac, .arg = "MAC", .help = "hardware address of the guest's side"),
+	F_STR(struct conf_net, mac, .arg = "MAC",
+	      .help = "hardware address of the guest's side; without, one of the machine's name"),
 	F_RANGE(struct conf_net, mtu, 0, 65535, .arg = "N",
 		.help = "largest packet, told to the guest"),
 	F_BOOL(struct conf_net, offload, .dflt = "yes",
