@@ -256,7 +256,7 @@ static int save_with_disk(struct vm *vm)
 static const struct {
 	int level;
 	bool mapped; /* it is a restored one itself, whose memory is a file's */
-} chains[] = { { 1, false }, { 0, false }, { 1, true } };
+} chains[] = { { 1, false }, { 0, true } };
 
 /* a new machine in the same state, whose memory is mapped */
 static struct flat *remade(struct flat *f)
