@@ -118,6 +118,7 @@ static struct flat *make(struct flat *f, int r, const struct snap_file *from)
 	}
 	if (f->uffd < 0)
 		snap_close(&f->from);
+	snap_open_pagemap(f->vm); /* as hutch.c does */
 	f->vm->ended = on_end;
 	f->vm->ended_arg = f;
 	return f;
@@ -273,6 +274,61 @@ int flat_pause(struct flat *f)
 int flat_resume(struct flat *f)
 {
 	return flat_call(f, vm_user_resume);
+}
+
+static struct {
+	int fd, level;
+	int told; /* eventfd */
+	struct flat_live came;
+} live;
+
+static void tell_live(void *arg, int r, void *blob)
+{
+	uint64_t one = 1;
+
+	(void)arg;
+	live.came = (struct flat_live){ .result = r };
+	if (r < 0)
+		snprintf(live.came.text, sizeof(live.came.text), "%s", err_last());
+	else
+		live.came.still_us = strtoul(blob, NULL, 10);
+	free(blob);
+	if (write(live.told, &one, sizeof(one)) < 0)
+		abort();
+}
+
+int flat_live_on_loop(struct vm *vm, int fd, int level)
+{
+	const struct asker who = { tell_live, NULL };
+	int told = eventfd(0, EFD_CLOEXEC), r = snap_live(vm, fd, "a label", level, &who);
+
+	if (r != -EINPROGRESS) {
+		close(told);
+		return r;
+	}
+	live.told = told;
+	return 0;
+}
+
+static int begin_live(struct vm *vm)
+{
+	return flat_live_on_loop(vm, live.fd, live.level);
+}
+
+int flat_live_begin(struct flat *f, int fd, int level)
+{
+	live.fd = fd;
+	live.level = level;
+	return flat_call(f, begin_live);
+}
+
+struct flat_live flat_live_end(void)
+{
+	struct pollfd p = { live.told, POLLIN, 0 };
+	bool told = poll(&p, 1, 60000) == 1;
+
+	close(live.told);
+	return told ? live.came : (struct flat_live){ .result = -ETIME };
 }
 
 void flat_free(struct flat *f)

@@ -57,6 +57,18 @@ int flat_call(struct flat *f, int (*fn)(struct vm *vm));
 int flat_pause(struct flat *f);
 int flat_resume(struct flat *f);
 
+/* a snapshot into @fd while the guest goes on, one at a time: 0 when it has begun; the second one
+ * is for who is on the loop already */
+int flat_live_begin(struct flat *f, int fd, int level) must_check;
+int flat_live_on_loop(struct vm *vm, int fd, int level) must_check;
+/* what came of it, -ETIME after 60 s: the sentence, or for how long the guest stood still */
+struct flat_live {
+	int result;
+	uint64_t still_us;
+	char text[512];
+};
+struct flat_live flat_live_end(void);
+
 /* the guest's memory as the guest sees it, past gmem and its dirty bits */
 volatile uint32_t *flat_word(struct flat *f, gpa_t gpa);
 /* wait until the word has this value, or any but 0 */

@@ -218,6 +218,7 @@ requests() {
 		for what in $(grep -o '#syscalls.*' "$c" | grep -oE ':[-+!]?[A-Z][A-Z0-9_]+' | tr -d ':+!-'); do
 			case $what in
 			SELF) continue ;;
+			FORK) what=fork ;;
 			TCSETS) what=tcsetattr ;;
 			TCGETS) what='(tcgetattr|isatty)' ;;
 			F_GETFL | F_SETFD) what="(fdopendir|$what)" ;;

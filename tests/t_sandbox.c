@@ -96,6 +96,9 @@ static const struct call {
 	{ "57 (fork:", SYS_fork, { 0 } },
 	{ "58 (vfork:", SYS_vfork, { 0 } },
 	{ "56 (clone: 0x11,", SYS_clone, { SIGCHLD } },
+	{ "56 (clone: 0x11200011,",
+	  SYS_clone,
+	  { CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | CLONE_NEWUSER | SIGCHLD } },
 	{ "2 (open:", SYS_open, { 0 } },
 	{ "437 (openat2:", SYS_openat2, { AT_FDCWD } },
 	{ "41 (socket: 0x2, 0x1, 0x0)", SYS_socket, { AF_INET, SOCK_STREAM } },
@@ -138,7 +141,6 @@ static const struct call narrow[] = {
 	{ "77 (ftruncate:", SYS_ftruncate, { -1 } },
 	{ "217 (getdents64:", SYS_getdents64, { -1 } },
 	{ "267 (readlinkat:", SYS_readlinkat, { -1 } },
-	{ "293 (pipe2:", SYS_pipe2, { 0 } },
 	{ "319 (memfd_create:", SYS_memfd_create, { 0 } },
 	{ "291 (epoll_create1:", SYS_epoll_create1, { 0 } },
 	{ "33 (dup2:", SYS_dup2, { -1, -1 } },
@@ -222,13 +224,13 @@ START_TEST(test_32)
 END_TEST
 
 /* each thread tells, and ends the process: one of ours, and one that was there before */
-static void *do_getppid(void *arg)
+static void *do_getpgid(void *arg)
 {
 	int *fd = arg;
 	char c;
 
 	if (read(*fd, &c, 1) == 1)
-		syscall(SYS_getppid);
+		syscall(SYS_getpgid, 0);
 	return NULL;
 }
 
@@ -237,8 +239,8 @@ static int do_in_thread(unsigned before)
 	int fd[2];
 	pthread_t t;
 
-	if (pipe(fd) || (before && thread_start(&t, do_getppid, &fd[0], 0)) ||
-	    sandbox_enter(&all_of_it) || (!before && thread_start(&t, do_getppid, &fd[0], 0)))
+	if (pipe(fd) || (before && thread_start(&t, do_getpgid, &fd[0], 0)) ||
+	    sandbox_enter(&all_of_it) || (!before && thread_start(&t, do_getpgid, &fd[0], 0)))
 		return 1;
 	if (write(fd[1], "", 1) == 1)
 		pthread_join(t, NULL);
@@ -250,7 +252,7 @@ START_TEST(test_in_thread)
 	struct fate f = child(do_in_thread, (unsigned)_i);
 
 	ck_assert_msg(ended_with(&f, 125), "status %#x: %s", f.status, f.said);
-	ck_assert_ptr_nonnull(strstr(f.said, "system call 110 (getppid:"));
+	ck_assert_ptr_nonnull(strstr(f.said, "system call 121 (getpgid:"));
 }
 END_TEST
 
@@ -477,7 +479,7 @@ static int do_own_filter(unsigned must)
 	}
 	if (r)
 		return 3;
-	syscall(SYS_getppid);
+	syscall(SYS_getpgid, 0);
 	return 4;
 }
 
@@ -866,7 +868,7 @@ static int do_none(unsigned jail)
 		return 1;
 	hutch_free(h);
 	if (jail)
-		syscall(SYS_getppid);
+		syscall(SYS_getpgid, 0);
 	return getrlimit(RLIMIT_CORE, &core) || core.rlim_cur != 4096 ||
 			       prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) || prctl(PR_GET_SECCOMP)
 		       ? 2

@@ -215,7 +215,6 @@ static struct flat *restore(const char *path, bool mapped)
 	flat_lazy = !mapped; /* through all of its parents, while it runs */
 	f = flat_restore(fd, NULL);
 	ck_assert_msg(f != NULL, "%s: %s", path, err_last());
-	snap_open_pagemap(f->vm);
 	flat_memory = -1;
 	close(memory);
 	close(fd);
@@ -282,7 +281,6 @@ START_TEST(test_chain_of_five)
 	bool compared;
 
 	f = new_chain();
-	snap_open_pagemap(f->vm);
 	save_level = ways[_i].level;
 	ck_assert_int_eq(flat_start(f), 0);
 	for (unsigned n = 0; n <= CHAIN; n++) {
@@ -458,7 +456,7 @@ static int ask_wrongly(struct vm *vm)
 	int r;
 
 	snprintf(request, sizeof(request), "%s", wrong);
-	r = ctl_run(vm, request, save_fd, &answer);
+	r = ctl_run(vm, request, save_fd, NULL, &answer);
 
 	free(answer);
 	return r;

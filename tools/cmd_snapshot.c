@@ -12,7 +12,7 @@
 #include "tool.h"
 #include "units.h"
 
-enum { FLAG_LABEL, FLAG_COMPRESS, FLAG_PARENT, FLAGS };
+enum { FLAG_LABEL, FLAG_COMPRESS, FLAG_PARENT, FLAG_LIVE, FLAGS };
 
 static const struct flag flags[] = {
 	[FLAG_LABEL] = { .name = "label",
@@ -28,6 +28,10 @@ static const struct flag flags[] = {
 			  .help = "leave out what is as it was in that one, which is needed from "
 				  "then "
 				  "on" },
+	[FLAG_LIVE] = { .name = "live",
+			.help = "let the guest go on while its memory is packed: it stands "
+				"still for some ms, and what it changes meanwhile is in memory "
+				"twice" },
 	{ .name = NULL },
 };
 
@@ -81,7 +85,9 @@ struct order {
 	int level;
 	struct hutch *h;
 	struct hutch_parent *parent; /* NULL: without */
-	bool known;		     /* the machine could tell what has changed since */
+	bool live;
+	double still_ms; /* if it is live: for how long the guest stood still */
+	bool known;	 /* the machine could tell what has changed since */
 };
 
 static void tell_child(const struct order *o, const struct hutch_snap *snap, double took)
@@ -101,18 +107,20 @@ static void tell_child(const struct order *o, const struct hutch_snap *snap, dou
 
 static void tell(const struct order *o, double took)
 {
-	char size[32], resident[32], memory[32];
+	char size[32], resident[32], memory[32], still[64] = "";
 	struct hutch_snap snap;
 
+	if (o->live)
+		snprintf(still, sizeof(still), "; the guest stood still for %.0f ms", o->still_ms);
 	if (hutch_snap_look(o->h, o->path, &snap, NULL) < 0)
 		return;
 	if (o->parent)
 		tell_child(o, &snap, took);
 	else
-		inform("%s of %s that were in use, of %s, in %.2f s",
+		inform("%s of %s that were in use, of %s, in %.2f s%s",
 		       bytes_print(snap.size, size, sizeof(size)),
 		       bytes_print(snap.resident, resident, sizeof(resident)),
-		       bytes_print(snap.memory, memory, sizeof(memory)), took);
+		       bytes_print(snap.memory, memory, sizeof(memory)), took, still);
 }
 
 /* of what the machine has written; @temp is another file then, if it wrote all */
@@ -148,9 +156,13 @@ static int ask(struct order *o, struct image_temp *temp)
 		snprintf(request, sizeof(request), "child %d %s %s", o->level,
 			 hutch_parent_id(o->parent), o->label);
 	else
-		snprintf(request, sizeof(request), "snapshot %d %s", o->level, o->label);
+		snprintf(request, sizeof(request), "%s %d %s",
+			 o->live ? "live-snapshot" : "snapshot", o->level, o->label);
 	r = client_ask_fd(o->box, request, temp->fd, &answer);
-	o->known = r == 7 && !memcmp(answer, "changed", 7);
+	if (o->live)
+		o->still_ms = r > 0 ? strtod(answer, NULL) / 1e3 : 0;
+	else
+		o->known = r == 7 && !memcmp(answer, "changed", 7);
 	free(answer);
 	return r < 0 ? -1 : 0;
 }
@@ -216,6 +228,11 @@ static int run_snapshot(int argc, char **argv, const struct verb *verb)
 		complain("--label: at most 127 bytes, on one line");
 		return EXIT_USAGE;
 	}
+	if (given[FLAG_LIVE].n && given[FLAG_PARENT].n) {
+		complain("--live: a snapshot with a parent is not made so; leave out --live, and "
+			 "the guest stands still for what has changed, or --parent");
+		return EXIT_USAGE;
+	}
 	if (box_open(argv[0], &box))
 		return EXIT_FAIL;
 	if (n == 2)
@@ -224,6 +241,7 @@ static int run_snapshot(int argc, char **argv, const struct verb *verb)
 	order.path = path;
 	order.label = given[FLAG_LABEL].n ? given[FLAG_LABEL].text : "";
 	order.level = level;
+	order.live = given[FLAG_LIVE].n;
 	if (n < 2 && name_it(box.name, path, sizeof(path)))
 		status = EXIT_HUTCH;
 	else
@@ -236,13 +254,15 @@ const struct verb verb_snapshot = {
 	.name = "snapshot",
 	.args = "[FLAGS] NAME [FILE]",
 	.summary = "save a running machine, memory and devices, into a file",
-	.text = "The machine stands still until it is saved, then it goes on. FILE appears whole\n"
-		"or not at all; without it the snapshot goes into the store, under the sandbox's "
-		"name\n"
-		"and the time (UTC). Its path is printed. `hutch restore` and `hutch run --from` "
-		"go\n"
-		"on from it, as often as you like. Images of disks are not in it: it knows their\n"
-		"sizes and times, and a restore refuses one that was written since.\n"
+	.text = "The machine stands still until it is saved, then it goes on; with --live it goes\n"
+		"on while it is packed, one such snapshot at a time. FILE appears whole or not at\n"
+		"all; without it the snapshot goes into the store, under the sandbox's name and\n"
+		"the time (UTC). Its path is printed. `hutch restore` and `hutch run --from` go "
+		"on\n"
+		"from it, as often as you like. Images of disks are not in it: it knows their\n"
+		"sizes and times, and a restore refuses one that was written since. With --live\n"
+		"the guest may do that at once: if it has a disk to write to, `hutch pause` it,\n"
+		"save, copy the image, and `hutch resume` it.\n"
 		"\n"
 		"With --parent what is as it was in another snapshot, a file or a name, is left "
 		"out,\n"

@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "ctl.h"
-#include "snap.h"
 
 #define CLIENTS	     16
 #define REQUEST_MAX  1024
@@ -26,6 +25,7 @@ struct client {
 	struct loop_fd h;
 	bool used;
 	bool complete; /* the request waits to be run; not in the loop */
+	bool later;    /* it was run, and is answered later; in the loop for its hanging up alone */
 	char request[REQUEST_MAX];
 	size_t have;
 	int fd;	      /* that came along with it, or -1 */
@@ -104,17 +104,34 @@ static int verb_set(struct vm *vm, char *args, int fd, void **ret)
 }
 
 /* "LEVEL LABEL", and the file comes along: this process may not open any */
-static int verb_snapshot(struct vm *vm, char *args, int fd, void **ret)
+static int snapshot_args(char *args, int fd, const char **ret_label)
 {
 	char *label = strchr(args, ' ');
 	uint64_t level;
 
-	(void)ret;
 	if (label)
 		*label++ = '\0';
 	if (fd < 0 || number_parse(args, &level) || level > 9)
 		return err(-EINVAL, "snapshot: a level from 0 to 9 and a file are needed");
-	return snap_save(vm, fd, label ? label : "", (int)level);
+	*ret_label = label ? label : "";
+	return (int)level;
+}
+
+static int verb_snapshot(struct vm *vm, char *args, int fd, void **ret)
+{
+	const char *label;
+	int level = snapshot_args(args, fd, &label);
+
+	(void)ret;
+	return level < 0 ? level : snap_save(vm, fd, label, level);
+}
+
+static int verb_live(struct vm *vm, char *args, int fd, const struct asker *who)
+{
+	const char *label;
+	int level = snapshot_args(args, fd, &label);
+
+	return level < 0 ? level : snap_live(vm, fd, label, level, who);
 }
 
 /* "LEVEL PARENT LABEL", PARENT an id: the answer is what became of it, "changed" or "whole" */
@@ -140,7 +157,8 @@ static int verb_child(struct vm *vm, char *args, int fd, void **ret)
 	return *ret ? (int)strlen(*ret) : err(-ENOMEM, "child: out of memory");
 }
 
-/* returns the bytes of *@ret, or -errno with a message */
+/* returns the bytes of *@ret, or -errno with a message; NULL: verb_live(), which is answered later
+ */
 static const struct {
 	const char *name;
 	int (*run)(struct vm *vm, char *args, int fd, void **ret);
@@ -155,9 +173,10 @@ static const struct {
 	{ "counters", verb_counters, false },
 	{ "snapshot", verb_snapshot, true },
 	{ "child", verb_child, true },
+	{ "live-snapshot", NULL, true },
 };
 
-int ctl_run(struct vm *vm, char *request, int fd, void **ret)
+int ctl_run(struct vm *vm, char *request, int fd, const struct asker *who, void **ret)
 {
 	char *args = request + strcspn(request, " ");
 	const char *names[ARRAY_SIZE(verbs) + 1] = { NULL }, *near;
@@ -165,8 +184,11 @@ int ctl_run(struct vm *vm, char *request, int fd, void **ret)
 	for (unsigned i = 0; i < ARRAY_SIZE(verbs); i++) {
 		size_t len = verbs[i].args ? (size_t)(args - request) : strlen(request);
 
-		if (len == strlen(verbs[i].name) && !memcmp(request, verbs[i].name, len))
-			return verbs[i].run(vm, args + (*args == ' '), fd, ret);
+		if (len == strlen(verbs[i].name) && !memcmp(request, verbs[i].name, len)) {
+			args += *args == ' ';
+			return verbs[i].run ? verbs[i].run(vm, args, fd, ret)
+					    : verb_live(vm, args, fd, who);
+		}
 		names[i] = verbs[i].name;
 	}
 	near = nearest(request, names);
@@ -232,6 +254,26 @@ static void answer(struct client *c, int r, const void *blob)
 	send_answer(c);
 }
 
+/* what its request came to, after a while */
+static void answer_later(void *arg, int r, void *blob)
+{
+	struct client *c = arg;
+
+	c->later = false;
+	loop_fd_del(c->ctl->loop, &c->h);
+	answer(c, r, blob);
+	free(blob);
+}
+
+/* until then nothing is expected of it, but it may hang up */
+static void wait_to_answer(struct client *c)
+{
+	c->later = true;
+	c->h.events = 0;
+	if (loop_fd_add(c->ctl->loop, &c->h))
+		snap_live_stop(c->ctl->vm, "there is no memory to wait for it");
+}
+
 static struct client *next_complete(struct ctl *ctl)
 {
 	for (unsigned i = 0; i < CLIENTS; i++)
@@ -248,11 +290,15 @@ static void run_requests(struct ctl *ctl)
 		return;
 	ctl->busy = true;
 	while ((c = next_complete(ctl))) {
+		const struct asker who = { answer_later, c };
 		cleanup_free void *blob = NULL;
-		int r = ctl_run(ctl->vm, c->request, c->fd, &blob);
+		int r = ctl_run(ctl->vm, c->request, c->fd, &who, &blob);
 
 		c->complete = false;
-		answer(c, r, blob);
+		if (r == -EINPROGRESS)
+			wait_to_answer(c);
+		else
+			answer(c, r, blob);
 	}
 	ctl->busy = false;
 }
@@ -284,6 +330,10 @@ static void on_client(void *arg, uint32_t events)
 	ssize_t n;
 
 	(void)events;
+	if (c->later) {
+		snap_live_stop(c->ctl->vm, "who asked for it has gone");
+		return;
+	}
 	if (c->answer) {
 		send_answer(c);
 		return;
@@ -393,9 +443,12 @@ void ctl_free(struct ctl *ctl)
 	if (!ctl)
 		return;
 	loop_timer_cancel(ctl->loop, &ctl->again);
-	for (unsigned i = 0; i < CLIENTS; i++)
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		if (ctl->client[i].later)
+			snap_live_stop(ctl->vm, "the machine has ended");
 		if (ctl->client[i].used)
 			drop(&ctl->client[i]);
+	}
 	if (ctl->h.fd >= 0)
 		loop_fd_del(ctl->loop, &ctl->h);
 	cleanup_close(&ctl->h.fd);

@@ -8,15 +8,16 @@
 #ifndef HUTCH_CTL_H
 #define HUTCH_CTL_H
 
+#include "snap.h"
 #include "vm.h"
 
 /*
  * ctl_run() - do what a request says, on the loop; @request is cut into words
  *
  * Bytes of *@ret, to be freed, or -errno with a message; an unknown verb is
- * answered with the nearest.
+ * answered with the nearest.  -EINPROGRESS: @who is told later.
  */
-int ctl_run(struct vm *vm, char *request, int fd, void **ret);
+int ctl_run(struct vm *vm, char *request, int fd, const struct asker *who, void **ret);
 
 struct ctl;
 

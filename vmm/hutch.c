@@ -258,7 +258,7 @@ unsigned hutch_faults(const struct hutch *h)
 
 /* something that is done on a loop's thread, and waited for */
 struct job {
-	int (*fn)(struct job *job); /* 0 or more, or -errno with a message */
+	int (*fn)(struct job *job); /* 0 or more, -errno with a message; -EINPROGRESS: later */
 	struct hutch *h;
 	const char *request; /* of the control socket */
 	int fd;		     /* that goes with it */
@@ -272,11 +272,8 @@ struct job {
 	bool done;
 };
 
-static void run_job(void *arg)
+static void end_job(struct job *job, int r)
 {
-	struct job *job = arg;
-	int r = job->fn(job);
-
 	if (r < 0)
 		snprintf(job->error, sizeof(job->error), "%s", err_last());
 	pthread_mutex_lock(&job->lock);
@@ -284,6 +281,15 @@ static void run_job(void *arg)
 	job->done = true;
 	pthread_cond_signal(&job->cond);
 	pthread_mutex_unlock(&job->lock);
+}
+
+static void run_job(void *arg)
+{
+	struct job *job = arg;
+	int r = job->fn(job);
+
+	if (r != -EINPROGRESS)
+		end_job(job, r);
 }
 
 static int do_job(struct loop *loop, struct job *job)
@@ -484,13 +490,22 @@ int hutch_wait(struct hutch *h, int timeout_ms, struct hutch_result *ret)
 	return 0;
 }
 
+static void answer_job(void *arg, int r, void *blob)
+{
+	struct job *job = arg;
+
+	job->blob = blob;
+	end_job(job, r);
+}
+
 static int ask_machine(struct job *job)
 {
+	const struct asker who = { answer_job, job };
 	char request[1024];
 
 	return str_copy(request, sizeof(request), job->request)
 		       ? err(-E2BIG, "a value of more than %zu bytes", sizeof(request))
-		       : ctl_run(job->h->vm, request, job->fd, &job->blob);
+		       : ctl_run(job->h->vm, request, job->fd, &who, &job->blob);
 }
 
 int hutch_on_loop(struct hutch *h, const char *request, int fd, void **ret)

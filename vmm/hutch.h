@@ -142,6 +142,17 @@ void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *a
 int hutch_snapshot(struct hutch *h, int fd, const char *label, int level);
 
 /*
+ * hutch_snapshot_live() - the same, but it stands still only until a process that is forked from
+ * this one has its memory, and packs it
+ *
+ * Returns when that is done: for how many microseconds the machine stood still.  That process ends
+ * with the machine, and this one gets a SIGCHLD when it ends; memory that the guest changes
+ * meanwhile is there twice.  -EBUSY while another one is made so, -ECANCELED where the machine
+ * ended, -EAGAIN or -ENOMEM where there can be no process.
+ */
+int hutch_snapshot_live(struct hutch *h, int fd, const char *label, int level);
+
+/*
  * A child is a snapshot without the memory that is as it was in another, its parent, and of no use
  * without that.  hutch_parent_open() opens that with all of its own parents, for a child that is to
  * be at @path: NULL with a message where one of them is there now, or not what it should be.

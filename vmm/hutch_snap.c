@@ -10,6 +10,7 @@
  * #syscalls:before openat newfstatat geteuid utimensat fcntl close unlink
  */
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -479,6 +480,17 @@ int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)
 
 	snprintf(what, sizeof(what), "snapshot %d", level < 0 ? SNAP_LEVEL : level);
 	return hutch_snap_ask(h, what, fd, label, NULL);
+}
+
+int hutch_snapshot_live(struct hutch *h, int fd, const char *label, int level)
+{
+	cleanup_free void *text = NULL;
+	char what[32];
+	int r;
+
+	snprintf(what, sizeof(what), "live-snapshot %d", level < 0 ? SNAP_LEVEL : level);
+	r = hutch_snap_ask(h, what, fd, label, &text);
+	return r < 0 ? r : (int)MIN(strtoul(text, NULL, 10), (unsigned long)INT_MAX);
 }
 
 static void tell(const struct snap *s, struct hutch_snap *ret)

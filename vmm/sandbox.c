@@ -21,8 +21,9 @@
  *    ends the process.  Every thread of ours leaves SIGSYS open (thread_start());
  *    where an embedder's thread blocks it, the kernel ends the process all the
  *    same, without a word.
- * 5. Pages are never made executable, a new thread is the only kind of process,
- *    a socket is of AF_UNIX, and signals go to this process and to the passt it
+ * 5. Pages are never made executable, a new process is a thread or what fork()
+ *    makes (snap_live.c has why, and what that is worth to whom), nothing else is
+ *    executed, a socket is of AF_UNIX, and signals go to this process and to the passt it
  *    started.  The machine's threads open no files: the C library, which tries
  *    that for what it can do without (the trim of a heap, a time zone), gets
  *    EPERM, and so gets who breaks in.  An io_uring, which no filter sees into,
@@ -103,6 +104,8 @@
 #define IS(value, n)	  JUMP(BPF_JEQ, value, n, 0)
 #define HAS(bits, n)	  JUMP(BPF_JSET, bits, n, 0)
 #define HAS_NOT(bits, n)  JUMP(BPF_JSET, bits, 0, n)
+/* how fork() is asked for */
+#define FORK		  (CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD)
 #define SELF		  0x5e1f5e1f /* stands for this process's number until it is known */
 
 #include "seccomp.h"

@@ -35,6 +35,27 @@ extern const struct field snap_info_fields[];
  */
 int snap_save(struct vm *vm, int fd, const char *label, int level) must_check;
 
+/* who is told on the loop what came of what takes its time: the bytes of @blob, which becomes his,
+ * or -errno with a message */
+struct asker {
+	void (*tell)(void *arg, int r, void *blob);
+	void *arg;
+};
+
+/*
+ * snap_live() - the same, but the machine goes on as soon as another process has its memory, and
+ * that packs it
+ *
+ * -EINPROGRESS, and @who will be told: how long the machine stood still, in us, as a decimal
+ * number; or why there is no snapshot.  -EBUSY while another one is made so, else as snap_save().
+ */
+int snap_live(struct vm *vm, int fd, const char *label, int level,
+	      const struct asker *who) must_check;
+/* nobody wants it any more: who asked is told at once, -ECANCELED.  Harmless if there is none */
+void snap_live_stop(struct vm *vm, const char *why);
+/* the same, and it has ended when this returns */
+void snap_live_free(struct vm *vm);
+
 /*
  * snap_save_child() - the same, but only what is not as it was in the snapshot with the id @parent
  *

@@ -2,7 +2,8 @@
  * snap_save.c - a machine into a snapshot's file
  *
  * The machine stands still, its devices drained, from before the tree is made
- * until the last chunk is packed; then it goes on as if nothing had been.
+ * until the last chunk is packed (or, in snap_live.c, until another process has
+ * its memory); then it goes on as if nothing had been.
  *
  * #syscalls pread64 newfstatat clock_gettime
  * #syscalls:caller openat
@@ -13,13 +14,14 @@
 #include <unistd.h>
 
 #include "pager.h"
-#include "snap.h"
 #include "snap_mem.h"
+#include "snap_saving.h"
 #include "team.h"
 #include "vm.h"
 
 #define PAGES_PER_CHUNK (SNAP_CHUNK / GMEM_PAGE)
 #define SHARE		16	     /* chunks that a thread takes at a time */
+#define LOOK		64	     /* chunks that are asked for at a time */
 #define PAGE_THERE	(3ULL << 62) /* present, or in swap */
 
 static const struct field disk_fields[] = {
@@ -47,92 +49,133 @@ void snap_open_pagemap(struct vm *vm)
 
 /* --- memory --- */
 
-struct packing {
-	const struct gmem *mem;
-	struct snap_writer w;
-	int pagemap;
-	uint8_t *changed;  /* of a child: which chunks are in it; NULL: all */
-	uint64_t next;	   /* chunk; atomic */
-	uint64_t resident; /* bytes; atomic */
-	pthread_mutex_t lock;
-	int error; /* the first one, and its text */
-	char text[512];
-};
-
-static void fail(struct packing *p, int r, const char *text)
+/* how many chunks from @n on, of @most, hold nothing as far as is known */
+static uint64_t unknown(const struct saving *s, uint64_t n, uint64_t most)
 {
-	pthread_mutex_lock(&p->lock);
-	if (!p->error) {
-		p->error = r;
-		snprintf(p->text, sizeof(p->text), "%s", text);
-	}
-	pthread_mutex_unlock(&p->lock);
+	uint64_t i = 0;
+
+	while (i < most && !s->there[n + i])
+		i++;
+	return i;
 }
 
-/* may anything but zeroes be in it?  What was never touched is not touched now */
-static bool is_there(const struct packing *p, const struct gmem_slot *slot, const uint8_t *hva,
-		     size_t len)
+/* what was never touched is not touched now; at most LOOK chunks, @n the first of them */
+static void look_at_chunks(struct saving *s, uint64_t n, const uint8_t *hva, uint64_t len)
 {
-	uint64_t page[PAGES_PER_CHUNK];
+	uint64_t page[LOOK * PAGES_PER_CHUNK];
 	size_t size = len / GMEM_PAGE * sizeof(page[0]);
+	bool told = pread(s->vm->pagemap, page, size,
+			  (off_t)((uintptr_t)hva / GMEM_PAGE * sizeof(page[0]))) == (ssize_t)size;
 
-	if (p->pagemap < 0 || slot->mapped ||
-	    pread(p->pagemap, page, size, (off_t)((uintptr_t)hva / GMEM_PAGE * sizeof(page[0]))) !=
-		    (ssize_t)size)
-		return true;
-	for (size_t i = 0; i < len / GMEM_PAGE; i++)
-		if (page[i] & PAGE_THERE)
-			return true;
-	return false;
+	for (uint64_t i = 0; i < len / GMEM_PAGE; i++)
+		if (!told || page[i] & PAGE_THERE)
+			s->there[n + i / PAGES_PER_CHUNK] = 1;
 }
 
-static int pack_chunks(struct packing *p, struct snap_packer *packer, uint64_t first)
+static void look_at_slot(struct saving *s, const struct gmem_slot *slot, uint64_t first)
+{
+	uint64_t chunks = snap_chunks_of(slot->len), run;
+
+	if (s->vm->pagemap < 0 || slot->mapped) {
+		memset(s->there + first, 1, chunks);
+		return;
+	}
+	for (uint64_t n = 0; n < chunks; n += MAX(run, (uint64_t)1)) {
+		uint64_t off = n * SNAP_CHUNK;
+
+		run = unknown(s, first + n, MIN((uint64_t)LOOK, chunks - n));
+		if (run)
+			look_at_chunks(s, first + n, slot->hva + off,
+				       MIN(run * SNAP_CHUNK, slot->len - off));
+	}
+}
+
+/* where memory may hold anything; what was found before stays found */
+static void look(struct saving *s)
+{
+	const struct gmem *mem = &s->vm->mem;
+	uint64_t first = 0;
+
+	for (unsigned i = 0; i < mem->n; i++) {
+		look_at_slot(s, &mem->slot[i], first);
+		first += snap_chunks_of(mem->slot[i].len);
+	}
+}
+
+static uint64_t resident(const struct saving *s)
+{
+	uint64_t sum = 0, off;
+	size_t len;
+
+	for (uint64_t n = 0; n < s->w.chunks; n++)
+		if (s->there[n] && (!s->changed || s->changed[n])) {
+			snap_slot(&s->vm->mem, n, &off, &len);
+			sum += len;
+		}
+	return sum;
+}
+
+static void fail(struct saving *s, int r, const char *text)
+{
+	pthread_mutex_lock(&s->lock);
+	if (!s->error) {
+		s->error = r;
+		snprintf(s->text, sizeof(s->text), "%s", text);
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+static int pack_chunks(struct saving *s, struct snap_packer *packer, uint64_t first)
 {
 	const struct gmem_slot *slot;
-	uint64_t resident = 0, off;
-	const uint8_t *hva;
+	uint64_t off;
 	size_t len;
 	int r = 0;
 
-	for (uint64_t n = first; !r && n < MIN(first + SHARE, p->w.chunks); n++) {
-		slot = snap_slot(p->mem, n, &off, &len);
-		hva = slot->hva + off;
-		if (p->changed && !p->changed[n]) {
-			snap_leave(&p->w, n);
+	for (uint64_t n = first; !r && n < MIN(first + SHARE, s->w.chunks); n++) {
+		if (s->stop && __atomic_load_n(s->stop, __ATOMIC_RELAXED))
+			return -ECANCELED;
+		if (s->changed && !s->changed[n])
+			snap_leave(&s->w, n);
+		if (!s->there[n] || (s->changed && !s->changed[n]))
 			continue;
-		}
-		if (!is_there(p, slot, hva, len))
-			continue;
-		resident += len;
-		r = snap_pack(packer, n, hva, len);
+		slot = snap_slot(&s->vm->mem, n, &off, &len);
+		r = snap_pack(packer, n, slot->hva + off, len);
 	}
-	__atomic_fetch_add(&p->resident, resident, __ATOMIC_RELAXED);
 	return r;
 }
 
 static void pack(void *arg)
 {
 	cleanup_free struct snap_packer *packer = calloc(1, sizeof(*packer));
-	struct packing *p = arg;
+	struct saving *s = arg;
 	uint64_t n;
 	int r;
 
-	if (!packer || snap_packer_init(packer, &p->w)) {
-		fail(p, -ENOMEM, "snapshot: out of memory to pack it");
+	if (!packer || snap_packer_init(packer, &s->w)) {
+		fail(s, -ENOMEM, "snapshot: out of memory to pack it");
 		return;
 	}
 	do {
-		n = __atomic_fetch_add(&p->next, SHARE, __ATOMIC_RELAXED);
-		r = n < p->w.chunks ? pack_chunks(p, packer, n) : snap_packer_end(packer);
-	} while (!r && n < p->w.chunks);
+		n = __atomic_fetch_add(&s->next, SHARE, __ATOMIC_RELAXED);
+		r = n < s->w.chunks ? pack_chunks(s, packer, n) : snap_packer_end(packer);
+	} while (!r && n < s->w.chunks);
 	if (r) {
 		char text[256];
 
 		snprintf(text, sizeof(text), "snapshot: it cannot be written: %s", strerror(-r));
-		fail(p, r, text);
-		__atomic_store_n(&p->next, p->w.chunks, __ATOMIC_RELAXED);
+		fail(s, r, text);
+		__atomic_store_n(&s->next, s->w.chunks, __ATOMIC_RELAXED);
 	}
 	snap_packer_free(packer);
+}
+
+int saving_pack(struct saving *s)
+{
+	team_run(pack, s);
+	if (s->error)
+		return err(s->error, "%s", s->text);
+	return snap_end(&s->w, s->tree, (size_t)s->tree_size);
 }
 
 /* --- the machine --- */
@@ -175,19 +218,6 @@ static uint64_t epoch_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static int save(struct vm *vm, struct packing *p, struct snap_info *info)
-{
-	cleanup_free void *tree = NULL;
-	int size;
-
-	team_run(pack, p);
-	if (p->error)
-		return err(p->error, "%s", p->text);
-	info->resident = p->resident;
-	size = vm_tree_snapshot(vm, info, &tree);
-	return size < 0 ? size : snap_end(&p->w, tree, (size_t)size);
-}
-
 /* what is there already would be in the way of the size that the header tells */
 static int check_empty(int fd)
 {
@@ -200,43 +230,77 @@ static int check_empty(int fd)
 		       : err(-EINVAL, "snapshot: it goes into an empty file, and this is none");
 }
 
-/* @parent NULL: it has none */
-static int save_to(struct vm *vm, int fd, const char *label, int level, const uint8_t *parent,
-		   bool *ret_whole)
+int saving_begin(struct saving *s, struct vm *vm, int fd, const char *label, int level,
+		 const uint8_t *parent)
 {
-	struct packing p = { .mem = &vm->mem, .pagemap = vm->pagemap };
-	struct snap_info info = { .created_ms = epoch_ms() };
 	int r;
 
+	*s = (struct saving){ .vm = vm, .parent = parent, .info.created_ms = epoch_ms() };
+	pthread_mutex_init(&s->lock, NULL);
 	if (vm->end != VM_RUNNING)
 		return err(-EINVAL, "the machine has ended");
-	if (str_copy(info.label, sizeof(info.label), label))
+	if (str_copy(s->info.label, sizeof(s->info.label), label))
 		return err(-EINVAL, "snapshot: its label has more than %zu bytes",
-			   sizeof(info.label) - 1);
-	snprintf(info.hutch, sizeof(info.hutch), "%s", vm->version ? vm->version : "");
+			   sizeof(s->info.label) - 1);
+	snprintf(s->info.hutch, sizeof(s->info.hutch), "%s", vm->version ? vm->version : "");
 	r = check_empty(fd);
 	if (!r && vm->pager) /* what is not there yet is not zero */
 		r = pager_finish(vm->pager);
 	if (!r)
-		r = (parent ? snap_begin_child : snap_begin)(&p.w, fd, snap_chunks(&vm->mem),
+		r = (parent ? snap_begin_child : snap_begin)(&s->w, fd, snap_chunks(&vm->mem),
 							     level);
 	if (r)
 		return r;
-	pthread_mutex_init(&p.lock, NULL);
-	vm_pause(vm);
-	p.changed = parent ? snap_changed(vm, parent) : NULL;
-	*ret_whole = !p.changed;
-	if (parent && !p.changed) /* most of it will be left out later, and need not be packed */
-		p.w.level = 0;
-	r = look_at_disks(vm->conf, &info);
-	if (!r)
-		r = save(vm, &p, &info);
-	if (!r && parent)
-		snap_changed_since(vm, p.w.id);
-	vm_resume(vm);
-	pthread_mutex_destroy(&p.lock);
-	snap_writer_free(&p.w);
-	free(p.changed);
+	s->there = calloc(s->w.chunks + 1, 1);
+	if (!s->there)
+		return err(-ENOMEM, "snapshot: out of memory for its index");
+	look(s); /* most of it, so that the guest need not stand still for that */
+	return 0;
+}
+
+int saving_take(struct saving *s)
+{
+	int r;
+
+	s->changed = s->parent ? snap_changed(s->vm, s->parent) : NULL;
+	if (s->parent && !s->changed) /* most of it will be left out later, and need not be packed */
+		s->w.level = 0;
+	r = look_at_disks(s->vm->conf, &s->info);
+	if (r)
+		return r;
+	look(s);
+	s->info.resident = resident(s);
+	s->tree_size = vm_tree_snapshot(s->vm, &s->info, &s->tree);
+	return MIN(s->tree_size, 0);
+}
+
+void saving_end(struct saving *s)
+{
+	pthread_mutex_destroy(&s->lock);
+	snap_writer_free(&s->w);
+	free(s->there);
+	free(s->changed);
+	free(s->tree);
+}
+
+/* @parent NULL: it has none */
+static int save_to(struct vm *vm, int fd, const char *label, int level, const uint8_t *parent,
+		   bool *ret_whole)
+{
+	struct saving s;
+	int r = saving_begin(&s, vm, fd, label, level, parent);
+
+	if (!r) {
+		vm_pause(vm);
+		r = saving_take(&s);
+		if (!r)
+			r = saving_pack(&s);
+		if (!r && parent)
+			snap_changed_since(vm, s.w.id);
+		vm_resume(vm);
+	}
+	*ret_whole = !s.changed;
+	saving_end(&s);
 	return r;
 }
 

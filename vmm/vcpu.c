@@ -1,6 +1,6 @@
 /* #syscalls ioctl:KVM_RUN tgkill:SELF rt_sigaction munmap */
 /* #syscalls:caller clock_gettime */
-/* #syscalls:before mmap */
+/* #syscalls:before mmap madvise */
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -50,6 +50,7 @@ int vcpu_create(struct vcpu *v, struct vm *vm, unsigned id)
 	if (run == MAP_FAILED)
 		return err(-errno, "vCPU %u: mmap: %s", id, strerror(errno));
 	v->run = run;
+	madvise(run, vm->kvm.run_size, MADV_DONTFORK); /* a fork of this process keeps no VM */
 	r = set_processor(v);
 	if (!r)
 		r = regs_firmware_defaults(v->fd);

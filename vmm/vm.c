@@ -5,6 +5,7 @@
 #include "devices.h"
 #include "irqchip.h"
 #include "pager.h"
+#include "snap.h"
 #include "vm.h"
 #include "vm_build.h"
 
@@ -177,6 +178,7 @@ int vm_reset(struct vm *vm)
 /* vm->end is set */
 static void end(struct vm *vm)
 {
+	snap_live_stop(vm, "the machine has ended");
 	stream_flush(vm->console, FLUSH_TIMEOUT);
 	if (vm->ended)
 		vm->ended(vm->ended_arg);
@@ -264,6 +266,7 @@ void vm_free(struct vm *vm)
 {
 	if (!vm)
 		return;
+	snap_live_free(vm);
 	if (vm->built)
 		vm_pause(vm);
 	throttle_end(vm);

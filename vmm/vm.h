@@ -51,6 +51,7 @@ struct pager;
 struct pager_conf;
 struct pci_bus;
 struct snap_file;
+struct snap_live;
 
 /* the snapshot that memory is known to differ from in known pages only; see snap_changed.c */
 struct vm_base {
@@ -84,8 +85,9 @@ struct vm {
 	struct pager *pager;		    /* gets it; or NULL */
 	struct vcpu_state *saved;	    /* its processors; vm->cpus of them */
 	struct vm_base base;
-	const char *version; /* of the program, told in snapshots */
-	int pagemap;	     /* tells which pages of the guest are there at all; -1: not known */
+	struct snap_live *live; /* a snapshot that is packed while the guest goes on, or NULL */
+	const char *version;	/* of the program, told in snapshots */
+	int pagemap;		/* tells which pages of the guest are there at all; -1: not known */
 
 	pthread_mutex_t park_lock;
 	pthread_cond_t park_cond;

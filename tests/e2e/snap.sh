@@ -1,7 +1,7 @@
 #!/bin/sh
 # tests/e2e/snap.sh [GROUP...]: snapshots as a person makes and uses them, also where that goes wrong.
 #
-# Flat guests, on any /dev/kvm: store full killed disks others wrong forks chains. Linux: linux pci. See lib.sh.inc and run.sh.inc.
+# Flat guests, on any /dev/kvm: store full killed live disks others wrong forks chains. Linux: linux pci. See lib.sh.inc and run.sh.inc.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 . tests/e2e/run.sh.inc
@@ -194,9 +194,9 @@ same"
 	nothing_left "full: nothing is left"
 }
 
-# saving NAME FILE: begins, and is not over for a second or more; $saver is the client
+# saving NAME FILE [FLAG]: begins, and is not over for a second or more; $saver is the client
 saving() {
-	$hutch snapshot --compress zlib:9 "$1" "$2" >"$tmp/saver.out" 2>"$tmp/saver.err" &
+	$hutch snapshot --compress zlib:9 $3 "$1" "$2" >"$tmp/saver.out" 2>"$tmp/saver.err" &
 	saver=$!
 	wait_for sh -c "ls '$(dirname "$2")'/.hutch-*.tmp"
 	sleep 0.3
@@ -258,6 +258,66 @@ killed() {
 	rm -r "$tmp/k"
 	$hutch gc >/dev/null
 	nothing_left "killed: nothing is left"
+}
+
+# the process that packs for another one, if it does
+packer_of() { # PID
+	grep -l "^PPid:[[:space:]]*$1$" /proc/[0-9]*/status 2>/dev/null | tr -dc '0-9\n'
+}
+
+gone() { # PID: also if nobody has asked what became of it
+	! grep -v '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null | grep -q '^State'
+}
+
+# the guest goes on while it is packed, whoever is killed meanwhile
+live() {
+	mkdir -p "$tmp/k"
+	from_base live || { bad "live" "no guest"; return; }
+	check "live" 0 -v snapshot --live --label "of a live one" live "$tmp/k/x.snap" && is "live" "$tmp/k/x.snap"
+	holds "live: for how long it stood still" "$tmp/err" "; the guest stood still for "
+	goes_on "live: the guest goes on" live
+	refuses "live: without a parent" 2 "a snapshot with a parent is not made so" snapshot --live --parent "$tmp/k/x.snap" live
+	check "live: restore" 0 restore -d --name second --console "$tmp/second.console" "$tmp/k/x.snap" && goes_on "live: restore" second
+	check "live: of a restored one" 0 snapshot --live second "$tmp/k/y.snap"
+	check "live: whole" 0 snap verify "$tmp/k/x.snap" "$tmp/k/y.snap" && echo "ok live: whole"
+	ends second
+	pid=$(pid_of live)
+	cp "$tmp/k/y.snap" "$tmp/k/x.snap"
+	saving live "$tmp/k/x.snap" --live
+	goes_on "live: while it is packed" live
+	refuses "live: one at a time" 1 "another one of this machine is being packed" snapshot --live live "$tmp/k/z.snap"
+	check "live: one that stands still, too" 0 snapshot live "$tmp/k/z.snap" && is "live: one that stands still, too" "$tmp/k/z.snap"
+	kill -9 "$(packer_of "$pid")"
+	wait $saver
+	yes_no "live: who packs is killed: the client fails" test $? = 1
+	holds "live: who packs is killed: it is told" "$tmp/saver.err" "the process that packed it was killed by signal 9"
+	saving live "$tmp/k/x.snap" --live
+	kill -9 $saver
+	yes_no "live: the client is killed: nobody packs any more" wait_for sh -c "! grep -q '^PPid:[[:space:]]*$pid$' /proc/[0-9]*/status 2>/dev/null"
+	goes_on "live: the client is killed: the guest goes on" live
+	check "live: and again" 0 snapshot --live live "$tmp/k/z.snap" && is "live: and again" "$tmp/k/z.snap"
+	yes_no "live: the half is swept" test "$(temps "$tmp/k")" = 0
+	saving live "$tmp/k/x.snap" --live
+	packer=$(packer_of "$pid")
+	kill -9 "$pid"
+	wait $saver
+	yes_no "live: the machine is killed: the client fails" test $? = 1
+	holds "live: the machine is killed: it is told" "$tmp/saver.err" "it ended without an answer"
+	yes_no "live: the machine is killed: nobody packs any more" wait_for gone "$packer"
+	yes_no "live: what was there is there" cmp "$tmp/k/y.snap" "$tmp/k/x.snap"
+	(ulimit -f 1000 && from_base limited)
+	refuses "live: ulimit -f" 1 "File too large" snapshot --live --compress none limited "$tmp/k/x.snap"
+	goes_on "live: ulimit -f: the guest goes on" limited
+	saving limited "$tmp/k/x.snap" --live
+	check "live: stop" 0 stop --time 0 limited
+	wait $saver
+	yes_no "live: stop: the client fails" test $? = 1
+	holds "live: stop: it is told" "$tmp/saver.err" "because the machine has ended"
+	yes_no "live: no half is left" test "$(temps "$tmp/k")" = 0
+	ends limited
+	rm -r "$tmp/k"
+	$hutch gc >/dev/null
+	nothing_left "live: nothing is left"
 }
 
 # damage NAME SED-LIKE: bytes of a copy are changed; what is told of it has TEXT
@@ -596,7 +656,7 @@ chains() {
 }
 
 # those of flat guests run here, in any case; those of Linux where there can be one
-natives="store full killed disks others wrong forks chains" native="" testbed=""
+natives="store full killed live disks others wrong forks chains" native="" testbed=""
 for group in ${*:-$natives linux pci}; do
 	case " $natives " in *" $group "*) native="$native $group" ;; *) testbed="$testbed $group" ;; esac
 done

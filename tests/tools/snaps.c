@@ -49,6 +49,20 @@ static int do_save(struct vm *vm)
 	return r;
 }
 
+static double live_ms(struct flat *f)
+{
+	int fd = memfd_create("snapshot", MFD_CLOEXEC);
+	struct flat_live came;
+
+	if (flat_live_begin(f, fd, SNAP_LEVEL))
+		fail("save");
+	came = flat_live_end();
+	if (came.result < 0)
+		fail(came.text);
+	close(fd);
+	return (double)came.still_us / 1e3;
+}
+
 static int do_child(struct vm *vm)
 {
 	static const uint8_t other[16];
@@ -220,7 +234,6 @@ static void make_children(int fd, int memory, uint64_t mib, unsigned rounds)
 		f = flat_restore(fd, NULL);
 		if (!f)
 			fail("clone");
-		snap_open_pagemap(f->vm);
 		wait_for_it(f);
 		for (unsigned i = 0; i < ARRAY_SIZE(children); i++)
 			v[i * rounds + n] = child_ms(f, i, mib);
@@ -235,7 +248,7 @@ int main(int argc, char **argv)
 {
 	unsigned rounds = argc == 5 ? (unsigned)atoi(argv[4]) : 0;
 	uint64_t mib = argc == 5 ? strtoul(argv[3], NULL, 10) : 0;
-	double *v = calloc(rounds + 1, sizeof(*v)), boot, save;
+	double *v = calloc(rounds + 1, sizeof(*v)), boot, save, live;
 	char slash[4096];
 	struct flat *f;
 	int memory;
@@ -253,7 +266,6 @@ int main(int argc, char **argv)
 	f = flat_new("count", "memory", MEMORY, NULL);
 	if (!f)
 		fail("boot");
-	snap_open_pagemap(f->vm); /* as hutch.c does */
 	fill(f, argv[2], mib);
 	wait_for_it(f);
 	for (unsigned i = 0; i < MIN(rounds, 5U); i++) {
@@ -265,8 +277,12 @@ int main(int argc, char **argv)
 			close(save_fd);
 	}
 	save = median(v, MIN(rounds, 5U));
+	for (unsigned i = 0; i < MIN(rounds, 5U); i++)
+		v[i] = live_ms(f);
+	live = median(v, MIN(rounds, 5U));
 	flat_free(f);
 	printf("%-34s %9.2f ms\n", "save, standing still", save);
+	printf("%-34s %9.2f ms\n", "live, standing still", live);
 	printf("%-34s %9.1f MB/s\n", "packed", (double)(mib * MiB) / 1e6 / (save / 1e3));
 	memory = unpack(save_fd);
 	for (unsigned i = 0; i < MIN(rounds, 5U); i++)
