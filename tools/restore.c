@@ -147,8 +147,7 @@ int restore_set(struct hutch *h, const char *key, const char *value)
 	return -1;
 }
 
-/* the agent is there, and knows what time it is */
-static const char *greet(struct hutch *h)
+const char *restore_greet(struct hutch *h)
 {
 	const struct hutch_request ask = { .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
 	struct hutch_job *job = hutch_ask(h, &ask);
@@ -174,7 +173,7 @@ int restore_machine(struct hutch *h, const char *what, const char *name, const c
 	    hutch_get(h, "agent", agent, sizeof(agent)))
 		return -1;
 	if (!strcmp(agent, "yes"))
-		how->started = greet;
+		how->started = restore_greet;
 	snprintf(how->command, sizeof(how->command), "restore %s", what);
 	if (!console)
 		console = how->started ? "none" : "-";

@@ -212,6 +212,20 @@ bool hutch_is_warm(const struct hutch *h);
  */
 void hutch_restore_map(struct hutch *h);
 
+/*
+ * hutch_rollback() - the running machine goes back to this snapshot of it, and on from there
+ *
+ * Its name, its sockets and where its devices lead stay what they are, the connections of its
+ * vsock end, and the next hutch_ask() tells its guest, as after hutch_restore().  One that was
+ * paused is so no more.  -EINVAL, -ENOTSUP for another machine's snapshot or a disk that was
+ * written since, -EBADMSG for a damaged one: nothing has changed.
+ */
+int hutch_rollback(struct hutch *h, const char *path);
+/* how often this machine was rolled back, by whomever */
+unsigned hutch_rollbacks(const struct hutch *h);
+/* the machine of another process was: the next hutch_ask() of this handle tells its guest */
+void hutch_renew(struct hutch *h);
+
 /* which start of this host it is: what was not synced before the last one may not be what was
  * written. -EIO */
 #define HUTCH_HOST_BOOT 37

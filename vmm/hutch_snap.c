@@ -6,7 +6,7 @@
  * The file names things of this host (disks, sockets), which are opened for who
  * restores it: so it has to be his own, or root's.
  *
- * #syscalls:caller poll accept4 fcntl:F_GETFL
+ * #syscalls:caller poll accept4 fcntl:F_GETFL openat
  * #syscalls:before openat newfstatat geteuid utimensat fcntl close unlink
  */
 #include <fcntl.h>
@@ -479,6 +479,34 @@ int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)
 
 	snprintf(what, sizeof(what), "snapshot %d", level < 0 ? SNAP_LEVEL : level);
 	return hutch_snap_ask(h, what, fd, label, NULL);
+}
+
+int hutch_rollback(struct hutch *h, const char *path)
+{
+	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	cleanup_free char *request = NULL;
+	void *name = NULL;
+	int r;
+
+	if (fd < 0)
+		return hutch_fail(h, err(-errno, "snapshot %s: %s", path, strerror(errno)));
+	if (asprintf(&request, "rollback %s", path) < 0)
+		return hutch_fail(h, err(-ENOMEM, "snapshot %s: out of memory", path));
+	r = hutch_on_loop(h, request, fd, &name);
+	free(name);
+	if (r > 0)
+		hutch_renew(h);
+	return MIN(r, 0);
+}
+
+unsigned hutch_rollbacks(const struct hutch *h)
+{
+	return h->vm ? __atomic_load_n(&h->vm->rollbacks, __ATOMIC_RELAXED) : 0;
+}
+
+void hutch_renew(struct hutch *h)
+{
+	h->stale = STALE_PAST;
 }
 
 static void tell(const struct snap *s, struct hutch_snap *ret)

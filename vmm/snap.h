@@ -102,6 +102,14 @@ static inline uint64_t snap_memory_size(const struct snap_file *f)
 	return f->head.chunks * SNAP_CHUNK;
 }
 
+/*
+ * snap_roll_back() - the machine goes back to this snapshot, and on from there; @name is told
+ *
+ * On the loop's thread; one that was paused is so no more.  -errno with a message: it goes on as
+ * if nothing had been, or, when it was too late for that, ends with the same message.
+ */
+int snap_roll_back(struct vm *vm, int fd, const char *name) must_check;
+
 /* for vm_build.c: all vCPUs into vm->saved, checked against this host; then all the rest into a
  * machine that is made */
 int snap_load_vcpus(struct vm *vm) must_check;

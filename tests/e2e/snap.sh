@@ -1,7 +1,7 @@
 #!/bin/sh
 # tests/e2e/snap.sh [GROUP...]: snapshots as a person makes and uses them, also where that goes wrong.
 #
-# Flat guests, on any /dev/kvm: store full killed disks others wrong forks chains. Linux: linux pci. See lib.sh.inc and run.sh.inc.
+# Flat guests, on any /dev/kvm: store full killed disks others wrong forks chains back. Linux: linux pci. See lib.sh.inc and run.sh.inc.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 . tests/e2e/run.sh.inc
@@ -346,6 +346,64 @@ disks() {
 	nothing_left "disks: nothing is left"
 }
 
+# back_to WHAT NAME FROM: it counted, went back to FROM or a bit more, once, and counts on from there
+back_to() {
+	wait_for went_back "$2" || { bad "$1" "it counts on"; return; }
+	if tr -d '\r' <"$tmp/$2.console" | grep -x '[0-9]*' |
+		awk -v from="$3" 'NR > 1 && $1 != was + 1 { n++; to = $1 } { was = $1 }
+			END { print "back " n " times, to " to ", from " from; exit !(n == 1 && to >= from && to < from + 50) }' >"$tmp/out"; then
+		echo "ok $1"
+	else
+		bad "$1" "not once, or to somewhere else"
+	fi
+}
+
+went_back() { # NAME
+	tr -d '\r' <"$tmp/$1.console" | grep -x '[0-9]*' | awk 'NR > 1 && $1 < was { bad = 1 } { was = $1 } END { exit !bad }'
+}
+
+# in place: the process, its name and its console stay; and what is refused is not noticed
+back() {
+	filler back
+	pid=$(pid_of back)
+	at=$(last back)
+	check "back: a snapshot" 0 snapshot back "$tmp/back.snap"
+	wait_for counts_past back $((${at:-0} + 60))
+	check "back" 0 rollback back "$tmp/back.snap" && is "back" ""
+	back_to "back: and on from there" back "${at:-0}"
+	yes_no "back: the process is the same" test "$(pid_of back)" = "$pid"
+	check "back: it is told" 0 events back && holds "back: it is told" "$tmp/out" "execution.rollback" "$tmp/back.snap"
+	cp "$tmp/back.snap" "$tmp/damaged.snap"
+	printf x | dd of="$tmp/damaged.snap" bs=1 seek=9000 conv=notrunc 2>/dev/null
+	head -c 5000 "$tmp/back.snap" >"$tmp/short.snap"
+	at=$(last back)
+	refuses "back: a damaged one" 1 "is damaged" rollback back "$tmp/damaged.snap"
+	refuses "back: a short one" 1 "cut off" rollback back "$tmp/short.snap"
+	refuses "back: no such one" 1 "nosuch.snap: No such file" rollback back "$tmp/nosuch.snap"
+	refuses "back: a folder" 1 "Is a directory" rollback back "$tmp"
+	refuses "back: no such sandbox" 1 "there is no sandbox 'none'" rollback none "$tmp/back.snap"
+	refuses "back: to what" 2 "rollback" rollback back
+	wait_for counts_past back "${at:-0}"
+	back_to "back: what was refused was not noticed" back 0
+	check "back: pause" 0 pause back
+	check "back: a paused one" 0 rollback back "$tmp/back.snap" &&
+		yes_no "back: it is paused no more" sh -c "$hutch ps --json | grep -q '\"name\":\"back\".*\"running\"'"
+	at=$(last back)
+	wait_for counts_past back "${at:-0}" && echo "ok back: and runs" || bad "back: and runs" "it stands still at $at"
+	ends back
+	truncate -s 1M "$tmp/back.img"
+	$hutch boot --kernel $flat/idle.elf --memory 16M --disk "$tmp/back.img" --name disk --console "$tmp/disk.console" </dev/null >/dev/null 2>&1 &
+	wait_for grep -q . "$tmp/disk.console"
+	refuses "back: another machine's" 1 "kernel: the snapshot's machine was made with" rollback disk "$tmp/back.snap"
+	check "back: with a disk" 0 snapshot disk "$tmp/disk.snap" && check "back: with a disk" 0 rollback disk "$tmp/disk.snap" && echo "ok back: with a disk"
+	touch "$tmp/back.img"
+	refuses "back: a disk that was written" 1 "was written since the snapshot was made" rollback disk "$tmp/disk.snap"
+	check "back: which runs on" 0 ps && holds "back: which runs on" "$tmp/out" disk
+	ends disk
+	rm -f "$tmp"/back.* "$tmp"/disk.* "$tmp"/damaged.snap "$tmp"/short.snap
+	nothing_left "back: nothing is left"
+}
+
 # what cannot be, in a sentence
 wrong() {
 	base
@@ -410,6 +468,18 @@ linux() {
 	ids "linux: its luck" box
 	check "linux: snapshot" 0 snapshot --label "a sandbox" box "$tmp/box.snap" && is "linux: snapshot" "$tmp/box.snap"
 	check "linux: the guest goes on" 0 exec box -- cat /tmp/file && is "linux: the guest goes on" remembered
+	check "linux: what is to be undone" 0 exec box -- sh -c 'echo changed >/tmp/file'
+	$hutch exec --timeout 1h box -- sh -c 'echo began; sleep 1h' >"$tmp/undone" 2>"$tmp/undone.err" &
+	undone=$!
+	wait_for grep -q began "$tmp/undone"
+	check "linux: rollback" 0 rollback box "$tmp/box.snap" && is "linux: rollback" ""
+	wait $undone
+	yes_no "linux: rollback: who listened is told" test $? = 125
+	check "linux: rollback: it is undone" 0 exec box -- sh -c 'cat /tmp/file; hostname' && is "linux: rollback: it is undone" "remembered
+box"
+	near "linux: rollback: what time it is" box
+	# its own command goes on, and so does the process that waits for it
+	check "linux: rollback: what ran runs" 0 exec box -- sh -c 'pgrep sleep | wc -l' && is "linux: rollback: what ran runs" 1
 	check "linux: kill" 0 kill box
 	wait_for sh -c "! $hutch ps -q | grep box"
 	sleep 4
@@ -596,7 +666,7 @@ chains() {
 }
 
 # those of flat guests run here, in any case; those of Linux where there can be one
-natives="store full killed disks others wrong forks chains" native="" testbed=""
+natives="store full killed disks others wrong forks chains back" native="" testbed=""
 for group in ${*:-$natives linux pci}; do
 	case " $natives " in *" $group "*) native="$native $group" ;; *) testbed="$testbed $group" ;; esac
 done

@@ -1,0 +1,106 @@
+/* cmd_rollback.c - hutch rollback: a sandbox goes back to a snapshot of it */
+/* #syscalls:before openat close */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "image_build.h"
+#include "json.h"
+#include "registry.h"
+#include "restore.h"
+
+/* its guest, called @name, learns what time it is, and that its commands go on */
+static int tell_guest(const struct box *box, const char *name)
+{
+	struct hutch *h = sandbox_handle(box->name);
+	const char *why;
+
+	if (!h) /* it was told */
+		return EXIT_FAIL;
+	why = hutch_error(h);
+	if (!hutch_set(h, "hostname", name) &&
+	    !hutch_set(h, "correlation_id", box->correlation_id)) {
+		hutch_renew(h);
+		why = restore_greet(h);
+	}
+	if (why)
+		complain("sandbox '%s' was rolled back, but does not answer: %s", box->name, why);
+	hutch_free(h);
+	return why ? EXIT_FAIL : 0;
+}
+
+static void tell_event(const struct box *box, const char *path)
+{
+	char members[PATH_MAX + 32] = "";
+	FILE *out = fmemopen(members, sizeof(members), "w");
+	long n = -1;
+
+	if (out) {
+		fputs(",\"path\":", out);
+		json_text(out, path);
+		n = fflush(out) ? -1 : ftell(out);
+		fclose(out);
+	}
+	/* half of a path is none */
+	box_event(box, HUTCH_LOG_INFO, "execution.rollback",
+		  n > 0 && n < (long)sizeof(members) - 1 ? members : "");
+}
+
+/* its process may open nothing: the file goes to it as a descriptor */
+static int roll_back(const struct box *box, const char *path)
+{
+	char request[PATH_MAX + 16], whole[PATH_MAX];
+	void *name = NULL;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), status = 0;
+	long n;
+
+	if (fd < 0) {
+		complain("snapshot %s: %s", path, strerror(errno));
+		return EXIT_FAIL;
+	}
+	snprintf(request, sizeof(request), "rollback %.900s", path);
+	n = client_ask_fd(box, request, fd, &name);
+	close(fd);
+	if (n < 0)
+		return EXIT_FAIL;
+	tell_event(box, realpath(path, whole) ? whole : path);
+	if (n)
+		status = tell_guest(box, name);
+	free(name);
+	return status;
+}
+
+static int run_rollback(int argc, char **argv, const struct verb *verb)
+{
+	int n = parse_names(argc, argv, verb, NULL, 2, 2), status = EXIT_FAIL;
+	char path[PATH_MAX];
+	struct box box;
+
+	if (n < 0)
+		return n == -2 ? 0 : EXIT_USAGE;
+	if (snap_path(argv[1], path, sizeof(path)) || box_open(argv[0], &box))
+		return EXIT_FAIL;
+	status = roll_back(&box, path);
+	box_close(&box);
+	return status;
+}
+
+const struct verb verb_rollback = {
+	.name = "rollback",
+	.args = "NAME SNAPSHOT",
+	.summary = "let a sandbox go back to a snapshot of it",
+	.text = "SNAPSHOT is a name of `hutch snap ls`, or a file. The sandbox's process goes on,\n"
+		"with its name, its sockets, its ports, networks and limits; memory, processors\n"
+		"and devices are what they were when the snapshot was made, and the guest learns\n"
+		"what time it is. All is checked first: another machine's snapshot, a damaged one\n"
+		"and a disk that was written since are refused, and the sandbox runs on as it "
+		"was.\n"
+		"One that was paused is so no more. Connections into the guest end: each `hutch\n"
+		"exec` fails at once. What it ran is gone, unless it ran when the snapshot was\n"
+		"made: then it goes on there, but nobody listens. The same holds for the command\n"
+		"of `hutch run`: its output is lost, and its exit status; that process then stays\n"
+		"until the sandbox is stopped, or a limit ends it, and its own status is 125.",
+	.run = run_rollback,
+};
