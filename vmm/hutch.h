@@ -221,6 +221,13 @@ void hutch_restore_map(struct hutch *h);
  * written since, -EBADMSG for a damaged one: nothing has changed.
  */
 int hutch_rollback(struct hutch *h, const char *path);
+/*
+ * hutch_snap_fd() - a descriptor of the snapshot at @path, with all that its parents have of it
+ *
+ * For the machine of another process, as the request "rollback" of its control socket wants it:
+ * that process need not be able to open it.  -errno.
+ */
+int hutch_snap_fd(struct hutch *h, const char *path);
 /* how often this machine was rolled back, by whomever */
 unsigned hutch_rollbacks(const struct hutch *h);
 /* the machine of another process was: the next hutch_ask() of this handle tells its guest */

@@ -6,11 +6,13 @@
  * The file names things of this host (disks, sockets), which are opened for who
  * restores it: so it has to be his own, or root's.
  *
- * #syscalls:caller poll accept4 fcntl:F_GETFL openat
+ * #syscalls:caller poll accept4 fcntl:F_GETFL fcntl:F_DUPFD_CLOEXEC openat newfstatat getdents64
+ * #syscalls:caller memfd_create
  * #syscalls:before openat newfstatat geteuid utimensat fcntl close unlink
  */
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -481,15 +483,47 @@ int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)
 	return hutch_snap_ask(h, what, fd, label, NULL);
 }
 
+/* a machine in its jail cannot open the parents of one, so it gets all in one file */
+static int descriptor_of(const struct snap *s)
+{
+	int fd, r;
+
+	if (!s->file.wanted) {
+		fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
+		return fd < 0 ? err(-errno, "snapshot %s: %s", s->file.name, strerror(errno)) : fd;
+	}
+	fd = memfd_create("snapshot", MFD_CLOEXEC);
+	if (fd < 0)
+		return err(-errno, "snapshot %s: no memory file for it: %s", s->file.name,
+			   strerror(errno));
+	r = snap_whole(&s->file, fd);
+	if (!r)
+		return fd;
+	close(fd);
+	return r;
+}
+
+int hutch_snap_fd(struct hutch *h, const char *path)
+{
+	struct snap *s = open_snap(path, true, true);
+	int r;
+
+	if (!s)
+		return hutch_fail(h, err_last_code());
+	r = hutch_fail(h, descriptor_of(s));
+	hutch_snap_free(s);
+	return r;
+}
+
 int hutch_rollback(struct hutch *h, const char *path)
 {
-	cleanup_fd int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	cleanup_fd int fd = hutch_snap_fd(h, path);
 	cleanup_free char *request = NULL;
 	void *name = NULL;
 	int r;
 
 	if (fd < 0)
-		return hutch_fail(h, err(-errno, "snapshot %s: %s", path, strerror(errno)));
+		return fd;
 	if (asprintf(&request, "rollback %s", path) < 0)
 		return hutch_fail(h, err(-ENOMEM, "snapshot %s: out of memory", path));
 	r = hutch_on_loop(h, request, fd, &name);

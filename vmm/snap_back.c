@@ -150,7 +150,8 @@ int snap_roll_back(struct vm *vm, int fd, const char *name)
 	if (r)
 		return r;
 	vm->from = &from;
-	r = roll_back(vm);
+	r = from.wanted ? err(-EINVAL, "snapshot %s: is given without its parent", name)
+			: roll_back(vm);
 	vm->from = NULL;
 	free(vm->saved);
 	vm->saved = NULL;

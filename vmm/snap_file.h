@@ -192,6 +192,8 @@ void snap_packer_free(struct snap_packer *p);
 /* the tree, the index, and at last the header; -errno with a message */
 int snap_end(struct snap_writer *w, const void *tree, size_t size) must_check;
 void snap_writer_free(struct snap_writer *w);
+/* @f, whose parents are open, into the empty file @fd as one without any; -EBADMSG, -errno */
+int snap_whole(const struct snap_file *f, int fd) must_check;
 /* the last step of a child: @fd is what snap_end() has left; -errno with a message */
 int snap_add_parent(int fd, const struct snap_parent *parent) must_check;
 

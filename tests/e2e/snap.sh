@@ -349,8 +349,9 @@ disks() {
 # back_to WHAT NAME FROM: it counted, went back to FROM or a bit more, once, and counts on from there
 back_to() {
 	wait_for went_back "$2" || { bad "$1" "it counts on"; return; }
-	if tr -d '\r' <"$tmp/$2.console" | grep -x '[0-9]*' |
-		awk -v from="$3" 'NR > 1 && $1 != was + 1 { n++; to = $1 } { was = $1 }
+	# the number that it was amid may be cut, and have the rest of another behind it
+	if tr -d '\r' <"$tmp/$2.console" | grep -x '[0-9][0-9]*' |
+		awk -v from="$3" 'NR > 1 && $1 != was + 1 { n += was - $1 > 20; to = $1 } { was = $1 }
 			END { print "back " n " times, to " to ", from " from; exit !(n == 1 && to >= from && to < from + 50) }' >"$tmp/out"; then
 		echo "ok $1"
 	else
@@ -380,7 +381,7 @@ back() {
 	refuses "back: a damaged one" 1 "is damaged" rollback back "$tmp/damaged.snap"
 	refuses "back: a short one" 1 "cut off" rollback back "$tmp/short.snap"
 	refuses "back: no such one" 1 "nosuch.snap: No such file" rollback back "$tmp/nosuch.snap"
-	refuses "back: a folder" 1 "Is a directory" rollback back "$tmp"
+	refuses "back: a folder" 1 "something else than a file" rollback back "$tmp"
 	refuses "back: no such sandbox" 1 "there is no sandbox 'none'" rollback none "$tmp/back.snap"
 	refuses "back: to what" 2 "rollback" rollback back
 	wait_for counts_past back "${at:-0}"
