@@ -19,7 +19,7 @@ struct snap_list {
 /* those in @folder that are ones; the others are told of.  A folder that is not there has none */
 void snap_store_read(const char *folder, struct hutch *h, struct snap_list *ret);
 
-/* of the verb snap, in cmd_snap_prune.c */
-extern const struct verb verb_snap_prune, verb_snap_rm;
+/* of the verb snap, in cmd_snap_prune.c and cmd_snap_diff.c */
+extern const struct verb verb_snap_prune, verb_snap_rm, verb_snap_diff;
 
 #endif

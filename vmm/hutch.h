@@ -253,6 +253,21 @@ int hutch_snap_look(struct hutch *h, const char *path, struct hutch_snap *ret, v
 /* is each byte of its memory what it was, also of that which is its parents'? -EBADMSG, -ENOENT */
 int hutch_snap_verify(struct hutch *h, const char *path);
 /*
+ * hutch_snap_diff() - what is different in two snapshots
+ *
+ * @fn is told of each key whose values @a and @b differ ("memory", "disk@0.path"), and of each node
+ * of the machine's state ("/state/serial/serial"), where @a and @b name the properties that
+ * differ; NULL is in none of them.  Memory is compared if both have as much.  1: there is a
+ * difference, 0: there is none, -EBADMSG, -ENOENT and the like.
+ */
+struct hutch_memory_diff {
+	bool compared;
+	uint64_t chunks, differ, bytes; /* of 64 KiB: all, and that differ; and in them */
+};
+int hutch_snap_diff(struct hutch *h, const char *a, const char *b,
+		    void (*fn)(void *arg, const char *where, const char *a, const char *b),
+		    void *arg, struct hutch_memory_diff *ret);
+/*
  * hutch_snap_parent() - where the parent of the snapshot at @path is now
  *
  * Where it was, or under that name in the child's folder, or any *.snap there that is it.  -ENOENT,

@@ -22,6 +22,7 @@
 #include "log.h"
 #include "pager.h"
 #include "snap.h"
+#include "snap_diff.h"
 #include "vm.h"
 
 struct snap {
@@ -601,6 +602,49 @@ int hutch_snap_verify(struct hutch *h, const char *path)
 	r = hutch_fail(h, snap_verify(&s->file, &s->was));
 	hutch_snap_free(s);
 	return r;
+}
+
+struct telling {
+	void (*fn)(void *arg, const char *where, const char *a, const char *b);
+	void *arg;
+	bool any;
+};
+
+static void tell_difference(void *arg, const char *where, const char *a, const char *b)
+{
+	struct telling *t = arg;
+
+	t->any = true;
+	t->fn(t->arg, where, a, b);
+}
+
+static int compare(const struct snap *a, const struct snap *b, struct telling *t,
+		   struct hutch_memory_diff *ret)
+{
+	const struct snap_diff d = { tell_difference, t };
+	int r;
+
+	*ret = (struct hutch_memory_diff){ .compared = a->was.memory == b->was.memory,
+					   .chunks = a->file.head.chunks };
+	snap_diff_conf(&d, &a->was, &b->was);
+	snap_diff_state(&d, &a->file, &b->file);
+	if (!ret->compared)
+		return 1;
+	r = snap_diff_memory(&a->file, &b->file, &a->was, &ret->differ, &ret->bytes);
+	return r ? r : t->any || ret->differ;
+}
+
+int hutch_snap_diff(struct hutch *h, const char *a, const char *b,
+		    void (*fn)(void *arg, const char *where, const char *a, const char *b),
+		    void *arg, struct hutch_memory_diff *ret)
+{
+	struct snap *x = open_snap(a, true, true), *y = x ? open_snap(b, true, true) : NULL;
+	struct telling t = { .fn = fn, .arg = arg };
+	int r = y ? compare(x, y, &t, ret) : err_last_code();
+
+	hutch_snap_free(x);
+	hutch_snap_free(y);
+	return hutch_fail(h, r);
 }
 
 int hutch_snap_parent(struct hutch *h, const char *path, char *buf, size_t size)

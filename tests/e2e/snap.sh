@@ -124,6 +124,19 @@ store() {
 	check "verify" 0 snap verify "$snap" "$tmp/file.snap" && is "verify" "$snap: whole
 $tmp/file.snap: whole"
 
+	check "diff: with itself" 0 snap diff "$snap" "$path" && is "diff: with itself" ""
+	check "diff" 1 snap diff "$path" "$tmp/file.snap" && holds "diff" "$tmp/out" "/state/cpu@0/regs: " "memory: " " of 256 chunks, "
+	check "diff --json" 1 snap diff --json "$path" "$tmp/file.snap" && holds "diff --json" "$tmp/out" '{"where":"/state/cpu@0/regs","a":"' '"memory":{"chunks":256,"differ":'
+	refuses "diff: with what is not there" 2 "nosuch.snap: No such file" snap diff "$path" "$tmp/nosuch.snap"
+	refuses "diff: of one" 2 "a name is missing" snap diff "$path"
+	rm "$there/copy.snap"
+	check "prune: which would go" 0 snap prune --keep 1 --dry-run counts && is "prune: which would go" "$snap"
+	check "prune: none is so old" 0 snap prune --max-age 1h && is "prune: none is so old" ""
+	cp "$path" "$there/counts-20200101-000000.snap"
+	check "prune" 0 snap prune --keep 2 counts && yes_no "prune" test "$($hutch snap ls -q | grep -c counts-)" = 2
+	refuses "prune: of what" 2 "tell what stays" snap prune
+	cp "$path" "$there/counts-20200101-000000.snap"
+	check "snap rm" 0 snap rm counts-20200101-000000 && yes_no "snap rm" test ! -e "$there/counts-20200101-000000.snap"
 	refuses "restore: its name is taken" 1 "a sandbox named 'counts' runs already" restore -d "$snap"
 	for n in one two; do
 		$hutch restore -d --name $n --console "$tmp/$n.console" "$snap" >"$tmp/$n.name" 2>"$tmp/$n.err" &
