@@ -114,6 +114,40 @@ START_TEST(test_memory)
 }
 END_TEST
 
+struct heard {
+	pthread_t by;
+	unsigned ends;
+	uint64_t last;
+};
+
+static void hear(void *arg, uint64_t done, uint64_t all)
+{
+	struct heard *x = arg;
+
+	ck_assert(pthread_equal(pthread_self(), x->by));
+	ck_assert(all == RIG_CHUNKS && done <= all && (done == all || done >= x->last));
+	x->ends += done == all;
+	x->last = done == all ? 0 : done;
+}
+
+/* whoever asked is told, and that it has ended, also where that is by an error */
+START_TEST(test_progress)
+{
+	struct heard x = { .by = pthread_self() };
+	struct hutch_memory_diff m;
+
+	hutch_on_progress(h, hear, &x);
+	ck_assert_int_eq(diff("parent", "child", &m), 1);
+	ck_assert_uint_eq(x.ends, 1);
+	ck_assert_int_eq(hutch_snap_verify(h, path_of("child")), 0);
+	ck_assert_uint_eq(x.ends, 2);
+	parent.data[SNAP_PAGE + 100] ^= 1;
+	put("damaged", &parent);
+	ck_assert_int_eq(hutch_snap_verify(h, path_of("damaged")), -EBADMSG);
+	ck_assert_uint_eq(x.ends, 3);
+}
+END_TEST
+
 /* packed in another way, by another, at another time: the same */
 START_TEST(test_same)
 {
@@ -192,6 +226,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_memory);
 	tcase_add_test(tc, test_same);
+	tcase_add_test(tc, test_progress);
 	tcase_add_test(tc, test_tree);
 	tcase_add_test(tc, test_not_to_be_compared);
 	suite_add_tcase(suite, tc);

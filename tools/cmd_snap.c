@@ -7,6 +7,7 @@
 #include "archive.h"
 #include "image_build.h"
 #include "json.h"
+#include "progress.h"
 #include "restore.h"
 #include "snap_store.h"
 #include "tool.h"
@@ -221,6 +222,8 @@ static const struct verb verb_snap_inspect = {
 
 /* --- verify --- */
 
+static char verified[] = "verified";
+
 static int run_verify(int argc, char **argv, const struct verb *verb)
 {
 	int n = parse_names(argc, argv, verb, NULL, 1, -1), status = 0;
@@ -231,6 +234,7 @@ static int run_verify(int argc, char **argv, const struct verb *verb)
 		hutch_free(h);
 		return n == -2 ? 0 : EXIT_USAGE;
 	}
+	hutch_on_progress(h, progress_tell, verified);
 	for (int i = 0; i < n; i++) {
 		if (snap_path(argv[i], path, sizeof(path))) {
 			status = EXIT_FAIL;

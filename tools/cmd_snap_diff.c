@@ -4,6 +4,7 @@
 #include "archive.h"
 #include "image_build.h"
 #include "json.h"
+#include "progress.h"
 #include "restore.h"
 #include "snap_store.h"
 
@@ -71,6 +72,8 @@ static void print_memory(const struct hutch_memory_diff *m, bool first)
 		       (unsigned long)m->chunks, (unsigned long)m->bytes);
 }
 
+static char compared[] = "compared";
+
 static int run_diff(int argc, char **argv, const struct verb *verb)
 {
 	int n = parse_names(argc, argv, verb, NULL, 2, 2), r = -1;
@@ -84,6 +87,7 @@ static int run_diff(int argc, char **argv, const struct verb *verb)
 		return n == -2 ? 0 : EXIT_USAGE;
 	}
 	if (!snap_path(argv[0], a, sizeof(a)) && !snap_path(argv[1], b, sizeof(b))) {
+		hutch_on_progress(h, progress_tell, compared);
 		r = hutch_snap_diff(h, a, b, print_difference, &first, &memory);
 		if (r < 0)
 			complain("%s", hutch_error(h));

@@ -8,6 +8,7 @@
 #include "attend.h"
 #include "image_build.h"
 #include "json.h"
+#include "progress.h"
 #include "restore.h"
 #include "trim.h"
 
@@ -115,6 +116,8 @@ static void restore_members(struct hutch *h, const char *path, char buf[RESTORE_
 	fclose(out);
 }
 
+static char unpacked[] = "unpacked";
+
 int restore_guest(struct hutch *h, const char *what, bool box, char members[RESTORE_MEMBERS])
 {
 	char path[PATH_MAX], agent[8];
@@ -131,6 +134,7 @@ int restore_guest(struct hutch *h, const char *what, bool box, char members[REST
 		return -1;
 	restore_members(h, path, members);
 	keep_memory(h);
+	hutch_on_progress(h, progress_tell, unpacked);
 	if (!box || (!hutch_get(h, "agent", agent, sizeof(agent)) && !strcmp(agent, "yes")))
 		return 0;
 	complain("snapshot %s: is of a machine without an agent, in which no command can be run; "

@@ -7,6 +7,7 @@
 #include "conf.h"
 #include "hutch.h"
 #include "proto.h"
+#include "snap_file.h"
 
 struct loop;
 struct vm;
@@ -45,7 +46,8 @@ struct hutch {
 	/* its guest is a snapshot's: it does not know what time it is, or not even what it is */
 	enum { STALE_NOT, STALE_PAST, STALE_NEW } stale;
 	char warm[CONF_PATH]; /* a snapshot of its own boot, or "" */
-	struct snap *snap;    /* hutch_snap.c; NULL: it boots */
+	struct snap_progress progress;
+	struct snap *snap; /* hutch_snap.c; NULL: it boots */
 	char agent_path[112];
 };
 

@@ -178,6 +178,12 @@ int hutch_parent_end(struct hutch *h, const struct hutch_parent *p, int fd);
  */
 int hutch_restore(struct hutch *h, const char *path);
 
+/* @fn is told how far it is what takes its time with a snapshot: unpacking it, within
+ * hutch_start(), hutch_snap_verify(), hutch_snap_diff(); on the caller's thread, with @done = @all
+ * in the end */
+void hutch_on_progress(struct hutch *h, void (*fn)(void *arg, uint64_t done, uint64_t all),
+		       void *arg);
+
 /*
  * hutch_restore_keep() - its memory is kept unpacked in this folder, which is there, and used from
  * there by the next one

@@ -105,6 +105,7 @@ int hutch_restore(struct hutch *h, const char *path)
 	h->snap = open_snap(path, false, true);
 	if (!h->snap)
 		return hutch_fail(h, err_last_code());
+	h->snap->file.progress = &h->progress;
 	/* its folder has gone, or is another's; a new one is made with a name */
 	if (h->snap->was.vsocks)
 		h->snap->was.vsock[0].path[0] = '\0';
@@ -161,6 +162,12 @@ int hutch_snap_set(struct hutch *h, const char *key, const char *value)
 			  : tells_place(value)))
 		s->anew |= 1U << ref.i;
 	return r;
+}
+
+void hutch_on_progress(struct hutch *h, void (*fn)(void *arg, uint64_t done, uint64_t all),
+		       void *arg)
+{
+	h->progress = (struct snap_progress){ fn, arg };
 }
 
 /* --- memory that is kept unpacked --- */
@@ -599,6 +606,7 @@ int hutch_snap_verify(struct hutch *h, const char *path)
 
 	if (!s)
 		return hutch_fail(h, err_last_code());
+	s->file.progress = &h->progress;
 	r = hutch_fail(h, snap_verify(&s->file, &s->was));
 	hutch_snap_free(s);
 	return r;
@@ -640,8 +648,12 @@ int hutch_snap_diff(struct hutch *h, const char *a, const char *b,
 {
 	struct snap *x = open_snap(a, true, true), *y = x ? open_snap(b, true, true) : NULL;
 	struct telling t = { .fn = fn, .arg = arg };
-	int r = y ? compare(x, y, &t, ret) : err_last_code();
+	int r = err_last_code();
 
+	if (y) {
+		x->file.progress = &h->progress;
+		r = compare(x, y, &t, ret);
+	}
 	hutch_snap_free(x);
 	hutch_snap_free(y);
 	return hutch_fail(h, r);

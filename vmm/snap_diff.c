@@ -138,6 +138,7 @@ struct comparing {
 	const struct snap_file *a, *b;
 	struct gmem mem;
 	uint64_t next, chunks, bytes; /* atomic */
+	pthread_t caller;	      /* who tells how far it is */
 	pthread_mutex_t lock;
 	int error;
 	char text[512];
@@ -208,9 +209,12 @@ static void compare(void *arg)
 		fail(c, r);
 		return;
 	}
-	while (!r && (first = __atomic_fetch_add(&c->next, SHARE, __ATOMIC_RELAXED)) < chunks)
+	while (!r && (first = __atomic_fetch_add(&c->next, SHARE, __ATOMIC_RELAXED)) < chunks) {
+		if (pthread_equal(pthread_self(), c->caller))
+			snap_progress(c->a, first, chunks);
 		for (uint64_t n = first; !r && n < MIN(first + SHARE, chunks); n++)
 			r = compare_chunk(c, n, h);
+	}
 	if (r)
 		fail(c, r);
 	snap_unpacker_free(&h->z);
@@ -219,7 +223,7 @@ static void compare(void *arg)
 int snap_diff_memory(const struct snap_file *a, const struct snap_file *b, const struct conf *conf,
 		     uint64_t *ret_chunks, uint64_t *ret_bytes)
 {
-	struct comparing c = { .a = a, .b = b };
+	struct comparing c = { .a = a, .b = b, .caller = pthread_self() };
 	int r = snap_shape(conf, &c.mem);
 
 	if (!r && (snap_chunks(&c.mem) != a->head.chunks || a->head.chunks != b->head.chunks))
@@ -229,6 +233,7 @@ int snap_diff_memory(const struct snap_file *a, const struct snap_file *b, const
 		return r;
 	pthread_mutex_init(&c.lock, NULL);
 	team_run(compare, &c);
+	snap_progress(a, a->head.chunks, a->head.chunks);
 	pthread_mutex_destroy(&c.lock);
 	*ret_chunks = c.chunks;
 	*ret_bytes = c.bytes;
