@@ -209,6 +209,11 @@ START_TEST(test_use)
 	ck_assert(!mkdir(store, 0700));
 	put_whole("hutch/snapshots/a-20260101-000000");
 	put_whole("hutch/snapshots/b-20260101-000000");
+	put_whole("hutch/snapshots/golden"); /* its name is its own: of no use to be rid of */
+	ck_assert_int_eq(PRUNE("--keep", "1"), 0);
+	ck_assert_str_eq(said, "");
+	ck_assert_int_eq(PRUNE("--keep", "0", "--dry-run"), 0);
+	ck_assert_str_eq(said, "b-20260101-000000\na-20260101-000000\n");
 	ck_assert_int_eq(PRUNE("--keep", "0", "c"), EXIT_FAIL);
 	ck_assert_msg(strstr(complained, "no snapshot of a machine 'c'"), "%s", complained);
 	ck_assert_int_eq(PRUNE("--keep", "0", "a"), 0);

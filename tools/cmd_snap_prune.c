@@ -59,7 +59,7 @@ static void drop(struct snap_list *all, unsigned i)
 }
 
 /* all that go, each after its children, and each name is printed; the exit status */
-static int remove_all(struct store *store, bool dry)
+static int remove_all(struct store *store, bool dry, bool quiet)
 {
 	struct snap_list *all = &store->all;
 	bool some = true;
@@ -77,7 +77,8 @@ static int remove_all(struct store *store, bool dry)
 				status = EXIT_HUTCH;
 				continue;
 			}
-			puts(s->name);
+			if (!quiet)
+				puts(s->name);
 			drop(all, i);
 			some = true;
 		}
@@ -111,7 +112,7 @@ static const struct flag prune_flags[] = {
 };
 
 struct rule {
-	bool by_number, by_age, dry;
+	bool by_number, by_age, dry, silent, any_name;
 	uint64_t keep, oldest_ms; /* of the epoch */
 };
 
@@ -120,24 +121,29 @@ static bool digits(const char *s, size_t n)
 	return strspn(s, "0123456789") >= n;
 }
 
-/*
- * Which machine's: what stands before the time in NAME-YYYYMMDD-HHMMSS and NAME-YYYYMMDD-HHMMSS-N,
- * as `hutch snapshot` names them; of a file by another name, the machine's own.
- */
+/* how much of NAME-YYYYMMDD-HHMMSS and NAME-YYYYMMDD-HHMMSS-N is NAME; 0: `hutch snapshot` did not
+ * name it */
+static size_t named_by_us(const char *name)
+{
+	const char *p = name + strlen(name);
+
+	while (p > name) {
+		while (--p > name && *p != '-')
+			;
+		if (p > name && digits(p + 1, 8) && p[9] == '-' && digits(p + 10, 6) &&
+		    (!p[16] || p[16] == '-'))
+			return (size_t)(p - name);
+	}
+	return 0;
+}
+
+/* which machine's: what stands before the time, or of a file by another name the machine's own */
 static size_t machine_of(const struct snap_listed *s, const char **ret)
 {
-	const char *p = s->name + strlen(s->name);
+	size_t n = named_by_us(s->name);
 
-	*ret = s->name;
-	while (p > s->name) {
-		while (--p > s->name && *p != '-')
-			;
-		if (p > s->name && digits(p + 1, 8) && p[9] == '-' && digits(p + 10, 6) &&
-		    (!p[16] || p[16] == '-'))
-			return (size_t)(p - s->name);
-	}
-	*ret = s->snap.name;
-	return strlen(s->snap.name);
+	*ret = n ? s->name : s->snap.name;
+	return n ? n : strlen(s->snap.name);
 }
 
 static bool same_machine(const struct snap_listed *a, const struct snap_listed *b)
@@ -156,6 +162,12 @@ static bool is_named(const struct snap_listed *s, const char *name)
 	return strlen(name) == n && !memcmp(name, machine, n);
 }
 
+/* who gave one in the store a name of its own wants to have it by that */
+static bool counts(const struct snap_listed *s, const struct rule *rule)
+{
+	return rule->any_name || named_by_us(s->name);
+}
+
 /* the newest stand at the end */
 static bool stays(const struct store *store, unsigned i, const struct rule *rule)
 {
@@ -163,8 +175,8 @@ static bool stays(const struct store *store, unsigned i, const struct rule *rule
 	uint64_t newer = 0;
 
 	for (unsigned k = i + 1; k < store->all.n; k++)
-		newer += same_machine(&store->all.at[k], s);
-	return (rule->by_number && newer < rule->keep) ||
+		newer += counts(&store->all.at[k], rule) && same_machine(&store->all.at[k], s);
+	return !counts(s, rule) || (rule->by_number && newer < rule->keep) ||
 	       (rule->by_age && s->snap.created_ms >= rule->oldest_ms);
 }
 
@@ -197,7 +209,7 @@ static int prune_store(const char *folder, const char *name, const struct rule *
 			 name, folder);
 		status = EXIT_FAIL;
 	} else {
-		status = remove_all(&store, rule->dry);
+		status = remove_all(&store, rule->dry, rule->silent);
 		if (globals.verbose)
 			tell_kept(&store);
 	}
@@ -206,12 +218,13 @@ static int prune_store(const char *folder, const char *name, const struct rule *
 	return status;
 }
 
-static int prune_what(const char *what, const struct rule *rule)
+static int prune_what(const char *what, struct rule *rule)
 {
 	char folder[PATH_MAX];
 	struct stat st;
 
-	if (what && strchr(what, '/')) {
+	rule->any_name = what && strchr(what, '/');
+	if (rule->any_name) {
 		if (!stat(what, &st) && S_ISDIR(st.st_mode))
 			return prune_store(what, NULL, rule);
 		complain("snap prune: %s: is no folder", what);
@@ -222,10 +235,28 @@ static int prune_what(const char *what, const struct rule *rule)
 	return prune_store(folder, what, rule);
 }
 
+int snap_take_keep(const char *text, uint64_t *ret)
+{
+	char *end;
+
+	*ret = strtoul(text, &end, 10);
+	if (digits(text, 1) && !*end)
+		return 0;
+	complain("--keep: '%s' is no number", text);
+	*ret = 1;
+	return -1;
+}
+
+int snap_keep_last(const char *machine, uint64_t n)
+{
+	struct rule rule = { .by_number = true, .keep = n, .silent = true };
+
+	return prune_what(machine, &rule);
+}
+
 static int take_rule(const struct given *g, struct rule *rule)
 {
 	uint64_t age = 0, now = realtime_ms();
-	char *end = NULL;
 
 	*rule = (struct rule){ .by_number = g[PRUNE_KEEP].n,
 			       .by_age = g[PRUNE_MAX_AGE].n,
@@ -234,13 +265,8 @@ static int take_rule(const struct given *g, struct rule *rule)
 		complain("snap prune: tell what stays: --keep N, --max-age TIME, or both");
 		return -1;
 	}
-	if (rule->by_number) {
-		rule->keep = strtoul(g[PRUNE_KEEP].text, &end, 10);
-		if (!digits(g[PRUNE_KEEP].text, 1) || *end) {
-			complain("--keep: '%s' is no number", g[PRUNE_KEEP].text);
-			return -1;
-		}
-	}
+	if (rule->by_number && snap_take_keep(g[PRUNE_KEEP].text, &rule->keep))
+		return -1;
 	if (rule->by_age && duration_parse("--max-age", g[PRUNE_MAX_AGE].text, &age))
 		return -1;
 	rule->oldest_ms = now > age ? now - age : 0;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # tests/e2e/snap.sh [GROUP...]: snapshots as a person makes and uses them, also where that goes wrong.
 #
-# Flat guests, on any /dev/kvm: store full killed disks others wrong forks chains back. Linux: linux pci. See lib.sh.inc and run.sh.inc.
+# Flat guests, on any /dev/kvm: store full killed disks others wrong forks chains back timer. Linux: linux pci. See lib.sh.inc and run.sh.inc.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 . tests/e2e/run.sh.inc
@@ -418,6 +418,50 @@ back() {
 	nothing_left "back: nothing is left"
 }
 
+# by a timer of the host's: what that is told to run works, also where nothing of this environment is
+timer() {
+	XDG_DATA_HOME=$tmp/timer
+	export XDG_DATA_HOME
+	plain=$hutch
+	mkdir -p "$tmp/bin" "$tmp/no-bin"
+	printf '#!/bin/sh\nprintf "%%s\\n" "$@" >"%s"\n' "$tmp/asked" >"$tmp/bin/systemd-run"
+	chmod +x "$tmp/bin/systemd-run"
+	filler tick
+	hutch="env PATH=$tmp/bin:$PATH $plain"
+	check "every" 0 snapshot --every 1h --keep 2 --label "it's \$5, or 50%" tick && is "every" hutch-snapshot-tick.timer
+	holds "every: how to end it" "$tmp/err" "stop hutch-snapshot-tick.timer' ends it"
+	holds "every: what systemd is asked" "$tmp/asked" --unit=hutch-snapshot-tick --on-active=3600000ms --on-unit-active=3600000ms \
+		"--setenv=XDG_DATA_HOME=$tmp/timer" "--label=it's \$\$5, or 50%"
+	yes_no "every: nothing is saved yet" test ! -e "$tmp/timer/hutch/snapshots"
+	for n in 1 2 3; do
+		sed '1,/^--$/d; s/[$][$]/$/g' "$tmp/asked" | xargs -d '\n' env -i HOME=/ XDG_DATA_HOME="$tmp/timer" >"$tmp/out" 2>"$tmp/err" ||
+			bad "every: what it runs" "try $n"
+	done
+	check "every: two are kept" 0 snap ls && yes_no "every: two are kept" test "$(grep -c "^tick-.*it's \$5, or 50%$" "$tmp/out")" = 2
+	printf '#!/bin/sh\necho "System has not been booted with systemd" >&2\nexit 1\n' >"$tmp/bin/systemd-run"
+	refuses "every: systemd does not run" 125 "E_HOST: nothing is set up" snapshot --every 1h --label "it's 50%" tick
+	holds "every: what it says of it is told" "$tmp/err" "System has not been booted"
+	sed -n 's/.*: 0 [*].1 [*] [*] [*] //p' "$tmp/err" | sed 's/\\%/%/g' >"$tmp/line"
+	yes_no "every: the line for cron works" env -i HOME=/ sh "$tmp/line"
+	check "every: the line for cron works" 0 snap ls && holds "every: the line for cron works" "$tmp/out" "it's 50%"
+	hutch="env PATH=$tmp/no-bin $(command -v "$plain")"
+	for every in "1m */1" "15m */15" "2h 0#*/2" "24h 0#0" "1d 0#0"; do
+		refuses "every ${every% *}: there is no systemd" 125 "\`crontab -e\`: $(echo "${every#* }" | tr '#' ' ') *" snapshot --every "${every% *}" tick
+	done
+	for every in 7m 5h 90s 2d; do refuses "every $every: cron cannot" 125 "cron has no such interval" snapshot --every $every tick; done
+	hutch=$plain
+	refuses "every: too often" 2 "'59s' is too often" snapshot --every 59s tick
+	refuses "every: how often" 2 "--every: '1'" snapshot --every 1 tick
+	refuses "every: into one file" 2 "leave FILE out" snapshot --every 1h tick "$tmp/x.snap"
+	refuses "keep: into one file" 2 "leave FILE out" snapshot --keep 1 tick "$tmp/x.snap"
+	refuses "keep: none" 2 "at least 1" snapshot --keep 0 tick
+	refuses "every: with a parent" 2 "leave --parent out" snapshot --every 1h --parent x tick
+	refuses "every: of none" 1 "there is no sandbox 'none'" snapshot --every 1h none
+	ends tick
+	unset XDG_DATA_HOME
+	nothing_left "timer: nothing is left"
+}
+
 # what cannot be, in a sentence
 wrong() {
 	base
@@ -680,7 +724,7 @@ chains() {
 }
 
 # those of flat guests run here, in any case; those of Linux where there can be one
-natives="store full killed disks others wrong forks chains back" native="" testbed=""
+natives="store full killed disks others wrong forks chains back timer" native="" testbed=""
 for group in ${*:-$natives linux pci}; do
 	case " $natives " in *" $group "*) native="$native $group" ;; *) testbed="$testbed $group" ;; esac
 done
