@@ -12,6 +12,7 @@
 #include <libfdt.h>
 
 #include "irqchip.h"
+#include "pager.h"
 #include "snap.h"
 #include "vm.h"
 
@@ -125,6 +126,8 @@ static int roll_back(struct vm *vm)
 	bool touched = false;
 	int r = check(vm, &info);
 
+	if (!r && vm->pager) /* it would go on to put in what was */
+		r = pager_finish(vm->pager);
 	if (r)
 		return r;
 	vm_pause(vm);
