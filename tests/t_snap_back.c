@@ -11,7 +11,7 @@
 #include "suite.h"
 
 #define STAGES 60 /* of tests/kvm/c/chain.c */
-#define ROUNDS 12
+#define ROUNDS 6
 
 static char disk[64];
 static int file, level;
@@ -183,7 +183,7 @@ START_TEST(test_chain)
 	level = chains[_i].level;
 	ck_assert_int_eq(flat_start(f), 0);
 	for (unsigned n = 0; n < ROUNDS; n++) {
-		until(f, n * 4);
+		until(f, n * 8);
 		usleep((useconds_t)(rand_r(&seed) % 3000));
 		ck_assert_int_eq(flat_pause(f), 0);
 		if (!n && chains[_i].mapped) {
@@ -229,7 +229,7 @@ START_TEST(test_lazy)
 	}
 	snprintf(want, sizeof(want), "%.60s", end_of(f));
 	flat_free(f);
-	for (unsigned round = 0; round < 3; round++) {
+	for (unsigned round = 0; round < 2; round++) {
 		flat_lazy = true;
 		f = flat_restore(fd[1], "disk@0", disk_key(), NULL);
 		flat_lazy = false;

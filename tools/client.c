@@ -132,6 +132,7 @@ static long ask(const struct box *box, const char *request, int pass, int ms, bo
 	if (sscanf(buf, "ok %ld%n", &len, &head) == 1 && len >= 0 && buf[head] == '\n' &&
 	    have - head - 1 == len) {
 		memmove(buf, buf + head + 1, (size_t)len);
+		buf[len] = '\0';
 		*ret = buf;
 		return len;
 	}

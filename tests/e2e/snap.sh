@@ -404,6 +404,17 @@ back() {
 		yes_no "back: it is paused no more" sh -c "$hutch ps --json | grep -q '\"name\":\"back\".*\"running\"'"
 	at=$(last back)
 	wait_for counts_past back "${at:-0}" && echo "ok back: and runs" || bad "back: and runs" "it stands still at $at"
+	at=$(last back)
+	check "back: a child" 0 snapshot --parent "$tmp/back.snap" back "$tmp/back.child.snap"
+	wait_for counts_past back $((${at:-0} + 60))
+	at=$(last back)
+	check "back: to a child" 0 rollback back "$tmp/back.child.snap"
+	sleep 0.3
+	yes_no "back: to a child" test "$(last back)" -lt "$at"
+	check "back: its parent again" 0 rollback back "$tmp/back.snap" && echo "ok back: its parent again"
+	mv "$tmp/back.snap" "$tmp/elsewhere"
+	refuses "back: to a child without its parent" 1 "its parent back.snap is missing" rollback back "$tmp/back.child.snap"
+	mv "$tmp/elsewhere" "$tmp/back.snap"
 	ends back
 	truncate -s 1M "$tmp/back.img"
 	$hutch boot --kernel $flat/idle.elf --memory 16M --disk "$tmp/back.img" --name disk --console "$tmp/disk.console" </dev/null >/dev/null 2>&1 &
@@ -537,7 +548,7 @@ linux() {
 box"
 	near "linux: rollback: what time it is" box
 	# its own command goes on, and so does the process that waits for it
-	check "linux: rollback: what ran runs" 0 exec box -- sh -c 'pgrep sleep | wc -l' && is "linux: rollback: what ran runs" 1
+	check "linux: rollback: what ran runs" 0 exec box -- sh -c 'cat /proc/[0-9]*/comm | grep -cx sleep' && is "linux: rollback: what ran runs" 1
 	check "linux: kill" 0 kill box
 	wait_for sh -c "! $hutch ps -q | grep box"
 	sleep 4
