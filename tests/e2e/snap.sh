@@ -412,6 +412,7 @@ back() {
 	sleep 0.3
 	yes_no "back: to a child" test "$(last back)" -lt "$at"
 	check "back: its parent again" 0 rollback back "$tmp/back.snap" && echo "ok back: its parent again"
+	rm "$tmp/damaged.snap" "$tmp/short.snap" # of the same id
 	mv "$tmp/back.snap" "$tmp/elsewhere"
 	refuses "back: to a child without its parent" 1 "its parent back.snap is missing" rollback back "$tmp/back.child.snap"
 	mv "$tmp/elsewhere" "$tmp/back.snap"
