@@ -570,6 +570,8 @@ START_TEST(test_library)
 	int fd = memfd_create("snapshot", MFD_CLOEXEC);
 	struct hutch_result result;
 	char path[256];
+	void *machine;
+	int size;
 
 	ck_assert_int_eq(hutch_set(h, "kernel", flat_path("idle", path, sizeof(path))), 0);
 	ck_assert(!hutch_set(h, "memory", "16M") && !hutch_set(h, "console", "none"));
@@ -581,6 +583,12 @@ START_TEST(test_library)
 	ck_assert_ptr_nonnull(strstr(hutch_error(h), "snapshot /none.snap: No such file"));
 	ck_assert_uint_eq(hutch_rollbacks(h), 0);
 	ck_assert_msg(!hutch_snapshot(h, fd, NULL, -1), "%s", hutch_error(h));
+	size = hutch_tree(h, &machine);
+	ck_assert_int_gt(size, 0);
+	ck_assert_int_eq(hutch_renew(idle, path, machine, (size_t)size), 0); /* it has no agent */
+	ck_assert_int_eq(hutch_renew(idle, path, "no tree", 7), -EINVAL);
+	ck_assert_int_eq(hutch_renew(idle, "/none.snap", machine, (size_t)size), -ENOENT);
+	free(machine);
 	ck_assert_int_eq(hutch_rollback(idle, path), -EINVAL);
 	ck_assert_ptr_nonnull(strstr(hutch_error(idle), "was not started"));
 	hutch_free(idle);

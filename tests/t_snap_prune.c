@@ -77,13 +77,13 @@ static void teardown(void)
 /* its exit status; what it printed is in said */
 static int run(const struct verb *verb, const char *const *words)
 {
-	char *argv[16] = { NULL };
+	char *argv[16] = { NULL }, *copy[16]; /* the verb moves them about */
 	int argc = 0, status, old = dup(STDOUT_FILENO), fd = open(folder, O_TMPFILE | O_RDWR, 0600);
 	ssize_t n;
 
 	complained[0] = '\0';
 	for (; words[argc]; argc++)
-		argv[argc] = strdup(words[argc]);
+		argv[argc] = copy[argc] = strdup(words[argc]);
 	fflush(stdout);
 	dup2(fd, STDOUT_FILENO);
 	status = verb->run(argc, argv, verb);
@@ -93,6 +93,8 @@ static int run(const struct verb *verb, const char *const *words)
 	said[n > 0 ? n : 0] = '\0';
 	close(fd);
 	close(old);
+	while (argc)
+		free(copy[--argc]);
 	return status;
 }
 

@@ -10,20 +10,25 @@
 #include "registry.h"
 #include "restore.h"
 
-/* its guest, called @name, learns what time it is, and that its commands go on */
-static int tell_guest(const struct box *box, const char *name)
+/* its guest learns what time it is, and that its commands go on */
+static const char *tell_guest(struct hutch *h, const struct box *box, const char *path)
+{
+	void *tree = NULL;
+	long size = client_ask_box(box, "inspect", -1, true, &tree);
+	int r = size < 0 ? -1 : hutch_renew(h, path, tree, (size_t)size);
+
+	free(tree);
+	return size < 0 ? "it has ended" : r < 0 ? hutch_error(h) : r ? restore_greet(h) : NULL;
+}
+
+static int renew(const struct box *box, const char *path)
 {
 	struct hutch *h = sandbox_handle(box->name);
 	const char *why;
 
 	if (!h) /* it was told */
 		return EXIT_FAIL;
-	why = hutch_error(h);
-	if (!hutch_set(h, "hostname", name) &&
-	    !hutch_set(h, "correlation_id", box->correlation_id)) {
-		hutch_renew(h);
-		why = restore_greet(h);
-	}
+	why = tell_guest(h, box, path);
 	if (why)
 		complain("sandbox '%s' was rolled back, but does not answer: %s", box->name, why);
 	hutch_free(h);
@@ -62,22 +67,20 @@ static int open_snapshot(const char *path)
 static int roll_back(const struct box *box, const char *path)
 {
 	char request[1024], whole[PATH_MAX];
-	int fd = open_snapshot(path), status = 0;
-	void *name = NULL;
+	int fd = open_snapshot(path);
+	void *answer = NULL;
 	long n;
 
 	if (fd < 0)
 		return EXIT_FAIL;
 	snprintf(request, sizeof(request), "rollback %.900s", path);
-	n = client_ask_fd(box, request, fd, &name);
+	n = client_ask_fd(box, request, fd, &answer);
 	close(fd);
+	free(answer);
 	if (n < 0)
 		return EXIT_FAIL;
 	tell_event(box, realpath(path, whole) ? whole : path);
-	if (n)
-		status = tell_guest(box, name);
-	free(name);
-	return status;
+	return renew(box, path);
 }
 
 static int run_rollback(int argc, char **argv, const struct verb *verb)

@@ -140,18 +140,11 @@ static int verb_child(struct vm *vm, char *args, int fd, void **ret)
 	return *ret ? (int)strlen(*ret) : err(-ENOMEM, "child: out of memory");
 }
 
-/* "PATH", for messages, and the file comes along; the answer is what its guest is called, if it has
- * an agent to be told so */
+/* "PATH", for messages, and the file comes along */
 static int verb_rollback(struct vm *vm, char *args, int fd, void **ret)
 {
-	const struct conf *conf = vm->conf;
-	const char *name = conf->hostname[0] ? conf->hostname : conf->name;
-	int r = fd < 0 ? err(-EINVAL, "rollback: a file is needed") : snap_roll_back(vm, fd, args);
-
-	if (r || !conf->agent)
-		return r;
-	*ret = strdup(name);
-	return *ret ? (int)strlen(name) : 0;
+	(void)ret;
+	return fd < 0 ? err(-EINVAL, "rollback: a file is needed") : snap_roll_back(vm, fd, args);
 }
 
 /* returns the bytes of *@ret, or -errno with a message */

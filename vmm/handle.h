@@ -22,6 +22,12 @@ struct hutch_thread {
 	bool running;
 };
 
+/* a guest that went back to what it was */
+struct renewed {
+	struct conf was, now;
+	bool other; /* the machine is another process's, and `now` is its configuration */
+};
+
 struct hutch {
 	struct conf conf;
 	struct conf_origins origins;
@@ -47,7 +53,8 @@ struct hutch {
 	enum { STALE_NOT, STALE_PAST, STALE_NEW } stale;
 	char warm[CONF_PATH]; /* a snapshot of its own boot, or "" */
 	struct snap_progress progress;
-	struct snap *snap; /* hutch_snap.c; NULL: it boots */
+	struct renewed *renewed; /* by a rollback; or NULL */
+	struct snap *snap;	 /* hutch_snap.c; NULL: it boots */
 	char agent_path[112];
 };
 
@@ -65,6 +72,7 @@ int hutch_snap_ask(struct hutch *h, const char *what, int fd, const char *label,
 		   void **ret) must_check;
 /* the machine as it was saved; only of a handle that is restored */
 const struct conf *hutch_snap_was(const struct hutch *h);
+const struct conf *hutch_snap_now(const struct hutch *h); /* and what it is */
 /* a key of a machine that is restored; -EINVAL if its guest would know */
 int hutch_snap_set(struct hutch *h, const char *key, const char *value);
 struct vm *hutch_snap_machine(struct hutch *h); /* NULL with a message */

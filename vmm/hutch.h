@@ -236,8 +236,14 @@ int hutch_rollback(struct hutch *h, const char *path);
 int hutch_snap_fd(struct hutch *h, const char *path);
 /* how often this machine was rolled back, by whomever */
 unsigned hutch_rollbacks(const struct hutch *h);
-/* the machine of another process was: the next hutch_ask() of this handle tells its guest */
-void hutch_renew(struct hutch *h);
+/*
+ * hutch_renew() - the machine of another process was rolled back to the snapshot at @path: the next
+ * hutch_ask() of this handle tells its guest
+ *
+ * @tree is that machine's, as hutch_tree() has it.  1, or 0 if it has no agent to be told; -EINVAL
+ * and those of hutch_restore().
+ */
+int hutch_renew(struct hutch *h, const char *path, const void *tree, size_t size);
 
 /* which start of this host it is: what was not synced before the last one may not be what was
  * written. -EIO */

@@ -11,6 +11,7 @@
  * #syscalls:before openat newfstatat geteuid utimensat fcntl close unlink
  */
 #include <fcntl.h>
+#include <libfdt.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -119,7 +120,12 @@ int hutch_restore(struct hutch *h, const char *path)
 
 const struct conf *hutch_snap_was(const struct hutch *h)
 {
-	return &h->snap->was;
+	return h->renewed ? &h->renewed->was : &h->snap->was;
+}
+
+const struct conf *hutch_snap_now(const struct hutch *h)
+{
+	return h->renewed && h->renewed->other ? &h->renewed->now : &h->conf;
 }
 
 /* does "VALUE,KEY=VALUE" of a disk tell where it is? What is left as it was has to be what it was
@@ -523,32 +529,58 @@ int hutch_snap_fd(struct hutch *h, const char *path)
 	return r;
 }
 
+/* what its guest was, for the next hutch_ask(), and unless @tree is NULL what it is */
+static int renew(struct hutch *h, const char *path, const void *tree)
+{
+	struct snap *s = open_snap(path, true, false);
+	struct renewed *x = s ? calloc(1, sizeof(*x)) : NULL;
+	int r = !s ? err_last_code() : x ? 0 : err(-ENOMEM, "snapshot %s: out of memory", path);
+
+	if (!r && tree) {
+		x->other = true;
+		r = vm_tree_load(tree, "/config", conf_fields, &x->now);
+	}
+	if (!r)
+		x->was = s->was;
+	hutch_snap_free(s);
+	if (r) {
+		free(x);
+		return r;
+	}
+	free(h->renewed);
+	h->renewed = x;
+	if (!hutch_snap_now(h)->agent)
+		return 0;
+	h->stale = STALE_PAST;
+	return 1;
+}
+
+int hutch_renew(struct hutch *h, const char *path, const void *tree, size_t size)
+{
+	if (fdt_check_full(tree, size))
+		return hutch_fail(h, err(-EINVAL, "the machine's tree makes no sense"));
+	return hutch_fail(h, renew(h, path, tree));
+}
+
 int hutch_rollback(struct hutch *h, const char *path)
 {
 	cleanup_fd int fd = hutch_snap_fd(h, path);
 	cleanup_free char *request = NULL;
-	void *name = NULL;
 	int r;
 
 	if (fd < 0)
 		return fd;
 	if (asprintf(&request, "rollback %s", path) < 0)
 		return hutch_fail(h, err(-ENOMEM, "snapshot %s: out of memory", path));
-	r = hutch_on_loop(h, request, fd, &name);
-	free(name);
-	if (r > 0)
-		hutch_renew(h);
+	r = hutch_on_loop(h, request, fd, NULL);
+	if (!r)
+		r = hutch_fail(h, renew(h, path, NULL));
 	return MIN(r, 0);
 }
 
 unsigned hutch_rollbacks(const struct hutch *h)
 {
 	return h->vm ? __atomic_load_n(&h->vm->rollbacks, __ATOMIC_RELAXED) : 0;
-}
-
-void hutch_renew(struct hutch *h)
-{
-	h->stale = STALE_PAST;
 }
 
 static void tell(const struct snap *s, struct hutch_snap *ret)
