@@ -10,10 +10,9 @@
 
 int snap_whole(const struct snap_file *f, int fd)
 {
-	cleanup_free uint8_t *stored = malloc(SNAP_CHUNK);
+	uint8_t stored[SNAP_CHUNK];
 	struct snap_writer w;
-	int r = stored ? snap_begin(&w, fd, f->head.chunks, SNAP_LEVEL)
-		       : err(-ENOMEM, "snapshot: out of memory to copy it");
+	int r = snap_begin(&w, fd, f->head.chunks, SNAP_LEVEL);
 
 	if (r)
 		return r;
