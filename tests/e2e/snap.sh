@@ -550,6 +550,7 @@ box"
 	near "linux: rollback: what time it is" box
 	# its own command goes on, and so does the process that waits for it
 	check "linux: rollback: what ran runs" 0 exec box -- sh -c 'cat /proc/[0-9]*/comm | grep -cx sleep' && is "linux: rollback: what ran runs" 1
+	check "linux: rollback: its process knows" 0 logs box && holds "linux: rollback: its process knows" "$tmp/out" "the machine was rolled back"
 	check "linux: kill" 0 kill box
 	wait_for sh -c "! $hutch ps -q | grep box"
 	sleep 4
@@ -572,6 +573,8 @@ $n"
 	check "linux: it writes" 0 exec again -- sh -c 'echo more >>/tmp/file'
 	check "linux: and is saved again" 0 snapshot --parent "$tmp/box.snap" again "$tmp/second.snap" && is "linux: and is saved again" "$tmp/second.snap"
 	ends again
+	check "linux: back to another's" 0 rollback third "$tmp/box.snap" &&
+		check "linux: back to another's" 0 exec third -- hostname && is "linux: back to another's" third
 	check "linux: pause" 0 pause third
 	check "linux: a paused one" 0 snapshot --parent "$tmp/box.snap" third "$tmp/paused.snap" && is "linux: a paused one" "$tmp/paused.snap"
 	yes_no "linux: a child is small" test "$(stat -c %s "$tmp/paused.snap")" -lt "$(($(stat -c %s "$tmp/box.snap") / 2))"
