@@ -1,5 +1,5 @@
 /* cmd_rollback.c - hutch rollback: a sandbox goes back to a snapshot of it */
-/* #syscalls:before close */
+/* #syscalls:before close getcwd readlink */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>

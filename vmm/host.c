@@ -1,7 +1,7 @@
 /*
  * host.c - what this host can do for hutch: each fact is tried, not guessed
  *
- * #syscalls:before openat access userfaultfd io_uring_setup unshare statfs clone wait4 pipe2 read
+ * #syscalls:before openat access io_uring_setup unshare statfs clone wait4 pipe2 read
  * #syscalls:before write close geteuid exit_group
  */
 #include <fcntl.h>

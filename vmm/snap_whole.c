@@ -3,8 +3,6 @@
  *
  * Chunks are copied as they are stored, under the checksums that they have:
  * nothing is unpacked, and what is damaged is found.
- *
- * #syscalls:caller pread64 pwrite64
  */
 #include "snap_file.h"
 
