@@ -34,8 +34,11 @@ epoll_ctl epoll_ctl
 epoll_pwait2 epoll_pwait2
 epoll_wait epoll_wait
 eventfd eventfd2
+eventfd_write write
 _exit exit_group
+exit exit_group
 execv execve
+execvp execve
 faccessat faccessat2
 fallocate fallocate
 fchmod fchmod
@@ -155,7 +158,7 @@ for f in abort atexit calloc cfmakeraw dirfd environ fclose ferror fflush fmemop
 	pthread_cond_signal pthread_cond_wait pthread_create pthread_getcpuclockid pthread_join pthread_mutex_destroy \
 	pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_self pthread_setname_np putc puts qsort qsort_r \
 	realloc setenv sigabbrev_np sigaddset sigdelset sigemptyset sigfillset snprintf stderr stdout strerror strerrordesc_np sysconf timegm \
-	vsnprintf __asprintf_chk __ctype_b_loc __ctype_toupper_loc __errno_location __fprintf_chk __isoc99_sscanf \
+	vsnprintf __asprintf_chk __vasprintf_chk __ctype_b_loc __ctype_toupper_loc __errno_location __fprintf_chk __isoc99_sscanf \
 	__libc_current_sigrtmin __memcpy_chk __memset_chk __printf_chk __snprintf_chk __sprintf_chk __stack_chk_fail \
 	__strcpy_chk __vsnprintf_chk _GLOBAL_OFFSET_TABLE_ stpcpy crc32 crc32_z __sched_cpucount tdelete tdestroy tfind tsearch twalk_r; do
 	echo "$f"

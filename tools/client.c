@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "progress.h"
 #include "registry.h"
 #include "tool.h"
 
@@ -131,6 +132,7 @@ static long ask(const struct box *box, const char *request, int pass, int ms, bo
 	if (sscanf(buf, "ok %ld%n", &len, &head) == 1 && len >= 0 && buf[head] == '\n' &&
 	    have - head - 1 == len) {
 		memmove(buf, buf + head + 1, (size_t)len);
+		buf[len] = '\0';
 		*ret = buf;
 		return len;
 	}
@@ -150,7 +152,13 @@ long client_ask_box(const struct box *box, const char *request, int ms, bool qui
 
 long client_ask_fd(const struct box *box, const char *request, int pass, void **ret)
 {
-	return ask(box, request, pass, -1, false, ret);
+	long r;
+
+	/* what it writes into the descriptor may take its time */
+	progress_watch(pass);
+	r = ask(box, request, pass, -1, false, ret);
+	progress_watch_end();
+	return r;
 }
 
 long client_ask(const char *name, const char *request, void **ret)

@@ -1,6 +1,4 @@
 /* cmd_snap.c - hutch snap: list snapshots, look into them, verify them */
-/* #syscalls:before openat newfstatat getdents64 close */
-#include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -9,7 +7,9 @@
 #include "archive.h"
 #include "image_build.h"
 #include "json.h"
+#include "progress.h"
 #include "restore.h"
+#include "snap_store.h"
 #include "tool.h"
 #include "units.h"
 
@@ -23,20 +23,6 @@ static const char *when(uint64_t ms, char *buf, size_t size)
 }
 
 /* --- ls --- */
-
-struct listed {
-	char name[256];
-	struct hutch_snap snap;
-};
-
-static int by_time(const void *a, const void *b)
-{
-	const struct listed *x = a, *y = b;
-
-	if (x->snap.created_ms != y->snap.created_ms)
-		return x->snap.created_ms < y->snap.created_ms ? -1 : 1;
-	return strcmp(x->name, y->name);
-}
 
 /* as a file is named in the store */
 static void name_of(const char *path, char *buf, size_t size)
@@ -68,7 +54,7 @@ static void print_head(void)
 	       "LABEL");
 }
 
-static void print_listed(const struct listed *l, bool last)
+static void print_listed(const struct snap_listed *l, bool last)
 {
 	char time[32], size[32], memory[32], label[520], parent[1024];
 
@@ -95,61 +81,28 @@ static void print_listed(const struct listed *l, bool last)
 	       print_parent(&l->snap, parent, sizeof(parent)), label);
 }
 
-/* those in the store that are ones; the others are told of */
-static unsigned read_store(const char *folder, struct hutch *h, struct listed **ret)
-{
-	DIR *dir = opendir(folder);
-	struct listed *all = NULL, *more;
-	const struct dirent *e;
-	char path[PATH_MAX];
-	unsigned n = 0;
-
-	while (dir && (e = readdir(dir))) {
-		size_t len = strlen(e->d_name);
-
-		if (len < 6 || strcmp(e->d_name + len - 5, ".snap") || *e->d_name == '.')
-			continue;
-		more = realloc(all, (n + 1) * sizeof(*all));
-		if (!more)
-			break;
-		all = more;
-		if (snprintf(path, sizeof(path), "%s/%s", folder, e->d_name) >= (int)sizeof(path))
-			continue;
-		if (hutch_snap_look(h, path, &all[n].snap, NULL) < 0) {
-			caution("%s", hutch_error(h));
-			continue;
-		}
-		snprintf(all[n++].name, sizeof(all[0].name), "%.*s", (int)(len - 5), e->d_name);
-	}
-	if (dir)
-		closedir(dir);
-	*ret = all;
-	return n;
-}
-
 static int run_ls(int argc, char **argv, const struct verb *verb)
 {
 	int n = parse_names(argc, argv, verb, NULL, 0, 0);
 	struct hutch *h = hutch_new();
-	struct listed *all = NULL;
+	struct snap_list all = { .n = 0 };
 	char folder[PATH_MAX];
 
 	if (n < 0 || !h) {
 		hutch_free(h);
 		return n == -2 ? 0 : EXIT_USAGE;
 	}
-	n = snap_store_path(false, folder, sizeof(folder)) ? 0 : (int)read_store(folder, h, &all);
-	if (n)
-		qsort(all, (size_t)n, sizeof(*all), by_time);
+	if (!snap_store_path(false, folder, sizeof(folder)))
+		snap_store_read(folder, h, &all);
 	if (globals.json)
 		puts("[");
-	else if (n)
+	else if (all.n)
 		print_head();
-	for (int i = 0; i < n; i++)
-		print_listed(&all[i], i + 1 == n);
+	for (unsigned i = 0; i < all.n; i++)
+		print_listed(&all.at[i], i + 1 == all.n);
 	if (globals.json)
 		puts("]");
-	free(all);
+	free(all.at);
 	hutch_free(h);
 	return 0;
 }
@@ -163,7 +116,7 @@ static const struct verb verb_ls = {
 
 /* --- log --- */
 
-static int look(struct hutch *h, const char *path, struct listed *l)
+static int look(struct hutch *h, const char *path, struct snap_listed *l)
 {
 	name_of(path, l->name, sizeof(l->name));
 	return hutch_snap_look(h, path, &l->snap, NULL) < 0 ? -1 : 0;
@@ -172,7 +125,7 @@ static int look(struct hutch *h, const char *path, struct listed *l)
 /* from the snapshot at @path on to the first of its chain, or to where that is broken */
 static int print_chain(struct hutch *h, char path[PATH_MAX])
 {
-	struct listed l, next;
+	struct snap_listed l, next;
 	int r = look(h, path, &l);
 
 	if (!r && !globals.json)
@@ -273,6 +226,8 @@ static const struct verb verb_snap_inspect = {
 
 /* --- verify --- */
 
+static char verified[] = "verified";
+
 static int run_verify(int argc, char **argv, const struct verb *verb)
 {
 	int n = parse_names(argc, argv, verb, NULL, 1, -1), status = 0;
@@ -283,6 +238,7 @@ static int run_verify(int argc, char **argv, const struct verb *verb)
 		hutch_free(h);
 		return n == -2 ? 0 : EXIT_USAGE;
 	}
+	hutch_on_progress(h, progress_tell, verified);
 	for (int i = 0; i < n; i++) {
 		if (snap_path(argv[i], path, sizeof(path))) {
 			status = EXIT_FAIL;
@@ -305,13 +261,15 @@ static const struct verb verb_verify = {
 	.run = run_verify,
 };
 
-static const struct verb *const subs[] = { &verb_ls, &verb_snap_log, &verb_snap_inspect,
-					   &verb_verify, NULL };
+static const struct verb *const subs[] = { &verb_ls,	       &verb_snap_log,
+					   &verb_snap_inspect, &verb_verify,
+					   &verb_snap_diff,    &verb_snap_prune,
+					   &verb_snap_rm,      NULL };
 
 const struct verb verb_snap = {
 	.name = "snap",
-	.args = "ls|log|inspect|verify",
-	.summary = "list snapshots, look into them, verify them",
+	.args = "ls|log|inspect|verify|diff|prune|rm",
+	.summary = "list snapshots, look into them, verify, compare and remove them",
 	.sub = subs,
 	.run = run_sub,
 };

@@ -6,13 +6,17 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "every.h"
 #include "image_build.h"
 #include "registry.h"
 #include "restore.h"
+#include "snap_store.h"
 #include "tool.h"
 #include "units.h"
 
-enum { FLAG_LABEL, FLAG_COMPRESS, FLAG_PARENT, FLAG_LIVE, FLAGS };
+enum { FLAG_LABEL, FLAG_COMPRESS, FLAG_PARENT, FLAG_LIVE, FLAG_KEEP, FLAG_EVERY, FLAGS };
+
+#define EVERY_LEAST 60000 /* ms */
 
 static const struct flag flags[] = {
 	[FLAG_LABEL] = { .name = "label",
@@ -32,6 +36,13 @@ static const struct flag flags[] = {
 			.help = "let the guest go on while its memory is packed: it stands "
 				"still for some ms, and what it changes meanwhile is in memory "
 				"twice" },
+	[FLAG_KEEP] = { .name = "keep",
+			.arg = "N",
+			.help = "then remove all but the last N of this sandbox from the store, as "
+				"`hutch snap prune` does" },
+	[FLAG_EVERY] = { .name = "every",
+			 .arg = "TIME",
+			 .help = "each time that this has passed, by a timer of systemd's" },
 	{ .name = NULL },
 };
 
@@ -210,10 +221,40 @@ static int save_with_parent(struct order *o, const char *parent)
 	return status;
 }
 
+/* what is about the store, and those to come there: -1 after a complaint */
+static int check_store(const struct given *g, bool file, uint64_t *ret_keep, uint64_t *ret_every_ms)
+{
+	const char *which = g[FLAG_EVERY].n ? "every" : g[FLAG_KEEP].n ? "keep" : NULL;
+
+	if (which && file) {
+		complain("--%s: is about snapshots in the store; leave FILE out", which);
+		return -1;
+	}
+	if (g[FLAG_EVERY].n && g[FLAG_PARENT].n) {
+		complain("--every: each of them would be a child of the same parent; leave "
+			 "--parent out");
+		return -1;
+	}
+	if (g[FLAG_KEEP].n && (snap_take_keep(g[FLAG_KEEP].text, ret_keep) || !*ret_keep)) {
+		if (!*ret_keep)
+			complain("--keep: at least 1, which is the one that is made");
+		return -1;
+	}
+	if (!g[FLAG_EVERY].n)
+		return 0;
+	if (duration_parse("--every", g[FLAG_EVERY].text, ret_every_ms))
+		return -1;
+	if (*ret_every_ms >= EVERY_LEAST)
+		return 0;
+	complain("--every: '%s' is too often; 1m at least", g[FLAG_EVERY].text);
+	return -1;
+}
+
 static int run_snapshot(int argc, char **argv, const struct verb *verb)
 {
 	struct given given[FLAGS] = { 0 };
 	int n = parse_names(argc, argv, verb, given, 1, 2), level, status;
+	uint64_t keep = 1, every_ms = 0;
 	struct order order = { .h = NULL };
 	char path[PATH_MAX];
 	struct box box;
@@ -233,8 +274,15 @@ static int run_snapshot(int argc, char **argv, const struct verb *verb)
 			 "the guest stands still for what has changed, or --parent");
 		return EXIT_USAGE;
 	}
+	if (check_store(given, n == 2, &keep, &every_ms))
+		return EXIT_USAGE;
 	if (box_open(argv[0], &box))
 		return EXIT_FAIL;
+	if (given[FLAG_EVERY].n) {
+		status = every(&box, every_ms, verb, given, FLAG_EVERY);
+		box_close(&box);
+		return status;
+	}
 	if (n == 2)
 		snprintf(path, sizeof(path), "%s", argv[1]);
 	order.box = &box;
@@ -246,6 +294,8 @@ static int run_snapshot(int argc, char **argv, const struct verb *verb)
 		status = EXIT_HUTCH;
 	else
 		status = save_with_parent(&order, given[FLAG_PARENT].text);
+	if (!status && given[FLAG_KEEP].n)
+		status = snap_keep_last(box.name, keep);
 	box_close(&box);
 	return status;
 }
@@ -275,7 +325,13 @@ const struct verb verb_snapshot = {
 		"first restore), and stands still only for as long as that takes. Of another "
 		"parent\n"
 		"all is written, and compared while the machine goes on; -v tells which it was.\n"
-		"`hutch snap log` shows a chain of them.",
+		"`hutch snap log` shows a chain of them.\n"
+		"\n"
+		"With --every nothing is saved now: systemd-run(1) is asked for a timer that runs\n"
+		"this command without --every, first when TIME has passed. Its name is printed;\n"
+		"`systemctl stop` ends it, as does the end of this session of systemd's, and it\n"
+		"fails each time once the sandbox has ended. Where there is no systemd the line\n"
+		"for crontab(5) that does the same is told, and the exit status is 125.",
 	.flags = flags,
 	.run = run_snapshot,
 };

@@ -34,10 +34,11 @@ struct state {
 	int signals, wake;
 	uint64_t begin, interrupted, moved_at, moved, kill_at, give_up_at;
 	uint64_t fuel_begin; /* what was spent when the command began */
-	unsigned missed, faults;
+	unsigned missed, faults, rollbacks;
 	uint64_t fault_at; /* when they were told */
 	bool silent;	   /* the agent does not answer */
 	bool fuel_lost;
+	bool adrift; /* its machine was rolled back: its end is told to nobody */
 	bool over;
 };
 
@@ -227,7 +228,7 @@ static void on_signal(struct state *s, int signo)
 	if (signo == SIGINT)
 		s->interrupted = now;
 	/* one that has ended takes none: only the reader of its output keeps us */
-	if (again || !s->c->forward || !hutch_job_started(s->job) || s->silent ||
+	if (again || s->adrift || !s->c->forward || !hutch_job_started(s->job) || s->silent ||
 	    !hutch_job_signal(s->job, signo)) {
 		s->c->signal = signo;
 		end(s, FATE_SIGNAL, NULL);
@@ -399,6 +400,8 @@ static int look_at_kill(struct state *s, uint64_t now)
 
 static void look_at_agent(struct state *s)
 {
+	if (s->adrift)
+		return;
 	/* before the command runs it may be busy with what the guest is to be */
 	s->silent =
 		(s->c->started_ns || !s->c->own) && agent_is_silent(s->c->h, s->job, &s->missed);
@@ -419,11 +422,29 @@ static void look_at_faults(struct state *s, bool last)
 	c->on_fault(c->arg, n);
 }
 
+/*
+ * The machine went back to a snapshot, where this command may run or not: what it is that runs
+ * there cannot be known.  The machine is kept, as the one who rolled it back expects, and within
+ * its limits, until it ends.
+ */
+static void go_adrift(struct state *s)
+{
+	inform("the machine was rolled back: the command's output and exit status are lost, and it "
+	       "stays until it is stopped");
+	term_restore(); /* nobody reads its keys any more, and Ctrl-C is to end us */
+	s->adrift = true;
+	s->silent = false;
+}
+
 static void on_end(struct state *s, int r)
 {
 	struct command *c = s->c;
 	struct hutch_result result;
 
+	if (r && c->own && hutch_rollbacks(c->h) != s->rollbacks) {
+		go_adrift(s);
+		return;
+	}
 	/* a guest that ends takes its agent along */
 	if (r && c->own && !hutch_wait(c->h, GUEST_END, &result))
 		end(s, FATE_MACHINE, result.text);
@@ -448,6 +469,13 @@ static void on_started(struct state *s)
 		s->c->on_started(s->c->arg);
 }
 
+static int wait_for_wake(const struct state *s, int ms)
+{
+	struct epoll_event e;
+
+	return epoll_wait(s->wake, &e, 1, ms) > 0 ? -EINTR : -ETIMEDOUT;
+}
+
 static void step(struct state *s)
 {
 	uint64_t now = now_ms();
@@ -458,7 +486,7 @@ static void step(struct state *s)
 	if (s->over)
 		return;
 	sooner(&wait, AGENT_LOOK);
-	r = hutch_job_wait(s->job, wait, s->wake, &s->c->exit);
+	r = s->adrift ? wait_for_wake(s, wait) : hutch_job_wait(s->job, wait, s->wake, &s->c->exit);
 	if (hutch_job_started(s->job) && !s->c->started_ns)
 		on_started(s);
 	if (r == -EINTR)
@@ -511,7 +539,11 @@ static void look_at_descriptors(struct command *c)
 
 void command_run(struct command *c)
 {
-	struct state s = { .c = c, .begin = now_ms(), .signals = c->signals, .wake = -1 };
+	struct state s = { .c = c,
+			   .begin = now_ms(),
+			   .signals = c->signals,
+			   .wake = -1,
+			   .rollbacks = hutch_rollbacks(c->h) };
 
 	s.wake = epoll_create1(EPOLL_CLOEXEC);
 	size_of_terminal(&c->what);

@@ -23,7 +23,7 @@ layer_of() {
 	base.h | log.h | team.h) echo 0 ;;
 	gmem.h | field.h | state.h | conf.h | conf_event.h | loop.h | snap_file.h | kept.h) echo 1 ;;
 	dev.h | bus.h | irq.h | stream.h) echo 2 ;;
-	kvm.h | snap.h | snap_mem.h | snap_saving.h | vcpu.h | throttle.h | pager.h | perf.h | vm.h | vm_build.h | ctl.h | cpuid.h | msr.h | regs.h | irqchip.h | sandbox.h | sandbox_arch.h | seccomp.h) echo 4 ;;
+	kvm.h | snap.h | snap_mem.h | snap_saving.h | snap_diff.h | vcpu.h | throttle.h | pager.h | perf.h | vm.h | vm_build.h | ctl.h | cpuid.h | msr.h | regs.h | irqchip.h | sandbox.h | sandbox_arch.h | seccomp.h) echo 4 ;;
 	hutch.h) echo 5 ;;
 	*) if [ -e "devices/$1" ] || [ -e "boot/$1" ]; then echo 3; else echo -; fi ;;
 	esac

@@ -8,6 +8,7 @@
 #include "attend.h"
 #include "image_build.h"
 #include "json.h"
+#include "progress.h"
 #include "restore.h"
 #include "trim.h"
 
@@ -115,6 +116,8 @@ static void restore_members(struct hutch *h, const char *path, char buf[RESTORE_
 	fclose(out);
 }
 
+static char unpacked[] = "unpacked";
+
 int restore_guest(struct hutch *h, const char *what, bool box, char members[RESTORE_MEMBERS])
 {
 	char path[PATH_MAX], agent[8];
@@ -131,6 +134,7 @@ int restore_guest(struct hutch *h, const char *what, bool box, char members[REST
 		return -1;
 	restore_members(h, path, members);
 	keep_memory(h);
+	hutch_on_progress(h, progress_tell, unpacked);
 	if (!box || (!hutch_get(h, "agent", agent, sizeof(agent)) && !strcmp(agent, "yes")))
 		return 0;
 	complain("snapshot %s: is of a machine without an agent, in which no command can be run; "
@@ -147,8 +151,7 @@ int restore_set(struct hutch *h, const char *key, const char *value)
 	return -1;
 }
 
-/* the agent is there, and knows what time it is */
-static const char *greet(struct hutch *h)
+const char *restore_greet(struct hutch *h)
 {
 	const struct hutch_request ask = { .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
 	struct hutch_job *job = hutch_ask(h, &ask);
@@ -174,7 +177,7 @@ int restore_machine(struct hutch *h, const char *what, const char *name, const c
 	    hutch_get(h, "agent", agent, sizeof(agent)))
 		return -1;
 	if (!strcmp(agent, "yes"))
-		how->started = greet;
+		how->started = restore_greet;
 	snprintf(how->command, sizeof(how->command), "restore %s", what);
 	if (!console)
 		console = how->started ? "none" : "-";

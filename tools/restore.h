@@ -12,6 +12,9 @@ int snap_path(const char *what, char *buf, size_t size);
  * which snapshot it was, and from where; -1 after a complaint */
 int restore_guest(struct hutch *h, const char *what, bool box, char members[RESTORE_MEMBERS]);
 
+/* its agent is there, and knows what time it is: NULL, or why not */
+const char *restore_greet(struct hutch *h);
+
 /* a key of one; -1 after a complaint */
 int restore_set(struct hutch *h, const char *key, const char *value);
 /*

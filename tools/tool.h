@@ -57,7 +57,8 @@ extern const struct verb *const verbs[]; /* NULL-terminated */
 extern const struct verb verb_boot, verb_set, verb_inspect, verb_doctor, verb_help, verb_version,
 	verb_ps, verb_wait, verb_stop, verb_kill, verb_pause, verb_resume, verb_rm, verb_gc,
 	verb_logs, verb_run, verb_exec, verb_shell, verb_cp, verb_image, verb_events, verb_stats,
-	verb_completion, verb_check, verb_init, verb_snapshot, verb_restore, verb_snap, verb_fork;
+	verb_completion, verb_check, verb_init, verb_snapshot, verb_restore, verb_snap, verb_fork,
+	verb_rollback;
 
 /* one line, "hutch: ...", on stderr or where --log-file says; in JSON it is an error, a warning, or
  * for information */

@@ -162,13 +162,13 @@ static void add_self(const struct conf *conf, struct proto_buf *b)
 
 unsigned agent_host_renew(const struct hutch *h, struct proto_buf *b)
 {
-	const struct conf *was = hutch_snap_was(h);
+	const struct conf *was = hutch_snap_was(h), *now = hutch_snap_now(h);
 
 	proto_begin(b, PROTO_SETUP, 0);
-	add_self(&h->conf, b);
-	renew_net(&h->conf, was, b);
+	add_self(now, b);
+	renew_net(now, was, b);
 	proto_number(b, TAG_RESTORED,
-		     strcmp(h->conf.name, was->name) ? RESTORED_OTHER : RESTORED_SAME);
+		     strcmp(now->name, was->name) ? RESTORED_OTHER : RESTORED_SAME);
 	proto_end(b);
 	return 1;
 }

@@ -157,6 +157,13 @@ static int verb_child(struct vm *vm, char *args, int fd, void **ret)
 	return *ret ? (int)strlen(*ret) : err(-ENOMEM, "child: out of memory");
 }
 
+/* "PATH", for messages, and the file comes along */
+static int verb_rollback(struct vm *vm, char *args, int fd, void **ret)
+{
+	(void)ret;
+	return fd < 0 ? err(-EINVAL, "rollback: a file is needed") : snap_roll_back(vm, fd, args);
+}
+
 /* returns the bytes of *@ret, or -errno with a message; NULL: verb_live(), which is answered later
  */
 static const struct {
@@ -174,6 +181,7 @@ static const struct {
 	{ "snapshot", verb_snapshot, true },
 	{ "child", verb_child, true },
 	{ "live-snapshot", NULL, true },
+	{ "rollback", verb_rollback, true },
 };
 
 int ctl_run(struct vm *vm, char *request, int fd, const struct asker *who, void **ret)

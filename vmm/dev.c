@@ -114,7 +114,8 @@ int dev_save(struct dev *dev, void *fdt)
 	return r ? r : tree_node_end(fdt);
 }
 
-int dev_load(struct dev *dev, const void *fdt, int parent)
+/* each part to where it belongs, or nowhere if @look */
+static int load_parts(const struct dev *dev, const void *fdt, int parent, bool look)
 {
 	int node = fdt_subnode_offset(fdt, parent, dev->name), sub, r = 0;
 	unsigned parts = 0;
@@ -127,14 +128,32 @@ int dev_load(struct dev *dev, const void *fdt, int parent)
 			   "snapshot: %s: has more or less than this hutch knows of; another "
 			   "version made it",
 			   dev->name);
-	dev_lock(dev);
 	for (unsigned i = 0; !r && i < dev->parts; i++) {
-		sub = fdt_subnode_offset(fdt, node, dev->part[i].name);
+		const struct dev_part *part = &dev->part[i];
+		cleanup_free void *nowhere = look ? calloc(1, part->size) : NULL;
+
+		sub = fdt_subnode_offset(fdt, node, part->name);
 		r = sub < 0 ? err(-EINVAL, "no such node")
-			    : state_load(fdt, sub, dev->part[i].table, dev->part[i].obj);
+		    : look && !nowhere
+			    ? err(-ENOMEM, "out of memory")
+			    : state_load(fdt, sub, part->table, look ? nowhere : part->obj);
 		if (r)
-			r = err(r, "snapshot: %s/%s: %s", dev->name, dev->part[i].name, err_last());
+			r = err(r, "snapshot: %s/%s: %s", dev->name, part->name, err_last());
 	}
+	return r;
+}
+
+int dev_check(const struct dev *dev, const void *fdt, int parent)
+{
+	return load_parts(dev, fdt, parent, true);
+}
+
+int dev_load(struct dev *dev, const void *fdt, int parent)
+{
+	int r;
+
+	dev_lock(dev);
+	r = load_parts(dev, fdt, parent, false);
 	if (!r && dev->type->loaded)
 		r = dev->type->loaded(dev);
 	dev_unlock(dev);

@@ -116,6 +116,8 @@ int dev_save_counters(struct dev *dev, void *fdt) must_check;
 /* a drained device's node in the open tree, and back: -EINVAL, -ERANGE with a message */
 int dev_save(struct dev *dev, void *fdt) must_check;
 int dev_load(struct dev *dev, const void *fdt, int parent) must_check;
+/* would it be taken, as far as can be told without? Nothing is */
+int dev_check(const struct dev *dev, const void *fdt, int parent) must_check;
 
 static inline void dev_lock(struct dev *dev)
 {

@@ -7,6 +7,7 @@
 #include "conf.h"
 #include "hutch.h"
 #include "proto.h"
+#include "snap_file.h"
 
 struct loop;
 struct vm;
@@ -19,6 +20,12 @@ struct hutch_thread {
 	struct loop *loop;
 	pthread_t thread;
 	bool running;
+};
+
+/* a guest that went back to what it was */
+struct renewed {
+	struct conf was, now;
+	bool other; /* the machine is another process's, and `now` is its configuration */
 };
 
 struct hutch {
@@ -45,7 +52,9 @@ struct hutch {
 	/* its guest is a snapshot's: it does not know what time it is, or not even what it is */
 	enum { STALE_NOT, STALE_PAST, STALE_NEW } stale;
 	char warm[CONF_PATH]; /* a snapshot of its own boot, or "" */
-	struct snap *snap;    /* hutch_snap.c; NULL: it boots */
+	struct snap_progress progress;
+	struct renewed *renewed; /* by a rollback; or NULL */
+	struct snap *snap;	 /* hutch_snap.c; NULL: it boots */
 	char agent_path[112];
 };
 
@@ -63,6 +72,7 @@ int hutch_snap_ask(struct hutch *h, const char *what, int fd, const char *label,
 		   void **ret) must_check;
 /* the machine as it was saved; only of a handle that is restored */
 const struct conf *hutch_snap_was(const struct hutch *h);
+const struct conf *hutch_snap_now(const struct hutch *h); /* and what it is */
 /* a key of a machine that is restored; -EINVAL if its guest would know */
 int hutch_snap_set(struct hutch *h, const char *key, const char *value);
 struct vm *hutch_snap_machine(struct hutch *h); /* NULL with a message */

@@ -1,7 +1,7 @@
 /*
  * host.c - what this host can do for hutch: each fact is tried, not guessed
  *
- * #syscalls:before openat access userfaultfd io_uring_setup unshare statfs clone wait4 pipe2 read
+ * #syscalls:before openat access io_uring_setup unshare statfs clone wait4 pipe2 read
  * #syscalls:before write close geteuid exit_group
  */
 #include <fcntl.h>
@@ -15,6 +15,7 @@
 
 #include "hutch.h"
 #include "kvm.h"
+#include "pager.h"
 #include "perf.h"
 #include "sandbox.h"
 
@@ -62,21 +63,23 @@ static void fact_virtualization(struct hutch_fact *f)
 		 "virtualization, or the testbed";
 }
 
+/* one for a process's own faults alone is of no use to KVM */
 static void fact_uffd(struct hutch_fact *f)
 {
-	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
-	int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	cleanup_fd int fd = pager_open();
 
-	if (fd >= 0 || dev >= 0) {
-		say(f, HUTCH_OK, "faults of the kernel too, so snapshots can be paged in lazily");
-	} else {
-		say(f, HUTCH_MISSING, "not allowed: %s; snapshots are read whole before they run",
-		    strerror(errno));
-		f->fix = "sysctl vm.unprivileged_userfaultfd=1, or give the user access to "
-			 "/dev/userfaultfd";
+	if (fd >= 0) {
+		say(f, HUTCH_OK,
+		    "allowed, for faults of the kernel too: a restored machine runs at once, and "
+		    "its memory comes as it is wanted");
+		return;
 	}
-	cleanup_close(&fd);
-	cleanup_close(&dev);
+	say(f, HUTCH_MISSING,
+	    "not allowed: %s; the first restore of a snapshot unpacks all of its memory before the "
+	    "guest runs",
+	    strerror(-fd));
+	f->fix = "sysctl vm.unprivileged_userfaultfd=1, or give the user access to "
+		 "/dev/userfaultfd";
 }
 
 static void fact_io_uring(struct hutch_fact *f)

@@ -666,5 +666,6 @@ void hutch_free(struct hutch *h)
 		return;
 	end_machine(h);
 	hutch_snap_free(h->snap);
+	free(h->renewed);
 	free(h);
 }

@@ -190,6 +190,12 @@ int hutch_parent_end(struct hutch *h, const struct hutch_parent *p, int fd);
  */
 int hutch_restore(struct hutch *h, const char *path);
 
+/* @fn is told how far it is what takes its time with a snapshot: unpacking it, within
+ * hutch_start(), hutch_snap_verify(), hutch_snap_diff(); on the caller's thread, with @done = @all
+ * in the end */
+void hutch_on_progress(struct hutch *h, void (*fn)(void *arg, uint64_t done, uint64_t all),
+		       void *arg);
+
 /*
  * hutch_restore_keep() - its memory is kept unpacked in this folder, which is there, and used from
  * there by the next one
@@ -224,6 +230,33 @@ bool hutch_is_warm(const struct hutch *h);
  */
 void hutch_restore_map(struct hutch *h);
 
+/*
+ * hutch_rollback() - the running machine goes back to this snapshot of it, and on from there
+ *
+ * Its name, its sockets and where its devices lead stay what they are, the connections of its
+ * vsock end, and the next hutch_ask() tells its guest, as after hutch_restore().  One that was
+ * paused is so no more.  -EINVAL, -ENOTSUP for another machine's snapshot or a disk that was
+ * written since, -EBADMSG for a damaged one: nothing has changed.
+ */
+int hutch_rollback(struct hutch *h, const char *path);
+/*
+ * hutch_snap_fd() - a descriptor of the snapshot at @path, with all that its parents have of it
+ *
+ * For the machine of another process, as the request "rollback" of its control socket wants it:
+ * that process need not be able to open it.  -errno.
+ */
+int hutch_snap_fd(struct hutch *h, const char *path);
+/* how often this machine was rolled back, by whomever */
+unsigned hutch_rollbacks(const struct hutch *h);
+/*
+ * hutch_renew() - the machine of another process was rolled back to the snapshot at @path: the next
+ * hutch_ask() of this handle tells its guest
+ *
+ * @tree is that machine's, as hutch_tree() has it.  1, or 0 if it has no agent to be told; -EINVAL
+ * and those of hutch_restore().
+ */
+int hutch_renew(struct hutch *h, const char *path, const void *tree, size_t size);
+
 /* which start of this host it is: what was not synced before the last one may not be what was
  * written. -EIO */
 #define HUTCH_HOST_BOOT 37
@@ -243,6 +276,21 @@ int hutch_restored(struct hutch *h, struct hutch_snap *ret);
 int hutch_snap_look(struct hutch *h, const char *path, struct hutch_snap *ret, void **ret_tree);
 /* is each byte of its memory what it was, also of that which is its parents'? -EBADMSG, -ENOENT */
 int hutch_snap_verify(struct hutch *h, const char *path);
+/*
+ * hutch_snap_diff() - what is different in two snapshots
+ *
+ * @fn is told of each key whose values @a and @b differ ("memory", "disk@0.path"), and of each node
+ * of the machine's state ("/state/serial/serial"), where @a and @b name the properties that
+ * differ; NULL is in none of them.  Memory is compared if both have as much.  1: there is a
+ * difference, 0: there is none, -EBADMSG, -ENOENT and the like.
+ */
+struct hutch_memory_diff {
+	bool compared;
+	uint64_t chunks, differ, bytes; /* of 64 KiB: all, and that differ; and in them */
+};
+int hutch_snap_diff(struct hutch *h, const char *a, const char *b,
+		    void (*fn)(void *arg, const char *where, const char *a, const char *b),
+		    void *arg, struct hutch_memory_diff *ret);
 /*
  * hutch_snap_parent() - where the parent of the snapshot at @path is now
  *

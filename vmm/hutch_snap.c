@@ -6,12 +6,15 @@
  * The file names things of this host (disks, sockets), which are opened for who
  * restores it: so it has to be his own, or root's.
  *
- * #syscalls:caller poll accept4 fcntl:F_GETFL
+ * #syscalls:caller poll accept4 fcntl:F_GETFL fcntl:F_DUPFD_CLOEXEC openat newfstatat getdents64
+ * #syscalls:caller memfd_create
  * #syscalls:before openat newfstatat geteuid utimensat fcntl close unlink
  */
 #include <fcntl.h>
+#include <libfdt.h>
 #include <limits.h>
 #include <poll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -21,6 +24,7 @@
 #include "log.h"
 #include "pager.h"
 #include "snap.h"
+#include "snap_diff.h"
 #include "vm.h"
 
 struct snap {
@@ -103,6 +107,7 @@ int hutch_restore(struct hutch *h, const char *path)
 	h->snap = open_snap(path, false, true);
 	if (!h->snap)
 		return hutch_fail(h, err_last_code());
+	h->snap->file.progress = &h->progress;
 	/* its folder has gone, or is another's; a new one is made with a name */
 	if (h->snap->was.vsocks)
 		h->snap->was.vsock[0].path[0] = '\0';
@@ -116,7 +121,12 @@ int hutch_restore(struct hutch *h, const char *path)
 
 const struct conf *hutch_snap_was(const struct hutch *h)
 {
-	return &h->snap->was;
+	return h->renewed ? &h->renewed->was : &h->snap->was;
+}
+
+const struct conf *hutch_snap_now(const struct hutch *h)
+{
+	return h->renewed && h->renewed->other ? &h->renewed->now : &h->conf;
 }
 
 /* does "VALUE,KEY=VALUE" of a disk tell where it is? What is left as it was has to be what it was
@@ -159,6 +169,12 @@ int hutch_snap_set(struct hutch *h, const char *key, const char *value)
 			  : tells_place(value)))
 		s->anew |= 1U << ref.i;
 	return r;
+}
+
+void hutch_on_progress(struct hutch *h, void (*fn)(void *arg, uint64_t done, uint64_t all),
+		       void *arg)
+{
+	h->progress = (struct snap_progress){ fn, arg };
 }
 
 /* --- memory that is kept unpacked --- */
@@ -493,6 +509,92 @@ int hutch_snapshot_live(struct hutch *h, int fd, const char *label, int level)
 	return r < 0 ? r : (int)MIN(strtoul(text, NULL, 10), (unsigned long)INT_MAX);
 }
 
+/* a machine in its jail cannot open the parents of one, so it gets all in one file */
+static int descriptor_of(const struct snap *s)
+{
+	int fd, r;
+
+	if (!s->file.wanted) {
+		fd = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
+		return fd < 0 ? err(-errno, "snapshot %s: %s", s->file.name, strerror(errno)) : fd;
+	}
+	fd = memfd_create("snapshot", MFD_CLOEXEC);
+	if (fd < 0)
+		return err(-errno, "snapshot %s: no memory file for it: %s", s->file.name,
+			   strerror(errno));
+	r = snap_whole(&s->file, &s->was, fd);
+	if (!r)
+		return fd;
+	close(fd);
+	return r;
+}
+
+int hutch_snap_fd(struct hutch *h, const char *path)
+{
+	struct snap *s = open_snap(path, true, true);
+	int r;
+
+	if (!s)
+		return hutch_fail(h, err_last_code());
+	r = hutch_fail(h, descriptor_of(s));
+	hutch_snap_free(s);
+	return r;
+}
+
+/* what its guest was, for the next hutch_ask(), and unless @tree is NULL what it is */
+static int renew(struct hutch *h, const char *path, const void *tree)
+{
+	struct snap *s = open_snap(path, true, false);
+	struct renewed *x = s ? calloc(1, sizeof(*x)) : NULL;
+	int r = !s ? err_last_code() : x ? 0 : err(-ENOMEM, "snapshot %s: out of memory", path);
+
+	if (!r && tree) {
+		x->other = true;
+		r = vm_tree_load(tree, "/config", conf_fields, &x->now);
+	}
+	if (!r)
+		x->was = s->was;
+	hutch_snap_free(s);
+	if (r) {
+		free(x);
+		return r;
+	}
+	free(h->renewed);
+	h->renewed = x;
+	if (!hutch_snap_now(h)->agent)
+		return 0;
+	h->stale = STALE_PAST;
+	return 1;
+}
+
+int hutch_renew(struct hutch *h, const char *path, const void *tree, size_t size)
+{
+	if (fdt_check_full(tree, size))
+		return hutch_fail(h, err(-EINVAL, "the machine's tree makes no sense"));
+	return hutch_fail(h, renew(h, path, tree));
+}
+
+int hutch_rollback(struct hutch *h, const char *path)
+{
+	cleanup_fd int fd = hutch_snap_fd(h, path);
+	cleanup_free char *request = NULL;
+	int r;
+
+	if (fd < 0)
+		return fd;
+	if (asprintf(&request, "rollback %s", path) < 0)
+		return hutch_fail(h, err(-ENOMEM, "snapshot %s: out of memory", path));
+	r = hutch_on_loop(h, request, fd, NULL);
+	if (!r)
+		r = hutch_fail(h, renew(h, path, NULL));
+	return MIN(r, 0);
+}
+
+unsigned hutch_rollbacks(const struct hutch *h)
+{
+	return h->vm ? __atomic_load_n(&h->vm->rollbacks, __ATOMIC_RELAXED) : 0;
+}
+
 static void tell(const struct snap *s, struct hutch_snap *ret)
 {
 	struct stat st;
@@ -548,9 +650,57 @@ int hutch_snap_verify(struct hutch *h, const char *path)
 
 	if (!s)
 		return hutch_fail(h, err_last_code());
+	s->file.progress = &h->progress;
 	r = hutch_fail(h, snap_verify(&s->file, &s->was));
 	hutch_snap_free(s);
 	return r;
+}
+
+struct telling {
+	void (*fn)(void *arg, const char *where, const char *a, const char *b);
+	void *arg;
+	bool any;
+};
+
+static void tell_difference(void *arg, const char *where, const char *a, const char *b)
+{
+	struct telling *t = arg;
+
+	t->any = true;
+	t->fn(t->arg, where, a, b);
+}
+
+static int compare(const struct snap *a, const struct snap *b, struct telling *t,
+		   struct hutch_memory_diff *ret)
+{
+	const struct snap_diff d = { tell_difference, t };
+	int r;
+
+	*ret = (struct hutch_memory_diff){ .compared = a->was.memory == b->was.memory,
+					   .chunks = a->file.head.chunks };
+	snap_diff_conf(&d, &a->was, &b->was);
+	snap_diff_state(&d, &a->file, &b->file);
+	if (!ret->compared)
+		return 1;
+	r = snap_diff_memory(&a->file, &b->file, &a->was, &ret->differ, &ret->bytes);
+	return r ? r : t->any || ret->differ;
+}
+
+int hutch_snap_diff(struct hutch *h, const char *a, const char *b,
+		    void (*fn)(void *arg, const char *where, const char *a, const char *b),
+		    void *arg, struct hutch_memory_diff *ret)
+{
+	struct snap *x = open_snap(a, true, true), *y = x ? open_snap(b, true, true) : NULL;
+	struct telling t = { .fn = fn, .arg = arg };
+	int r = err_last_code();
+
+	if (y) {
+		x->file.progress = &h->progress;
+		r = compare(x, y, &t, ret);
+	}
+	hutch_snap_free(x);
+	hutch_snap_free(y);
+	return hutch_fail(h, r);
 }
 
 int hutch_snap_parent(struct hutch *h, const char *path, char *buf, size_t size)

@@ -118,10 +118,21 @@ int snap_verify(const struct snap_file *f, const struct conf *conf) must_check;
 int snap_unpack(const struct snap_file *f, const struct conf *conf, int fd) must_check;
 /* the memory that such a machine would have, nowhere */
 int snap_shape(const struct conf *conf, struct gmem *ret) must_check;
+/* @f, of such a machine, whose parents are open, into the empty file @fd as one without any;
+ * -EBADMSG, -errno */
+int snap_whole(const struct snap_file *f, const struct conf *conf, int fd) must_check;
 static inline uint64_t snap_memory_size(const struct snap_file *f)
 {
 	return f->head.chunks * SNAP_CHUNK;
 }
+
+/*
+ * snap_roll_back() - the machine goes back to this snapshot, and on from there; @name is told
+ *
+ * On the loop's thread; one that was paused is so no more.  -errno with a message: it goes on as
+ * if nothing had been, or, when it was too late for that, ends with the same message.
+ */
+int snap_roll_back(struct vm *vm, int fd, const char *name) must_check;
 
 /* for vm_build.c: all vCPUs into vm->saved, checked against this host; then all the rest into a
  * machine that is made */

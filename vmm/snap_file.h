@@ -100,8 +100,15 @@ int snap_scan_id(const char *text, uint8_t ret[16]) must_check;	    /* -EINVAL *
 
 /* --- reading --- */
 
+/* who is told how far it is, on the thread that asked for it */
+struct snap_progress {
+	void (*fn)(void *arg, uint64_t done, uint64_t all);
+	void *arg;
+};
+
 struct snap_file {
-	int fd; /* the caller's */
+	const struct snap_progress *progress; /* the caller's; NULL: nobody */
+	int fd;				      /* the caller's */
 	char name[256];
 	struct snap_header head;
 	void *tree;
@@ -122,6 +129,13 @@ uint32_t snap_index_crc(const struct snap_file *f);
 /* snap_adopt() - @parent, from malloc(), belongs to @f from here on; -ESTALE if it is not the one
  * that is wanted, with a message, and it is the caller's */
 int snap_adopt(struct snap_file *f, struct snap_file *parent) must_check;
+
+/* @done = @all: it has ended */
+static inline void snap_progress(const struct snap_file *f, uint64_t done, uint64_t all)
+{
+	if (f->progress && f->progress->fn)
+		f->progress->fn(f->progress->arg, done, all);
+}
 
 /* which file of the chain has chunk @n */
 static inline const struct snap_file *snap_owner(const struct snap_file *f, uint64_t n)

@@ -111,8 +111,9 @@ int snap_load_vcpus(struct vm *vm)
 struct unpacking {
 	const struct snap_file *from;
 	const struct gmem *mem;
-	int to;	       /* a file, or -1: to where @mem is, if it is anywhere */
-	uint64_t next; /* chunk; atomic */
+	int to;		  /* a file, or -1: to where @mem is, if it is anywhere */
+	uint64_t next;	  /* chunk; atomic */
+	pthread_t caller; /* who tells how far it is */
 	pthread_mutex_t lock;
 	int error;
 	char text[512];
@@ -160,9 +161,12 @@ static void unpack(void *arg)
 		fail(u, r);
 		return;
 	}
-	while ((first = __atomic_fetch_add(&u->next, SHARE, __ATOMIC_RELAXED)) < chunks && !r)
+	while ((first = __atomic_fetch_add(&u->next, SHARE, __ATOMIC_RELAXED)) < chunks && !r) {
+		if (pthread_equal(pthread_self(), u->caller))
+			snap_progress(u->from, first, chunks);
 		for (uint64_t n = first; !r && n < MIN(first + SHARE, chunks); n++)
 			r = unpack_chunk(u, n, z);
+	}
 	if (r)
 		fail(u, r);
 	snap_unpacker_free(z);
@@ -171,7 +175,7 @@ static void unpack(void *arg)
 /* to @mem, or to @fd unless that is -1; where @mem has no address, chunks are only looked at */
 static int unpack_all(const struct snap_file *from, const struct gmem *mem, int fd)
 {
-	struct unpacking u = { .from = from, .mem = mem, .to = fd };
+	struct unpacking u = { .from = from, .mem = mem, .to = fd, .caller = pthread_self() };
 
 	if (snap_chunks(mem) != from->head.chunks)
 		return err(-EBADMSG, "snapshot %s: has %lu chunks of memory, its machine %lu",
@@ -179,6 +183,7 @@ static int unpack_all(const struct snap_file *from, const struct gmem *mem, int 
 			   (unsigned long)snap_chunks(mem));
 	pthread_mutex_init(&u.lock, NULL);
 	team_run(unpack, &u);
+	snap_progress(from, from->head.chunks, from->head.chunks);
 	pthread_mutex_destroy(&u.lock);
 	return u.error ? err(u.error, "%s", u.text) : 0;
 }

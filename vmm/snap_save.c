@@ -263,7 +263,8 @@ int saving_take(struct saving *s)
 	int r;
 
 	s->changed = s->parent ? snap_changed(s->vm, s->parent) : NULL;
-	if (s->parent && !s->changed) /* most of it will be left out later, and need not be packed */
+	if (s->parent &&
+	    !s->changed) /* most of it will be left out later, and need not be packed */
 		s->w.level = 0;
 	r = look_at_disks(s->vm->conf, &s->info);
 	if (r)

@@ -107,6 +107,7 @@ struct vm {
 
 	enum vm_end end;
 	unsigned resets;
+	unsigned rollbacks;	  /* atomic */
 	void (*ended)(void *arg); /* on the loop, once */
 	void *ended_arg;
 	void (*on_pause)(void *arg, bool paused); /* on the loop, at a user's wish; may be NULL */

@@ -183,7 +183,7 @@ chain() {
 		check "chain: snapshot $round" 0 snapshot $by box "$tmp/$round.snap" && check "chain: kill" 0 kill box || return
 		parent=$tmp/$round.snap
 		cp "$disk" "$tmp/$round.img" && rm -f "$disk" && disk=$tmp/$round.img
-		check "chain: restore $round" 0 restore $how -d --disk "1=$disk" "$tmp/$round.snap" || return
+		check "chain: restore $round" 0 restore $how -d --disk "0=$disk" "$tmp/$round.snap" || return
 	done
 	in_box 'until [ -s /tmp/x.sum ]; do sleep 0.2; done; cat /tmp/x.sum' >"$tmp/out"
 	is "chain: the same as on the host" "$(cat "$tmp/x.sum")"

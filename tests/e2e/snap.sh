@@ -1,7 +1,8 @@
 #!/bin/sh
 # tests/e2e/snap.sh [GROUP...]: snapshots as a person makes and uses them, also where that goes wrong.
 #
-# Flat guests, on any /dev/kvm: store full killed live disks others wrong forks chains. Linux: linux pci. See lib.sh.inc and run.sh.inc.
+# Flat guests, on any /dev/kvm: store full killed live disks others wrong forks chains back timer. Linux: linux pci. See
+# lib.sh.inc and run.sh.inc.
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 . tests/e2e/run.sh.inc
@@ -124,6 +125,19 @@ store() {
 	check "verify" 0 snap verify "$snap" "$tmp/file.snap" && is "verify" "$snap: whole
 $tmp/file.snap: whole"
 
+	check "diff: with itself" 0 snap diff "$snap" "$path" && is "diff: with itself" ""
+	check "diff" 1 snap diff "$path" "$tmp/file.snap" && holds "diff" "$tmp/out" "/state/cpu@0/regs: " "memory: " " of 256 chunks, "
+	check "diff --json" 1 snap diff --json "$path" "$tmp/file.snap" && holds "diff --json" "$tmp/out" '{"where":"/state/cpu@0/regs","a":"' '"memory":{"chunks":256,"differ":'
+	refuses "diff: with what is not there" 2 "nosuch.snap: No such file" snap diff "$path" "$tmp/nosuch.snap"
+	refuses "diff: of one" 2 "a name is missing" snap diff "$path"
+	rm "$there/copy.snap"
+	check "prune: which would go" 0 snap prune --keep 1 --dry-run counts && is "prune: which would go" "$snap"
+	check "prune: none is so old" 0 snap prune --max-age 1h && is "prune: none is so old" ""
+	cp "$path" "$there/counts-20200101-000000.snap"
+	check "prune" 0 snap prune --keep 2 counts && yes_no "prune" test "$($hutch snap ls -q | grep -c counts-)" = 2
+	refuses "prune: of what" 2 "tell what stays" snap prune
+	cp "$path" "$there/counts-20200101-000000.snap"
+	check "snap rm" 0 snap rm counts-20200101-000000 && yes_no "snap rm" test ! -e "$there/counts-20200101-000000.snap"
 	refuses "restore: its name is taken" 1 "a sandbox named 'counts' runs already" restore -d "$snap"
 	for n in one two; do
 		$hutch restore -d --name $n --console "$tmp/$n.console" "$snap" >"$tmp/$n.name" 2>"$tmp/$n.err" &
@@ -406,6 +420,121 @@ disks() {
 	nothing_left "disks: nothing is left"
 }
 
+# back_to WHAT NAME FROM: it counted, went back to FROM or a bit more, once, and counts on from there
+back_to() {
+	wait_for went_back "$2" || { bad "$1" "it counts on"; return; }
+	# the number that it was amid may be cut, and have the rest of another behind it
+	if tr -d '\r' <"$tmp/$2.console" | grep -x '[0-9][0-9]*' |
+		awk -v from="$3" 'NR > 1 && $1 != was + 1 { n += was - $1 > 20; to = $1 } { was = $1 }
+			END { print "back " n " times, to " to ", from " from; exit !(n == 1 && to >= from && to < from + 50) }' >"$tmp/out"; then
+		echo "ok $1"
+	else
+		bad "$1" "not once, or to somewhere else"
+	fi
+}
+
+went_back() { # NAME
+	tr -d '\r' <"$tmp/$1.console" | grep -x '[0-9]*' | awk 'NR > 1 && $1 < was { bad = 1 } { was = $1 } END { exit !bad }'
+}
+
+# in place: the process, its name and its console stay; and what is refused is not noticed
+back() {
+	filler back
+	pid=$(pid_of back)
+	at=$(last back)
+	check "back: a snapshot" 0 snapshot back "$tmp/back.snap"
+	wait_for counts_past back $((${at:-0} + 60))
+	check "back" 0 rollback back "$tmp/back.snap" && is "back" ""
+	back_to "back: and on from there" back "${at:-0}"
+	yes_no "back: the process is the same" test "$(pid_of back)" = "$pid"
+	check "back: it is told" 0 events back && holds "back: it is told" "$tmp/out" "execution.rollback" "$tmp/back.snap"
+	cp "$tmp/back.snap" "$tmp/damaged.snap"
+	printf x | dd of="$tmp/damaged.snap" bs=1 seek=9000 conv=notrunc 2>/dev/null
+	head -c 5000 "$tmp/back.snap" >"$tmp/short.snap"
+	at=$(last back)
+	refuses "back: a damaged one" 1 "is damaged" rollback back "$tmp/damaged.snap"
+	refuses "back: a short one" 1 "cut off" rollback back "$tmp/short.snap"
+	refuses "back: no such one" 1 "nosuch.snap: No such file" rollback back "$tmp/nosuch.snap"
+	refuses "back: a folder" 1 "something else than a file" rollback back "$tmp"
+	refuses "back: no such sandbox" 1 "there is no sandbox 'none'" rollback none "$tmp/back.snap"
+	refuses "back: to what" 2 "rollback" rollback back
+	wait_for counts_past back "${at:-0}"
+	back_to "back: what was refused was not noticed" back 0
+	check "back: pause" 0 pause back
+	check "back: a paused one" 0 rollback back "$tmp/back.snap" &&
+		yes_no "back: it is paused no more" sh -c "$hutch ps --json | grep -q '\"name\":\"back\".*\"running\"'"
+	at=$(last back)
+	wait_for counts_past back "${at:-0}" && echo "ok back: and runs" || bad "back: and runs" "it stands still at $at"
+	at=$(last back)
+	check "back: a child" 0 snapshot --parent "$tmp/back.snap" back "$tmp/back.child.snap"
+	wait_for counts_past back $((${at:-0} + 60))
+	at=$(last back)
+	check "back: to a child" 0 rollback back "$tmp/back.child.snap"
+	sleep 0.3
+	yes_no "back: to a child" test "$(last back)" -lt "$at"
+	check "back: its parent again" 0 rollback back "$tmp/back.snap" && echo "ok back: its parent again"
+	rm "$tmp/damaged.snap" "$tmp/short.snap" # of the same id
+	mv "$tmp/back.snap" "$tmp/elsewhere"
+	refuses "back: to a child without its parent" 1 "its parent back.snap is missing" rollback back "$tmp/back.child.snap"
+	mv "$tmp/elsewhere" "$tmp/back.snap"
+	ends back
+	truncate -s 1M "$tmp/back.img"
+	$hutch boot --kernel $flat/idle.elf --memory 16M --disk "$tmp/back.img" --name disk --console "$tmp/disk.console" </dev/null >/dev/null 2>&1 &
+	wait_for grep -q . "$tmp/disk.console"
+	refuses "back: another machine's" 1 "kernel: the snapshot's machine was made with" rollback disk "$tmp/back.snap"
+	check "back: with a disk" 0 snapshot disk "$tmp/disk.snap" && check "back: with a disk" 0 rollback disk "$tmp/disk.snap" && echo "ok back: with a disk"
+	touch "$tmp/back.img"
+	refuses "back: a disk that was written" 1 "was written since the snapshot was made" rollback disk "$tmp/disk.snap"
+	check "back: which runs on" 0 ps && holds "back: which runs on" "$tmp/out" disk
+	ends disk
+	rm -f "$tmp"/back.* "$tmp"/disk.* "$tmp"/damaged.snap "$tmp"/short.snap
+	nothing_left "back: nothing is left"
+}
+
+# by a timer of the host's: what that is told to run works, also where nothing of this environment is
+timer() {
+	XDG_DATA_HOME=$tmp/timer
+	export XDG_DATA_HOME
+	plain=$hutch
+	mkdir -p "$tmp/bin" "$tmp/no-bin"
+	printf '#!/bin/sh\nprintf "%%s\\n" "$@" >"%s"\n' "$tmp/asked" >"$tmp/bin/systemd-run"
+	chmod +x "$tmp/bin/systemd-run"
+	filler tick
+	hutch="env PATH=$tmp/bin:$PATH $plain"
+	check "every" 0 snapshot --every 1h --keep 2 --label "it's \$5, or 50%" tick && is "every" hutch-snapshot-tick.timer
+	holds "every: how to end it" "$tmp/err" "stop hutch-snapshot-tick.timer' ends it"
+	holds "every: what systemd is asked" "$tmp/asked" --unit=hutch-snapshot-tick --on-active=3600000ms --on-unit-active=3600000ms \
+		"--setenv=XDG_DATA_HOME=$tmp/timer" "--label=it's \$\$5, or 50%"
+	yes_no "every: nothing is saved yet" test ! -e "$tmp/timer/hutch/snapshots"
+	for n in 1 2 3; do
+		sed '1,/^--$/d; s/[$][$]/$/g' "$tmp/asked" | xargs -d '\n' env -i HOME=/ XDG_DATA_HOME="$tmp/timer" >"$tmp/out" 2>"$tmp/err" ||
+			bad "every: what it runs" "try $n"
+	done
+	check "every: two are kept" 0 snap ls && yes_no "every: two are kept" test "$(grep -c "^tick-.*it's \$5, or 50%$" "$tmp/out")" = 2
+	printf '#!/bin/sh\necho "System has not been booted with systemd" >&2\nexit 1\n' >"$tmp/bin/systemd-run"
+	refuses "every: systemd does not run" 125 "E_HOST: nothing is set up" snapshot --every 1h --label "it's 50%" tick
+	holds "every: what it says of it is told" "$tmp/err" "System has not been booted"
+	sed -n 's/.*: 0 [*].1 [*] [*] [*] //p' "$tmp/err" | sed 's/\\%/%/g' >"$tmp/line"
+	yes_no "every: the line for cron works" env -i HOME=/ sh "$tmp/line"
+	check "every: the line for cron works" 0 snap ls && holds "every: the line for cron works" "$tmp/out" "it's 50%"
+	hutch="env PATH=$tmp/no-bin $(command -v "$plain")"
+	for every in "1m */1" "15m */15" "2h 0#*/2" "24h 0#0" "1d 0#0"; do
+		refuses "every ${every% *}: there is no systemd" 125 "\`crontab -e\`: $(echo "${every#* }" | tr '#' ' ') *" snapshot --every "${every% *}" tick
+	done
+	for every in 7m 5h 90s 2d; do refuses "every $every: cron cannot" 125 "cron has no such interval" snapshot --every $every tick; done
+	hutch=$plain
+	refuses "every: too often" 2 "'59s' is too often" snapshot --every 59s tick
+	refuses "every: how often" 2 "--every: '1'" snapshot --every 1 tick
+	refuses "every: into one file" 2 "leave FILE out" snapshot --every 1h tick "$tmp/x.snap"
+	refuses "keep: into one file" 2 "leave FILE out" snapshot --keep 1 tick "$tmp/x.snap"
+	refuses "keep: none" 2 "at least 1" snapshot --keep 0 tick
+	refuses "every: with a parent" 2 "leave --parent out" snapshot --every 1h --parent x tick
+	refuses "every: of none" 1 "there is no sandbox 'none'" snapshot --every 1h none
+	ends tick
+	unset XDG_DATA_HOME
+	nothing_left "timer: nothing is left"
+}
+
 # what cannot be, in a sentence
 wrong() {
 	base
@@ -470,6 +599,19 @@ linux() {
 	ids "linux: its luck" box
 	check "linux: snapshot" 0 snapshot --label "a sandbox" box "$tmp/box.snap" && is "linux: snapshot" "$tmp/box.snap"
 	check "linux: the guest goes on" 0 exec box -- cat /tmp/file && is "linux: the guest goes on" remembered
+	check "linux: what is to be undone" 0 exec box -- sh -c 'echo changed >/tmp/file'
+	$hutch exec --timeout 1h box -- sh -c 'echo began; sleep 1h' >"$tmp/undone" 2>"$tmp/undone.err" &
+	undone=$!
+	wait_for grep -q began "$tmp/undone"
+	check "linux: rollback" 0 rollback box "$tmp/box.snap" && is "linux: rollback" ""
+	wait $undone
+	yes_no "linux: rollback: who listened is told" test $? = 125
+	check "linux: rollback: it is undone" 0 exec box -- sh -c 'cat /tmp/file; hostname' && is "linux: rollback: it is undone" "remembered
+box"
+	near "linux: rollback: what time it is" box
+	# its own command goes on, and so does the process that waits for it
+	check "linux: rollback: what ran runs" 0 exec box -- sh -c 'cat /proc/[0-9]*/comm | grep -cx sleep' && is "linux: rollback: what ran runs" 1
+	check "linux: rollback: its process knows" 0 logs box && holds "linux: rollback: its process knows" "$tmp/out" "the machine was rolled back"
 	check "linux: kill" 0 kill box
 	wait_for sh -c "! $hutch ps -q | grep box"
 	sleep 4
@@ -492,6 +634,8 @@ $n"
 	check "linux: it writes" 0 exec again -- sh -c 'echo more >>/tmp/file'
 	check "linux: and is saved again" 0 snapshot --parent "$tmp/box.snap" again "$tmp/second.snap" && is "linux: and is saved again" "$tmp/second.snap"
 	ends again
+	check "linux: back to another's" 0 rollback third "$tmp/box.snap" &&
+		check "linux: back to another's" 0 exec third -- hostname && is "linux: back to another's" third
 	check "linux: pause" 0 pause third
 	check "linux: a paused one" 0 snapshot --parent "$tmp/box.snap" third "$tmp/paused.snap" && is "linux: a paused one" "$tmp/paused.snap"
 	yes_no "linux: a child is small" test "$(stat -c %s "$tmp/paused.snap")" -lt "$(($(stat -c %s "$tmp/box.snap") / 2))"
@@ -656,7 +800,7 @@ chains() {
 }
 
 # those of flat guests run here, in any case; those of Linux where there can be one
-natives="store full killed live disks others wrong forks chains" native="" testbed=""
+natives="store full killed live disks others wrong forks chains back timer" native="" testbed=""
 for group in ${*:-$natives linux pci}; do
 	case " $natives " in *" $group "*) native="$native $group" ;; *) testbed="$testbed $group" ;; esac
 done

@@ -266,12 +266,26 @@ int regs_set(const struct kvm *kvm, int vcpu, const struct vcpu_state *state)
 
 #define TSC_TOLERANCE 4000 /* one part in it: what NTP would put right */
 
+static uint32_t pace_of(int vcpu)
+{
+	int khz = kvm_ioctl(vcpu, KVM_GET_TSC_KHZ, NULL);
+
+	return khz > 0 ? (uint32_t)khz : 0;
+}
+
+bool regs_same_pace(int vcpu, uint32_t khz)
+{
+	uint32_t now = pace_of(vcpu);
+
+	return !khz || !now || MAX(khz, now) - MIN(khz, now) <= khz / TSC_TOLERANCE;
+}
+
 static int set_pace(int vcpu, uint32_t khz)
 {
-	int host = kvm_ioctl(vcpu, KVM_GET_TSC_KHZ, NULL), r;
-	uint32_t now = host > 0 ? (uint32_t)host : 0;
+	uint32_t now = pace_of(vcpu);
+	int r;
 
-	if (!khz || !now || MAX(khz, now) - MIN(khz, now) <= khz / TSC_TOLERANCE)
+	if (regs_same_pace(vcpu, khz))
 		return 0;
 	r = kvm_ioctl(vcpu, KVM_SET_TSC_KHZ, (void *)(uintptr_t)khz);
 	return r ? err(-ENOTSUP,

@@ -55,6 +55,9 @@ int regs_set(const struct kvm *kvm, int vcpu, const struct vcpu_state *state) mu
 int regs_make(int vcpu, const struct kvm_cpuid_entry2 *cpuid, unsigned n,
 	      uint32_t tsc_khz) must_check;
 
+/* does its clock run at this pace, as far as one can tell? */
+bool regs_same_pace(int vcpu, uint32_t tsc_khz);
+
 /* the guest has stood still for a while: its watchdogs are not to bark.  Before it goes on */
 void regs_stood_still(int vcpu);
 

@@ -1,0 +1,21 @@
+/* snap_diff.h - what is different in two snapshots (layer 4) */
+#ifndef HUTCH_SNAP_DIFF_H
+#define HUTCH_SNAP_DIFF_H
+
+#include "conf.h"
+#include "snap_file.h"
+
+/* who is told: hutch_snap_diff() has what of */
+struct snap_diff {
+	void (*fn)(void *arg, const char *where, const char *a, const char *b);
+	void *arg;
+};
+
+void snap_diff_conf(const struct snap_diff *d, const struct conf *a, const struct conf *b);
+void snap_diff_state(const struct snap_diff *d, const struct snap_file *a,
+		     const struct snap_file *b);
+/* both are of such a machine: how many chunks and bytes are others; -EBADMSG, -errno */
+int snap_diff_memory(const struct snap_file *a, const struct snap_file *b, const struct conf *conf,
+		     uint64_t *ret_chunks, uint64_t *ret_bytes) must_check;
+
+#endif

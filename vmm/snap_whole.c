@@ -1,0 +1,63 @@
+/*
+ * snap_whole.c - a snapshot with its parents, as one that needs none
+ *
+ * Its memory lies there unpacked: it is read at once and then gone.
+ */
+#include "snap.h"
+#include "snap_mem.h"
+
+static int copy_chunks(const struct snap_file *f, const struct gmem *mem, struct snap_packer *p,
+		       struct snap_unpacker *u)
+{
+	uint64_t off;
+	size_t len;
+	int r = 0;
+
+	for (uint64_t n = 0; !r && n < f->head.chunks; n++) {
+		snap_slot(mem, n, &off, &len);
+		memset(u->out, 0, len);
+		r = snap_read(f, n, u->out, len, u);
+		if (r)
+			return r;
+		r = snap_pack(p, n, u->out, len);
+	}
+	if (!r)
+		r = snap_packer_end(p);
+	return r ? err(r, "snapshot %s: it cannot be copied: %s", f->name, strerror(-r)) : 0;
+}
+
+static int copy(const struct snap_file *f, const struct gmem *mem, struct snap_writer *w)
+{
+	cleanup_free struct snap_packer *p = calloc(1, sizeof(*p));
+	cleanup_free struct snap_unpacker *u = calloc(1, sizeof(*u));
+	int r = p && u ? snap_packer_init(p, w)
+		       : err(-ENOMEM, "snapshot %s: out of memory to copy it", f->name);
+
+	if (r)
+		return r;
+	r = snap_unpacker_init(u);
+	if (!r) {
+		r = copy_chunks(f, mem, p, u);
+		snap_unpacker_free(u);
+	}
+	snap_packer_free(p);
+	return r ? r : snap_end(w, f->tree, f->tree_size);
+}
+
+int snap_whole(const struct snap_file *f, const struct conf *conf, int fd)
+{
+	struct snap_writer w;
+	struct gmem mem;
+	int r = snap_shape(conf, &mem);
+
+	if (!r && snap_chunks(&mem) != f->head.chunks)
+		r = err(-EBADMSG, "snapshot %s: has another memory than its machine", f->name);
+	if (!r)
+		r = snap_begin(&w, fd, f->head.chunks, 0);
+	if (r)
+		return r;
+	memcpy(w.id, f->head.id, sizeof(w.id));
+	r = copy(f, &mem, &w);
+	snap_writer_free(&w);
+	return r;
+}
