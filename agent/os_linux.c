@@ -230,7 +230,7 @@ int os_setup(struct os *os, const struct setup *s, struct why *why)
 		return -1;
 	if (s->time_ns && set_clock(s->time_ns, why))
 		return -1;
-	if (s->restored == RESTORED_OTHER) /* with the entropy of this guest alone */
+	if (s->restored > RESTORED_SAME) /* with the entropy of this guest alone */
 		identity_renew();
 	if (s->hostname && sethostname(s->hostname, strlen(s->hostname)))
 		return refuse(why, ERROR_SYSTEM, errno, "host name '%.100s': %s", s->hostname,

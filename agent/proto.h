@@ -143,8 +143,9 @@ enum proto_tag {
 
 enum proto_level { LEVEL_ERROR, LEVEL_WARNING, LEVEL_INFO };
 
-/* a guest goes on after a restore: as who it was, or as somebody else beside that one */
-enum proto_restored { RESTORED_SAME = 1, RESTORED_OTHER };
+/* a guest goes on after a restore: as who it was, or as somebody else beside that one; or from a
+ * boot that is many guests', and is told what it is to be for the first time */
+enum proto_restored { RESTORED_SAME = 1, RESTORED_OTHER, RESTORED_BOOT };
 
 enum proto_exec_flag {
 	EXEC_STDIN = 1, /* there is one; else it is empty */

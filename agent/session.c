@@ -199,7 +199,7 @@ static void do_setup(struct session *s, struct proto_reader r)
 		log_about(x.id);
 	if (!failed)
 		failed = os_setup(&agent_os, &x, &why);
-	if (!failed && x.restored)
+	if (!failed && x.restored && x.restored != RESTORED_BOOT)
 		agent_restored();
 	else if (!failed)
 		log_say(LEVEL_INFO, "the guest is set up");

@@ -179,6 +179,8 @@ unsigned agent_host_setup(const struct hutch *h, struct proto_buf *b)
 
 	proto_begin(b, PROTO_SETUP, 0);
 	add_self(conf, b);
+	if (h->stale == STALE_NEW)
+		proto_number(b, TAG_RESTORED, RESTORED_BOOT);
 	if (conf->rootfs[0]) {
 		proto_text(b, TAG_ROOT, "vda");
 		proto_text(b, TAG_ROOT_TYPE, rootfs_type(conf->rootfs));

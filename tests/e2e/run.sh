@@ -19,14 +19,15 @@ once() {
 		holds "run: where time goes" "$tmp/err" " load " " kernel " " agent " " setup " " command " " teardown "
 	}
 	# the first one has booted
-	check "run: no boot" 0 run $patience --timing -- sh -c 'hostname; date +%s; cat /proc/sys/kernel/random/uuid' && {
+	check "run: no boot" 0 run $patience --timing -- sh -c 'hostname; date +%s; cd /proc/sys/kernel/random; cat uuid boot_id' && {
 		if grep -q " kernel " "$tmp/err"; then bad "run: no boot" "it booted"; else echo "ok run: no boot"; fi
 		cp "$tmp/out" "$tmp/first"
 	}
-	check "run: another guest" 0 run $patience -- sh -c 'hostname; date +%s; cat /proc/sys/kernel/random/uuid' && {
+	check "run: another guest" 0 run $patience -- sh -c 'hostname; date +%s; cd /proc/sys/kernel/random; cat uuid boot_id' && {
 		late=$(($(date +%s) - $(sed -n 2p "$tmp/out")))
 		[ $late -ge 0 ] && [ $late -lt 5 ] && echo "ok run: its clock is right" || bad "run: its clock" "$late s late"
 		[ "$(sed -n 1p "$tmp/out")" != "$(sed -n 1p "$tmp/first")" ] && echo "ok run: its name is its own" || bad "run: its name" "is another's"
+		[ "$(sed -n 4p "$tmp/out")" != "$(sed -n 4p "$tmp/first")" ] && echo "ok run: its boot id is its own" || bad "run: its boot id" "is another's"
 		[ "$(sed -n 3p "$tmp/out")" != "$(sed -n 3p "$tmp/first")" ] && echo "ok run: its random numbers are its own" || bad "run: its random numbers" "are another's"
 	}
 	check "run: not there" 127 run $patience --result "$tmp/result" -- no-such-command &&
