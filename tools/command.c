@@ -429,8 +429,9 @@ static void look_at_faults(struct state *s, bool last)
  */
 static void go_adrift(struct state *s)
 {
-	inform("the machine was rolled back: the command's output and exit status are lost, and it "
-	       "stays until it is stopped");
+	caution("the machine was rolled back: the command's output and exit status are lost, and "
+		"it "
+		"stays until it is stopped");
 	term_restore(); /* nobody reads its keys any more, and Ctrl-C is to end us */
 	s->adrift = true;
 	s->silent = false;
