@@ -6,8 +6,12 @@
 #include "snap.h"
 #include "snap_mem.h"
 
-static int copy_chunks(const struct snap_file *f, const struct gmem *mem, struct snap_packer *p,
-		       struct snap_unpacker *u)
+struct copying {
+	struct snap_unpacker u;
+	struct snap_packer packer;
+};
+
+static int copy_chunks(const struct snap_file *f, const struct gmem *mem, struct copying *c)
 {
 	uint64_t off;
 	size_t len;
@@ -15,32 +19,32 @@ static int copy_chunks(const struct snap_file *f, const struct gmem *mem, struct
 
 	for (uint64_t n = 0; !r && n < f->head.chunks; n++) {
 		snap_slot(mem, n, &off, &len);
-		memset(u->out, 0, len);
-		r = snap_read(f, n, u->out, len, u);
+		memset(c->u.out, 0, len);
+		r = snap_read(f, n, c->u.out, len, &c->u);
 		if (r)
 			return r;
-		r = snap_pack(p, n, u->out, len);
+		r = snap_pack(&c->packer, n, c->u.out, len);
 	}
 	if (!r)
-		r = snap_packer_end(p);
+		r = snap_packer_end(&c->packer);
 	return r ? err(r, "snapshot %s: it cannot be copied: %s", f->name, strerror(-r)) : 0;
 }
 
 static int copy(const struct snap_file *f, const struct gmem *mem, struct snap_writer *w)
 {
-	cleanup_free struct snap_packer *p = calloc(1, sizeof(*p));
-	cleanup_free struct snap_unpacker *u = calloc(1, sizeof(*u));
-	int r = p && u ? snap_packer_init(p, w)
-		       : err(-ENOMEM, "snapshot %s: out of memory to copy it", f->name);
+	struct copying *c = calloc(1, sizeof(*c));
+	int r = c ? snap_unpacker_init(&c->u) : -ENOMEM;
 
-	if (r)
-		return r;
-	r = snap_unpacker_init(u);
 	if (!r) {
-		r = copy_chunks(f, mem, p, u);
-		snap_unpacker_free(u);
+		r = snap_packer_init(&c->packer, w);
+		if (!r)
+			r = copy_chunks(f, mem, c);
+		snap_packer_free(&c->packer);
+		snap_unpacker_free(&c->u);
+	} else {
+		r = err(-ENOMEM, "snapshot %s: out of memory to copy it", f->name);
 	}
-	snap_packer_free(p);
+	free(c);
 	return r ? r : snap_end(w, f->tree, f->tree_size);
 }
 
