@@ -4,8 +4,6 @@
 
 #include "proto.h"
 
-#define ITEM_HEADER 8 /* tag 2, zero 2, length 4 */
-
 static void put16(uint8_t *p, uint16_t v)
 {
 	memcpy(p, &v, sizeof(v));
@@ -118,7 +116,7 @@ void proto_raw(struct proto_buf *b, const void *data, size_t len)
 
 void proto_bytes(struct proto_buf *b, uint16_t tag, const void *data, size_t len)
 {
-	uint8_t *p = len <= PROTO_BODY_MAX ? grow(b, ITEM_HEADER + len) : NULL;
+	uint8_t *p = len <= PROTO_BODY_MAX ? grow(b, PROTO_ITEM + len) : NULL;
 
 	if (!p) {
 		b->failed = true;
@@ -128,7 +126,7 @@ void proto_bytes(struct proto_buf *b, uint16_t tag, const void *data, size_t len
 	put16(p + 2, 0);
 	put32(p + 4, (uint32_t)len);
 	if (len)
-		memcpy(p + ITEM_HEADER, data, len);
+		memcpy(p + PROTO_ITEM, data, len);
 }
 
 void proto_text(struct proto_buf *b, uint16_t tag, const char *text)
@@ -166,13 +164,13 @@ int proto_next(struct proto_reader *r, struct proto_item *ret)
 
 	if (!left)
 		return 0;
-	if (left < ITEM_HEADER || get16(r->at + 2))
+	if (left < PROTO_ITEM || get16(r->at + 2))
 		return -EPROTO;
 	len = get32(r->at + 4);
-	if (len > left - ITEM_HEADER)
+	if (len > left - PROTO_ITEM)
 		return -EPROTO;
-	*ret = (struct proto_item){ get16(r->at), len, r->at + ITEM_HEADER };
-	r->at += ITEM_HEADER + len;
+	*ret = (struct proto_item){ get16(r->at), len, r->at + PROTO_ITEM };
+	r->at += PROTO_ITEM + len;
 	return 1;
 }
 

@@ -173,6 +173,7 @@ struct proto_frame {
 };
 
 #define PROTO_HEADER 8
+#define PROTO_ITEM   8 /* before what an item holds: tag 2, zero 2, length 4 */
 
 void proto_put_header(uint8_t to[PROTO_HEADER], uint8_t type, uint8_t stream, uint32_t len);
 /* 0, or -EPROTO for what cannot be a header: type, stream, length */

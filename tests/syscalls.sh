@@ -126,8 +126,10 @@ __recv_chk recvfrom
 recvmsg recvmsg
 rmdir rmdir
 sched_getaffinity sched_getaffinity
+sched_yield sched_yield
 send sendto
 sendmsg sendmsg
+setpriority setpriority
 setrlimit prlimit64
 setsid setsid
 setsockopt setsockopt

@@ -389,10 +389,13 @@ static void settle(struct run *r)
 /* the command and what belongs to it; 0 if the status is the command's */
 static int execute(struct run *r)
 {
-	int status = work_any(r->work) ? bring_work(r) : 0;
+	bool restored = r->given[FLAG_FROM].n;
+	int status = restored || work_any(r->work) ? bring_work(r) : 0;
 
 	if (status)
 		return status;
+	if (restored) /* it may have been slow to hear it, the first time */
+		hutch_tell_time(r->h);
 	r->c.on_started = on_started;
 	command_run(&r->c);
 	status = work_any(r->work) ? take_work(r) : 0;

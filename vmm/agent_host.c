@@ -5,7 +5,7 @@
  * for its port; that first connection carries SETUP and the first command, so
  * nobody polls a guest that boots.  All later ones go the other way.
  *
- * #syscalls:caller clock_gettime getrandom unlink
+ * #syscalls:caller getrandom unlink
  * #syscalls:before socket fchmod bind listen
  */
 #include <linux/if_ether.h>
@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "client.h"
 #include "handle.h"
 #include "net.h"
 #include "rootfs.h"
@@ -148,10 +149,9 @@ static void renew_net(const struct conf *now, const struct conf *was, struct pro
 static void add_self(const struct conf *conf, struct proto_buf *b)
 {
 	uint8_t entropy[ENTROPY];
-	struct timespec t;
 
-	clock_gettime(CLOCK_REALTIME, &t);
-	proto_number(b, TAG_TIME_NS, (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec);
+	/* the first of all, where client.c finds it and puts it right as it is sent */
+	proto_number(b, TAG_TIME_NS, client_clock());
 	if (getrandom(entropy, sizeof(entropy), 0) == sizeof(entropy))
 		proto_bytes(b, TAG_ENTROPY, entropy, sizeof(entropy));
 	if (conf->hostname[0] || conf->name[0])
@@ -169,6 +169,14 @@ unsigned agent_host_renew(const struct hutch *h, struct proto_buf *b)
 	renew_net(now, was, b);
 	proto_number(b, TAG_RESTORED,
 		     strcmp(now->name, was->name) ? RESTORED_OTHER : RESTORED_SAME);
+	proto_end(b);
+	return 1;
+}
+
+unsigned agent_host_clock(struct proto_buf *b)
+{
+	proto_begin(b, PROTO_SETUP, 0);
+	proto_number(b, TAG_TIME_NS, client_clock());
 	proto_end(b);
 	return 1;
 }

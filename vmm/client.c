@@ -1,6 +1,6 @@
 /*
  * #syscalls:caller socket:AF_UNIX connect accept4 recvfrom sendto read pwritev2 write poll
- * #syscalls:caller newfstatat
+ * #syscalls:caller newfstatat clock_gettime
  */
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -106,10 +106,29 @@ void client_filter(struct client *c,
 	c->in_arg = arg;
 }
 
+static bool begins_with_time(const struct proto_buf *frames, unsigned setups)
+{
+	struct proto_reader r = { frames->data + PROTO_HEADER, frames->data + frames->len };
+	struct proto_item item;
+
+	return setups && !frames->failed && frames->len > PROTO_HEADER &&
+	       proto_next(&r, &item) > 0 && item.tag == TAG_TIME_NS;
+}
+
+uint64_t client_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 void client_request(struct client *c, struct proto_buf *frames, unsigned setups)
 {
 	if (frames->failed)
 		c->out.failed = true;
+	if (begins_with_time(frames, setups))
+		c->clock_at = c->out.len + PROTO_HEADER + PROTO_ITEM;
 	proto_raw(&c->out, frames->data, frames->len);
 	proto_free(frames);
 	c->setups = setups;
@@ -561,11 +580,24 @@ static int receive(struct client *c)
 	return take_frames(c);
 }
 
+/* it was asked before there was anybody to be asked, who may have had to boot first */
+static void put_clock(struct client *c)
+{
+	uint64_t ns;
+
+	if (!c->clock_at)
+		return;
+	ns = client_clock();
+	memcpy(c->out.data + c->clock_at, &ns, sizeof(ns));
+	c->clock_at = 0;
+}
+
 static int transmit(struct client *c)
 {
 	if (c->out.failed)
 		return err(-E2BIG, "a request of more than %u bytes, or no memory for it",
 			   PROTO_BODY_MAX);
+	put_clock(c);
 	while (c->sent < c->out.len) {
 		ssize_t n = send(c->fd, c->out.data + c->sent, c->out.len - c->sent,
 				 MSG_DONTWAIT | MSG_NOSIGNAL);

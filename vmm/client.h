@@ -65,10 +65,11 @@ struct client {
 	size_t rx_len;
 	struct proto_buf out;
 	size_t sent;
-	unsigned setups;	      /* SETUP requests before the one whose end is waited for */
-	bool started;		      /* the command runs */
-	bool started_told;	      /* and the caller knows */
-	uint64_t started_ns;	      /* when it did */
+	size_t clock_at;     /* where the time is in out, until that begins to be sent; or 0 */
+	unsigned setups;     /* SETUP requests before the one whose end is waited for */
+	bool started;	     /* the command runs */
+	bool started_told;   /* and the caller knows */
+	uint64_t started_ns; /* when it did */
 	uint64_t called_ns, ready_ns; /* when the agent called, and when the last SETUP was done */
 	uint64_t init_ns, boot_ns;    /* on the guest's clock: the agent was started, was up */
 	bool ended;
@@ -107,6 +108,7 @@ void client_answer(struct client *c, int fd);
  * Frames in @before (SETUP) go first.  Both are consumed.
  */
 void client_request(struct client *c, struct proto_buf *frames, unsigned setups);
+uint64_t client_clock(void); /* ns of the epoch, as guests are told */
 
 /* -1 or a descriptor to read to its end; before the request */
 void client_source(struct client *c, int fd);

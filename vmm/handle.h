@@ -50,7 +50,7 @@ struct hutch {
 	int agent;   /* where the guest's agent calls first, -1: nobody waits for it */
 	bool rooted; /* the root's image is the first disk */
 	/* its guest is a snapshot's: it does not know what time it is, or not even what it is */
-	enum { STALE_NOT, STALE_PAST, STALE_NEW } stale;
+	enum { STALE_NOT, STALE_CLOCK, STALE_PAST, STALE_NEW } stale;
 	char warm[CONF_PATH]; /* a snapshot of its own boot, or "" */
 	struct snap_progress progress;
 	struct renewed *renewed; /* by a rollback; or NULL */
@@ -95,5 +95,6 @@ void agent_host_close(struct hutch *h); /* harmless if not open */
 /* what the guest is to be, as frames for its agent: how many requests */
 unsigned agent_host_renew(const struct hutch *h, struct proto_buf *frames); /* of a restored one */
 unsigned agent_host_setup(const struct hutch *h, struct proto_buf *frames);
+unsigned agent_host_clock(struct proto_buf *frames); /* the time alone */
 
 #endif

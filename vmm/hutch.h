@@ -367,6 +367,14 @@ struct hutch_exit {
 
 struct hutch_job;
 
+/*
+ * hutch_tell_time() - the next hutch_ask() sets the guest's clock
+ *
+ * The first one of a machine that boots or is restored does so anyway; a guest that took its time
+ * to hear of it (it may have had to fetch its memory for that) is late by so much.
+ */
+void hutch_tell_time(struct hutch *h);
+
 /* begin; NULL with a message.  The first of a handle's own machine waits for the agent to be there
  */
 struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x);

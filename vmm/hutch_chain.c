@@ -5,6 +5,7 @@
  * parent only the id.  What else a child says of it is added here.
  *
  * #syscalls:caller newfstatat pread64 pwrite64 readlink
+ * #syscalls:before getcwd
  */
 #include <limits.h>
 #include <sys/stat.h>

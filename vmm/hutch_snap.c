@@ -7,7 +7,7 @@
  * restores it: so it has to be his own, or root's.
  *
  * #syscalls:caller poll accept4 fcntl:F_GETFL fcntl:F_DUPFD_CLOEXEC openat newfstatat getdents64
- * #syscalls:caller memfd_create
+ * #syscalls:caller memfd_create read write
  * #syscalls:before openat newfstatat geteuid utimensat fcntl close unlink
  */
 #include <fcntl.h>

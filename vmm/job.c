@@ -8,6 +8,7 @@ struct hutch_job {
 	struct hutch *h;
 	struct client c;
 	bool from_guest; /* the agent's own call */
+	int stale;	 /* what it tells of that, until it was heard */
 };
 
 static void add_exec(const struct hutch_request *x, struct proto_buf *b)
@@ -76,11 +77,19 @@ static int connect_job(struct hutch_job *job, struct proto_buf *frames, unsigned
 		return err(-EINVAL, "vsock: no path is given, and so there is no agent to ask");
 	r = client_connect(&job->c, h->conf.vsock[0].path);
 	if (!r && h->stale) {
-		*ret_setups =
-			(h->stale == STALE_NEW ? agent_host_setup : agent_host_renew)(h, frames);
+		*ret_setups = h->stale == STALE_CLOCK ? agent_host_clock(frames)
+			      : h->stale == STALE_NEW ? agent_host_setup(h, frames)
+						      : agent_host_renew(h, frames);
+		job->stale = h->stale;
 		h->stale = STALE_NOT;
 	}
 	return r;
+}
+
+void hutch_tell_time(struct hutch *h)
+{
+	if (!h->stale)
+		h->stale = STALE_CLOCK;
 }
 
 struct hutch_job *hutch_ask(struct hutch *h, const struct hutch_request *x)
@@ -185,6 +194,8 @@ int hutch_job_wait(struct hutch_job *job, int timeout_ms, int wake, struct hutch
 	if (job->from_guest && job->h->agent >= 0 && job->c.state != CLIENT_CALLED)
 		agent_host_close(job->h); /* it has called; whoever else does is not the agent */
 	tell_end(&job->c, ret);
+	if (r == -ECONNRESET && job->c.setups) /* the next one tells it */
+		h->stale = job->stale;
 	if (r == -ECONNRESET)
 		err(r, "the guest's agent closed the connection");
 	else if (r == -EPROTO)

@@ -25,9 +25,9 @@
  *    userfaultfd lets go of the memory, and there is nothing special about it.
  *
  * #syscalls ioctl:UFFDIO_COPY ioctl:UFFDIO_ZEROPAGE ioctl:UFFDIO_WAKE ioctl:UFFDIO_UNREGISTER
- * #syscalls read poll pread64 pwrite64 sched_yield
+ * #syscalls read poll pread64 pwrite64 write sched_yield
  * #syscalls:caller setpriority
- * #syscalls:before userfaultfd openat eventfd2 ftruncate
+ * #syscalls:before userfaultfd openat eventfd2 ftruncate close
  * #syscalls:before ioctl:UFFDIO_API ioctl:UFFDIO_REGISTER ioctl:USERFAULTFD_IOC_NEW
  */
 #include <fcntl.h>
@@ -44,10 +44,11 @@
 #include "snap_mem.h"
 #include "team.h"
 
-#define SHARE	  4 /* chunks that a thread of the background takes at a time */
-#define NICE	  10
-#define EVENTS	  16
-#define KEEP_MORE (2ULL * 1000000000) /* for so long an ended machine is kept waiting */
+#define SHARE  4 /* chunks that a thread of the background takes at a time */
+#define NICE   10
+#define EVENTS 16
+#define KEEP_MORE \
+	(10ULL * 1000000000) /* for so long an ended machine is kept waiting, or not at all */
 
 #ifndef USERFAULTFD_IOC_NEW /* Linux 6.1 */
 #define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00)
@@ -68,7 +69,8 @@ struct pager {
 	uint64_t left;	   /* chunks that are not DONE; atomic */
 	uint64_t waits;	   /* atomic */
 	uint32_t *waited;  /* for which chunks, that many */
-	uint64_t deadline; /* of the background, now_ns(); atomic */
+	uint64_t began;	   /* the background, now_ns() */
+	uint64_t deadline; /* of it; atomic */
 	bool complete;	   /* atomic */
 	bool keep_lost;	   /* what is kept is not whole; atomic */
 	pthread_t faults, background;
@@ -549,7 +551,10 @@ struct pager *pager_new(struct gmem *mem, const struct snap_file *from,
 
 int pager_go(struct pager *p)
 {
-	int r = thread_start(&p->background, run_background, p, 0);
+	int r;
+
+	p->began = now_ns();
+	r = thread_start(&p->background, run_background, p, 0);
 
 	p->has_background = !r;
 	return r ? err(r, "snapshot: no thread to unpack it: %s", strerror(-r)) : 0;
@@ -568,12 +573,24 @@ int pager_finish(struct pager *p)
 	return r ? r : err(-ENOMEM, "snapshot: out of memory to unpack it");
 }
 
+/* is it going to be whole soon, at the pace it had? */
+static bool is_soon(struct pager *p)
+{
+	uint64_t left = __atomic_load_n(&p->left, __ATOMIC_ACQUIRE);
+	uint64_t got = p->from->head.chunks - left;
+
+	return p->has_background && p->conf.keep >= 0 && !has_failed(p) &&
+	       !__atomic_load_n(&p->keep_lost, __ATOMIC_RELAXED) &&
+	       (now_ns() - p->began) / (got + 1) * left <= KEEP_MORE;
+}
+
 void pager_free(struct pager *p)
 {
-	bool more = p && p->has_background && p->conf.keep >= 0 && !has_failed(p) && !p->keep_lost;
+	bool more;
 
 	if (!p)
 		return;
+	more = is_soon(p);
 	p->mem->filler = NULL;
 	__atomic_store_n(&p->deadline, more ? now_ns() + KEEP_MORE : 0, __ATOMIC_RELAXED);
 	if (p->has_background)

@@ -3,8 +3,6 @@
  *
  * For a parent that the machine knows nothing of.  It was not packed while the
  * machine stood still, and what is left of it is packed here.
- *
- * #syscalls:caller pread64 pwrite64
  */
 #include "snap.h"
 #include "snap_mem.h"

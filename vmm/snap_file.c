@@ -1,4 +1,5 @@
 /* snap_file.c - a snapshot's file is read; snap_file.h has what it is like */
+/* #syscalls:caller close */
 /* #syscalls:before newfstatat pread64 */
 #include <endian.h>
 #include <libfdt.h>

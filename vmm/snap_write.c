@@ -6,6 +6,7 @@
  * order of data is nobody's business, and the index tells where it went.
  *
  * #syscalls pwrite64 getrandom
+ * #syscalls:caller pread64
  */
 #include <sys/random.h>
 #include <unistd.h>
