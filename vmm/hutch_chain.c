@@ -4,7 +4,7 @@
  * The machine writes what has changed, or all; it opens no file, and knows of its
  * parent only the id.  What else a child says of it is added here.
  *
- * #syscalls:caller newfstatat pread64 pwrite64 readlink
+ * #syscalls:caller newfstatat readlink
  * #syscalls:before getcwd
  */
 #include <limits.h>

@@ -6,7 +6,7 @@
  * The file names things of this host (disks, sockets), which are opened for who
  * restores it: so it has to be his own, or root's.
  *
- * #syscalls:caller poll accept4 fcntl:F_GETFL fcntl:F_DUPFD_CLOEXEC openat newfstatat getdents64
+ * #syscalls:caller poll accept4 fcntl:F_GETFL fcntl:F_DUPFD_CLOEXEC openat newfstatat
  * #syscalls:caller memfd_create read write
  * #syscalls:before openat newfstatat geteuid utimensat fcntl close unlink
  */

@@ -25,7 +25,7 @@
  *    userfaultfd lets go of the memory, and there is nothing special about it.
  *
  * #syscalls ioctl:UFFDIO_COPY ioctl:UFFDIO_ZEROPAGE ioctl:UFFDIO_WAKE ioctl:UFFDIO_UNREGISTER
- * #syscalls read poll pread64 pwrite64 write sched_yield
+ * #syscalls read poll pwrite64 write sched_yield
  * #syscalls:caller setpriority
  * #syscalls:before userfaultfd openat eventfd2 ftruncate close
  * #syscalls:before ioctl:UFFDIO_API ioctl:UFFDIO_REGISTER ioctl:USERFAULTFD_IOC_NEW

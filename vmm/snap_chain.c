@@ -6,7 +6,7 @@
  * file in it renamed.  What is found by the name that the child recorded and is
  * no parent of it is told only when nothing else was found.
  *
- * #syscalls:before openat newfstatat geteuid close pread64 getdents64
+ * #syscalls:caller openat newfstatat geteuid close pread64 getdents64
  */
 #include <dirent.h>
 #include <fcntl.h>

@@ -1,6 +1,7 @@
 /* snap_file.c - a snapshot's file is read; snap_file.h has what it is like */
 /* #syscalls:caller close */
-/* #syscalls:before newfstatat pread64 */
+/* #syscalls pread64 */
+/* #syscalls:before newfstatat */
 #include <endian.h>
 #include <libfdt.h>
 #include <sys/stat.h>
