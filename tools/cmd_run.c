@@ -66,6 +66,10 @@ const struct flag run_flags[] = {
 				"its commands with it: a name of `hutch snap ls`, or a file; what "
 				"its guest knows of the machine stays as it was: a flag that says "
 				"otherwise is refused, files are passed over" },
+	[FLAG_ROLLBACK] = { .name = "rollback-on-fail",
+			    .help = "keep nothing of a command that fails or reaches a limit: "
+				    "folders of --mount H:G:rw stay as they were; with a disk "
+				    "that is written in place it is refused" },
 	[FLAG_TIMING] = { .name = "timing", .help = "print how long each step took, on stderr" },
 	[FLAG_POLICY] = { .name = "policy",
 			  .arg = "FILE",
@@ -284,6 +288,39 @@ static void take_correlation(struct run *r)
 		hutch_log_about(id, NULL);
 }
 
+/* what a disk was is not known any more once the guest has written to it */
+static int check_rollback(struct run *r)
+{
+	char key[32], value[4096];
+	bool in_place;
+
+	r->result.rollback = r->given[FLAG_ROLLBACK].n;
+	if (!r->result.rollback)
+		return 0;
+	if (!hutch_get(r->h, "rootfs-rw", value, sizeof(value)) && !strcmp(value, "yes")) {
+		complain("--rollback-on-fail: --rootfs-rw writes to the image itself; leave one of "
+			 "them out");
+		return EXIT_USAGE;
+	}
+	for (unsigned i = 0;; i++) {
+		snprintf(key, sizeof(key), "disk@%u.ro", i);
+		if (hutch_get(r->h, key, value, sizeof(value)))
+			return 0;
+		if (!strcmp(value, "yes"))
+			continue;
+		snprintf(key, sizeof(key), "disk@%u.format", i);
+		in_place = hutch_get(r->h, key, value, sizeof(value)) || strcmp(value, "cow");
+		snprintf(key, sizeof(key), "disk@%u.overlay", i);
+		if (!in_place && !hutch_get(r->h, key, value, sizeof(value)) && !value[0])
+			continue;
+		complain("--rollback-on-fail: disk %u is written in place, and what it was is "
+			 "lost; "
+			 "give it a layer that goes with the sandbox: --disk PATH,format=cow",
+			 i);
+		return EXIT_USAGE;
+	}
+}
+
 static int check(struct run *r)
 {
 	const struct given *g = r->given;
@@ -294,6 +331,8 @@ static int check(struct run *r)
 
 	if (!status)
 		status = check_level(r);
+	if (!status)
+		status = check_rollback(r);
 	if (!status)
 		status = take_command(r);
 	r->result.work = r->work;

@@ -261,15 +261,14 @@ static const struct verb verb_verify = {
 	.run = run_verify,
 };
 
-static const struct verb *const subs[] = { &verb_ls,	       &verb_snap_log,
-					   &verb_snap_inspect, &verb_verify,
-					   &verb_snap_diff,    &verb_snap_prune,
-					   &verb_snap_rm,      NULL };
+static const struct verb *const subs[] = { &verb_ls,	  &verb_snap_log,     &verb_snap_inspect,
+					   &verb_verify,  &verb_snap_diff,    &verb_snap_prune,
+					   &verb_snap_rm, &verb_snap_extract, NULL };
 
 const struct verb verb_snap = {
 	.name = "snap",
-	.args = "ls|log|inspect|verify|diff|prune|rm",
-	.summary = "list snapshots, look into them, verify, compare and remove them",
+	.args = "ls|log|inspect|verify|diff|extract|prune|rm",
+	.summary = "list snapshots, look into them, verify, compare, copy out of and remove them",
 	.sub = subs,
 	.run = run_sub,
 };

@@ -367,6 +367,8 @@ static void write_object(FILE *out, const struct result *r, const struct command
 		fputs(",\"signal\":null", out);
 	if (c->limit)
 		member_text(out, "limit", c->limit);
+	if (r->rollback)
+		member_bool(out, "rolled_back", r->status != 0);
 	write_output(out, r, e);
 	member_number(out, "duration_ms", ms_between(r->begin_ns, r->ended_ns));
 	member_number(out, "boot_ms",

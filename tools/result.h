@@ -22,6 +22,7 @@ struct result {
 	int fd;			     /* of --result fd:N, or -1 */
 	int status_fd;
 	int status;
+	bool rollback; /* --rollback-on-fail */
 	/* CLOCK_MONOTONIC, ns; and CLOCK_REALTIME, ms */
 	uint64_t begin_ns, machine_ns, started_ns, ended_ns, gone_ns;
 	uint64_t begin_ms, end_ms;

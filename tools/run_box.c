@@ -336,8 +336,8 @@ static int bring_work(struct run *r)
 
 static int take_work(struct run *r)
 {
+	bool over = false, keep;
 	struct transfer t;
-	bool over = false;
 	int status;
 
 	if (r->c.fate != FATE_EXITED && r->c.fate != FATE_LIMIT && r->c.fate != FATE_STDIO)
@@ -345,7 +345,8 @@ static int take_work(struct run *r)
 	status = files_of(r, &t);
 	if (status)
 		return fail_work(r, status);
-	status = transfer_limit(&t) ? EXIT_HUTCH : work_out(r->work, &t, &over);
+	keep = !r->result.rollback || !command_status(&r->c);
+	status = transfer_limit(&t) ? EXIT_HUTCH : work_out(r->work, &t, keep, &over);
 	close(t.wake);
 	if (over)
 		command_violation(&r->c, "copy_max");

@@ -25,7 +25,7 @@ int snap_take_keep(const char *text, uint64_t *ret); /* of --keep: -1 after a co
 /* the last @n of @machine stay in the store: the exit status */
 int snap_keep_last(const char *machine, uint64_t n);
 
-/* of the verb snap, in cmd_snap_prune.c and cmd_snap_diff.c */
-extern const struct verb verb_snap_prune, verb_snap_rm, verb_snap_diff;
+/* of the verb snap, in cmd_snap_prune.c, cmd_snap_diff.c and cmd_snap_extract.c */
+extern const struct verb verb_snap_prune, verb_snap_rm, verb_snap_diff, verb_snap_extract;
 
 #endif

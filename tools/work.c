@@ -258,7 +258,7 @@ static void on_change(void *arg, enum tree_change what, const char *name, size_t
 	w->changes += w->change[w->changes].name != NULL;
 }
 
-int work_out(struct work *w, struct transfer *t, bool *ret_over)
+int work_out(struct work *w, struct transfer *t, bool keep, bool *ret_over)
 {
 	char from[4300];
 	struct tree_result result;
@@ -273,7 +273,7 @@ int work_out(struct work *w, struct transfer *t, bool *ret_over)
 					       &result);
 		free(after);
 	}
-	for (unsigned i = 0; i < w->mounts; i++) {
+	for (unsigned i = 0; keep && i < w->mounts; i++) {
 		const struct mount *m = &w->mount[i];
 
 		if (!m->back)

@@ -28,8 +28,9 @@ char **work_argv(const struct work *w);
 int work_compile(struct work *w);
 /* 0, or an exit status after a complaint; @t without its what_for */
 int work_in(struct work *w, struct transfer *t);
-/* the limit is of all folders together; *@ret_over: it was reached */
-int work_out(struct work *w, struct transfer *t, bool *ret_over);
+/* what the command did to the first folder is known from here on, and unless @keep is false it and
+ * the others come back.  The limit is of all together; *@ret_over: it was reached */
+int work_out(struct work *w, struct transfer *t, bool keep, bool *ret_over);
 /* the folder whose changes are told, NULL: none; and they, in order: false if they are not known */
 const char *work_folder(const struct work *w);
 bool work_changes(const struct work *w, const struct work_change **ret, size_t *ret_n);

@@ -111,6 +111,18 @@ work() {
 		'"files_deleted":["delete"]' '"workspace_path":"/work"'
 	if [ "$(cat "$tmp/w/change" "$tmp/w/create")" = "22
 new" ]; then echo "ok mount: copied back"; else bad "mount: copied back" "$(ls "$tmp/w")"; fi
+	check "rollback-on-fail" 3 run $patience --mount "$tmp/w:/work:rw" -w /work --rollback-on-fail --result "$tmp/result" -- \
+		sh -c 'echo 333 >change; echo more >again; exit 3' &&
+		holds "rollback-on-fail: what it did is told" "$tmp/result" '"rolled_back":true' '"files_created":["again"]'
+	if [ "$(cat "$tmp/w/change")" = 22 ] && ! [ -e "$tmp/w/again" ]; then echo "ok rollback-on-fail: nothing is kept"
+	else bad "rollback-on-fail: nothing is kept" "$(ls "$tmp/w")"; fi
+	check "rollback-on-fail: a success" 0 run $patience --mount "$tmp/w:/work:rw" -w /work --rollback-on-fail --result "$tmp/result" -- \
+		sh -c 'echo 333 >change' && holds "rollback-on-fail: a success" "$tmp/result" '"rolled_back":false'
+	if [ "$(cat "$tmp/w/change")" = 333 ]; then echo "ok rollback-on-fail: that is kept"
+	else bad "rollback-on-fail: that is kept" "$(cat "$tmp/w/change")"; fi
+	truncate -s 1M "$tmp/raw.img"
+	check "rollback-on-fail: a disk" 2 run --rollback-on-fail --disk "$tmp/raw.img" -- true &&
+		holds "rollback-on-fail: a disk" "$tmp/err" "disk 0 is written in place"
 	echo 'echo "$1 and $2"; exit 9' >"$tmp/code.sh"
 	check "code" 9 run $patience --mount "$tmp/w:/ro" --code "$tmp/code.sh" -- a "b c" && is "code" "a and b c"
 	check "code: no interpreter" 127 run $patience --runtime python --code "$tmp/code.sh" --result "$tmp/result" -- &&
