@@ -5,6 +5,16 @@ cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 elf="--kernel build/guest/vmlinux --initrd build/guest/initrd"
 
+# the guest that waits for it goes back to a snapshot of it, and so is another one
+another_generation() {
+	for _ in $(seq 2000); do
+		tr -d '\r' <"$tmp/raw" 2>/dev/null | grep -qx 'one generation' && break
+		sleep 0.1
+	done
+	$hutch snapshot "e2e-generic.$$" "$tmp/generic.snap" >/dev/null &&
+		$hutch rollback "e2e-generic.$$" "$tmp/generic.snap" >/dev/null
+}
+
 protocols() {
 	boot bzimage 0 $cloud --boot bzimage <<-EOT && has "cloud bzImage, unpacked by the guest" cloud-amd64 'hutch-exit=0'
 		uname -r
@@ -18,11 +28,17 @@ protocols() {
 	boot pvh 0 $elf --boot pvh --cpus 4 <<-EOT && has "cloud ELF, PVH, 4 CPUs" '^cpus 4$' 'hutch-exit=0'
 		echo cpus \$(nproc)
 	EOT
-	boot generic 0 --kernel build/guest-generic/vmlinuz --initrd build/guest-generic/initrd --boot bzimage <<-EOT &&
+	another_generation &
+	boot generic 0 --kernel build/guest-generic/vmlinuz --initrd build/guest-generic/initrd --boot bzimage \
+		--name "e2e-generic.$$" <<-EOT &&
 		uname -r
 		ls /sys/bus/acpi/drivers/vmgenid
+		echo one generation
+		for i in \$(seq 300); do dmesg | grep 'virtual machine fork' && break; sleep 0.1; done
 	EOT
-		has "generic bzImage, which minds its generation id" '^6.*[0-9]-amd64$' '^HTCH0001:00' 'hutch-exit=0'
+		has "generic bzImage, which minds its generation id" '^6.*[0-9]-amd64$' '^HTCH0001:00' \
+			'crng reseeded due to virtual machine fork' 'hutch-exit=0'
+	wait
 	if [ -e build/guest-kernel/vmlinux ]; then
 		boot small 0 --kernel build/guest-kernel/vmlinux --initrd build/guest/initrd --memory 64M <<-EOT &&
 			dmesg | grep e820

@@ -3,15 +3,16 @@
 # lib.sh.inc and run.sh.inc.
 #
 #   restored   commands survive a restore, and no other end of their client's; clocks and watchdogs notice nothing
-#   crowd      (by name only: it takes minutes where guests are emulated) ten restores, each of a snapshot of the one
+#   crowd      (by name only: it takes minutes where guests are emulated) 30 restores, each of a snapshot of the one
 #              before, with commands that go on through all of them, and 64 clients at once
+#   still      (by name only, too) twelve pauses of 5 s
 #   chain      (by name only, too) a chain of hashes over memory and a disk, saved and restored 20 times at any moment,
 #              in each way there is, comes to what it comes to on the host
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 . tests/e2e/run.sh.inc
 limit=300
-case $* in *crowd* | *chain*) limit=1200 ;; esac
+case $* in *crowd* | *chain* | *still*) limit=3000 ;; esac
 XDG_DATA_HOME=$tmp/data # the store of snapshots
 export XDG_DATA_HOME
 
@@ -48,12 +49,12 @@ client_killed() {
 
 # a watchdog that looks after 4 s sees nothing of 5 s in which the machine stood still; a processor that is idle is
 # not looked at
-pauses() {
+pauses() { # TIMES
 	in_box 'while :; do :; done >/dev/null 2>&1 & echo $! >/tmp/busy'
 	in_box 'echo 2 >/proc/sys/kernel/watchdog_thresh; cat /proc/sys/kernel/soft_watchdog' >"$tmp/out"
 	is "pause: there is a watchdog" 1
 	before=$(in_box date +%s)
-	for _ in 1 2; do
+	for _ in $(seq "$1"); do
 		check "pause" 0 pause box && sleep 5 && check "resume" 0 resume box
 		in_box true
 	done
@@ -122,7 +123,7 @@ restored() {
 	check "run -d" 0 run $patience -d --name box -- \
 		sh -c 'i=0; while :; do i=$((i + 1)); echo $i >/tmp/.n; mv /tmp/.n /tmp/n; echo line $i; sleep 0.2; done' || return
 	client_killed
-	pauses
+	pauses 2
 	# one whose client stands still, and one that reads
 	$hutch exec box -- sh -c 'head -c 3000000 /dev/zero; echo >/tmp/loud; sleep 1000' </dev/null 2>&1 | sleep 1000 &
 	sleep 1000 | $hutch exec -i box -- sh -c 'echo >/tmp/reads; cat; echo >/tmp/ended' >/dev/null 2>&1 &
@@ -144,7 +145,7 @@ restored() {
 
 crowd() {
 	check "run -d" 0 run $patience -d --name box -- sh -c 'while :; do echo x >>/tmp/beat.0; sleep 1; done' || return
-	for round in 1 2 3 4 5 6 7 8 9 10; do
+	for round in $(seq 30); do
 		$hutch exec box -- sh -c "while :; do echo x >>/tmp/beat.$round; sleep 1; done" </dev/null >/dev/null 2>&1 &
 		in_box "until [ -s /tmp/beat.$round ]; do sleep 0.1; done"
 		check "crowd: snapshot" 0 snapshot box "$tmp/$round.snap" && check "crowd: kill" 0 kill box
@@ -157,6 +158,13 @@ crowd() {
 	done
 	check "crowd: rm" 0 rm -f box
 	nothing_left "crowd: nothing is left"
+}
+
+still() {
+	check "run -d" 0 run $patience -d --name box -- sleep 1h || return
+	pauses 12
+	check "still: rm" 0 rm -f box
+	nothing_left "still: nothing is left"
 }
 
 # FILE DISK STEPS: each hash is of all the ones before it and of a sector that was read back
