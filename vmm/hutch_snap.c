@@ -6,44 +6,18 @@
  * The file names things of this host (disks, sockets), which are opened for who
  * restores it: so it has to be his own, or root's.
  *
- * #syscalls:caller poll accept4 fcntl:F_GETFL fcntl:F_DUPFD_CLOEXEC openat newfstatat
- * #syscalls:caller memfd_create read write
- * #syscalls:before openat newfstatat geteuid utimensat fcntl close unlink
+ * #syscalls:caller fcntl:F_GETFL fcntl:F_DUPFD_CLOEXEC newfstatat memfd_create close
  */
 #include <fcntl.h>
 #include <libfdt.h>
 #include <limits.h>
-#include <poll.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "handle.h"
-#include "kept.h"
-#include "log.h"
-#include "pager.h"
-#include "snap.h"
+#include "hutch_snap.h"
 #include "snap_diff.h"
 #include "vm.h"
-
-struct snap {
-	struct snap_file file;
-	struct snap_info info;
-	struct conf was;      /* the machine as it was saved */
-	struct conf before;   /* hutch_snap_set() */
-	bool mapped;	      /* its memory is mapped from the file itself */
-	bool boot;	      /* of this machine's own boot: hutch_warm() */
-	bool eager;	      /* hutch_restore_eager() */
-	bool used;	      /* a machine was made of it */
-	char keep[CONF_PATH]; /* where memory is kept unpacked, or "" */
-	char kept[KEPT_PATH]; /* the file there, and its name until it is whole */
-	char kept_tmp[KEPT_PATH];
-	struct pager_conf lazy; /* its memory comes when it is wanted, if there is a uffd */
-	uint32_t *first;	/* and this comes first */
-	uint32_t anew;		/* disks whose place was told anew */
-	int fd;
-};
 
 static void close_file(struct snap *s)
 {
@@ -52,32 +26,16 @@ static void close_file(struct snap *s)
 	s->fd = -1;
 }
 
-/* the machine has ended, or never was */
-static void end_lazy(struct snap *s)
-{
-	free(s->first);
-	s->first = NULL;
-	cleanup_close(&s->lazy.uffd);
-	cleanup_close(&s->lazy.keep);
-	s->lazy.uffd = s->lazy.keep = -1;
-	if (s->kept_tmp[0])
-		kept_drop(s->kept_tmp);
-	s->kept_tmp[0] = '\0';
-}
-
 void hutch_snap_free(struct snap *s)
 {
 	if (!s)
 		return;
 	close_file(s);
-	end_lazy(s);
+	hutch_kept_end(s);
 	free(s);
 }
 
-static void end_kept(void *arg, const struct pager *p, bool whole);
-
-/* one of anybody's, which is only looked at, without its parents; or all of it */
-static struct snap *open_snap(const char *path, bool any, bool parents)
+struct snap *hutch_snap_open(const char *path, bool any, bool parents)
 {
 	struct snap *s = calloc(1, sizeof(*s));
 	int r;
@@ -86,7 +44,7 @@ static struct snap *open_snap(const char *path, bool any, bool parents)
 		err(-ENOMEM, "snapshot: out of memory");
 		return NULL;
 	}
-	s->lazy = (struct pager_conf){ .uffd = -1, .keep = -1, .kept = end_kept, .arg = s };
+	hutch_kept_init(s);
 	s->fd = snap_open_path(path, any);
 	r = s->fd < 0 ? s->fd : snap_open(&s->file, s->fd, path);
 	if (!r)
@@ -104,7 +62,7 @@ int hutch_restore(struct hutch *h, const char *path)
 	if (h->vm || h->snap)
 		return hutch_fail(h, err(-EBUSY, "snapshot %s: this handle has a machine already",
 					 path));
-	h->snap = open_snap(path, false, true);
+	h->snap = hutch_snap_open(path, false, true);
 	if (!h->snap)
 		return hutch_fail(h, err_last_code());
 	h->snap->file.progress = &h->progress;
@@ -177,151 +135,6 @@ void hutch_on_progress(struct hutch *h, void (*fn)(void *arg, uint64_t done, uin
 	h->progress = (struct snap_progress){ fn, arg };
 }
 
-/* --- memory that is kept unpacked --- */
-
-static int open_kept(const struct snap *s, const char *path)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-	struct stat st;
-
-	if (fd < 0)
-		return -1;
-	if (!fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_uid == geteuid() &&
-	    !(st.st_mode & 0077) && (uint64_t)st.st_size == snap_memory_size(&s->file)) {
-		futimens(fd, NULL); /* used: the ones that are not go first */
-		return fd;
-	}
-	close(fd);
-	return -1;
-}
-
-/* an empty file for it, or -1: there is no place, or somebody else is at it */
-static int begin_kept(struct snap *s)
-{
-	int fd = s->kept[0] ? kept_begin(s->kept, s->kept_tmp) : -1;
-
-	if (fd < 0)
-		s->kept_tmp[0] = '\0';
-	return MAX(fd, -1);
-}
-
-/*
- * What guests of this snapshot wait for, in the order of the first one: unlike memory it is of use
- * on the next start of this host, too, and where memory was trimmed.  It tells what comes early and
- * nothing else, so it is believed.
- */
-static bool name_first(const struct snap *s, char path[KEPT_PATH])
-{
-	char id[SNAP_ID];
-
-	snap_print_id(s->file.head.id, id);
-	return s->keep[0] && snprintf(path, KEPT_PATH, "%s/%s.first", s->keep, id) < KEPT_PATH;
-}
-
-static void find_first(struct snap *s)
-{
-	size_t most = s->file.head.chunks * sizeof(*s->first);
-	char path[KEPT_PATH];
-	cleanup_fd int fd =
-		name_first(s, path) ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
-	ssize_t len;
-
-	s->first = fd < 0 ? NULL : calloc(1, most);
-	if (!s->first)
-		return;
-	len = read(fd, s->first, most);
-	s->lazy.first = s->first;
-	s->lazy.firsts = len > 0 ? (size_t)len / sizeof(*s->first) : 0;
-}
-
-/* once: the next time not much is waited for, because it has come before */
-static void keep_first(const struct snap *s, const struct pager *p)
-{
-	char path[KEPT_PATH], tmp[KEPT_PATH];
-	size_t n = pager_waits(p, NULL, 0);
-	cleanup_free uint32_t *order = s->first || !n ? NULL : calloc(n, sizeof(*order));
-	cleanup_fd int fd = order && name_first(s, path) ? kept_begin(path, tmp) : -1;
-
-	if (fd < 0)
-		return;
-	pager_waits(p, order, n);
-	if (write(fd, order, n * sizeof(*order)) != (ssize_t)(n * sizeof(*order)) ||
-	    kept_end(tmp, path))
-		kept_drop(tmp);
-}
-
-static void finish_kept(struct snap *s, bool whole)
-{
-	if (s->kept_tmp[0] && (!whole || kept_end(s->kept_tmp, s->kept)))
-		kept_drop(s->kept_tmp);
-	s->kept_tmp[0] = '\0';
-}
-
-static void end_kept(void *arg, const struct pager *p, bool whole)
-{
-	struct snap *s = arg;
-
-	finish_kept(s, whole);
-	keep_first(s, p);
-}
-
-static void name_kept(struct snap *s)
-{
-	char id[33], host[HUTCH_HOST_BOOT];
-
-	if (!s->keep[0] || hutch_host_boot(host))
-		return;
-	snap_print_id(s->file.head.id, id);
-	if (snprintf(s->kept, sizeof(s->kept), "%s/%s.%.8s.memory", s->keep, id, host) >=
-	    (int)sizeof(s->kept))
-		s->kept[0] = '\0';
-}
-
-/* its memory as a file, with all of it; -1: there is none, and it is unpacked for this machine
- * alone
- */
-static int unpack_memory(struct snap *s, int *ret)
-{
-	int fd = begin_kept(s), r;
-
-	if (fd < 0)
-		return 0;
-	r = snap_unpack(&s->file, &s->was, fd);
-	finish_kept(s, !r);
-	if (r)
-		close(fd);
-	else
-		*ret = fd;
-	return r == -EBADMSG ? r : 0;
-}
-
-/* with all of its memory as a file, and from where on; or -1 and s->lazy, or out of the snapshot */
-static int find_memory(struct snap *s, int *ret, uint64_t *ret_off)
-{
-	*ret = -1;
-	*ret_off = 0;
-	if ((s->boot || s->mapped) && s->file.flat) { /* ours, and it lies there as it is */
-		*ret = fcntl(s->fd, F_DUPFD_CLOEXEC, 0);
-		*ret_off = s->file.flat;
-		return 0;
-	}
-	name_kept(s);
-	*ret = s->kept[0] ? open_kept(s, s->kept) : -1;
-	if (*ret >= 0)
-		return 0;
-	s->lazy.uffd = s->eager ? -1 : pager_open();
-	if (s->lazy.uffd < 0) {
-		if (!s->eager)
-			log_info("snapshot %s: all of its memory is unpacked before it runs, "
-				 "because this user gets no userfaultfd for KVM here: %s",
-				 s->file.name, strerror(-s->lazy.uffd));
-		return unpack_memory(s, ret);
-	}
-	s->lazy.keep = begin_kept(s);
-	find_first(s);
-	return 0;
-}
-
 void hutch_restore_eager(struct hutch *h)
 {
 	if (h->snap)
@@ -358,121 +171,16 @@ struct vm *hutch_snap_machine(struct hutch *h)
 
 	if (s->used)
 		err(-EINVAL, "snapshot %s: was restored by this handle before", s->file.name);
-	else if (!snap_check_disks(&s->info, &h->conf, s->anew) && !find_memory(s, &memory, &off))
+	else if (!snap_check_disks(&s->info, &h->conf, s->anew) &&
+		 !hutch_kept_find(s, &memory, &off))
 		vm = vm_restore(h->main.loop, &h->conf, &s->file, memory, off,
 				s->lazy.uffd >= 0 ? &s->lazy : NULL);
 	s->used = vm != NULL;
 	if (!vm)
-		end_lazy(s);
+		hutch_kept_end(s);
 	else if (s->lazy.uffd < 0) /* else it is read until the machine has ended */
 		close_file(s);
 	return vm;
-}
-
-/* --- a boot that is gone on from --- */
-
-void hutch_warm(struct hutch *h, const char *path)
-{
-	if (str_copy(h->warm, sizeof(h->warm), path))
-		h->warm[0] = '\0';
-}
-
-bool hutch_is_warm(const struct hutch *h)
-{
-	return h->snap && h->snap->boot;
-}
-
-/* the same machine, to what its disks hold */
-static bool is_same(const struct hutch *h, const struct snap *s)
-{
-	for (unsigned i = 0; i < h->conf.disks; i++)
-		if (i >= s->was.disks || strcmp(h->conf.disk[i].path, s->was.disk[i].path))
-			return false;
-	return s->file.flat && !conf_check_made(&h->conf, &s->was) &&
-	       !snap_check_disks(&s->info, &h->conf, 0);
-}
-
-struct vm *hutch_snap_warm(struct hutch *h)
-{
-	struct snap *s = h->warm[0] ? open_snap(h->warm, false, true) : NULL;
-	struct vm *vm;
-
-	if (!s)
-		return NULL;
-	if (!is_same(h, s)) {
-		hutch_snap_free(s);
-		return NULL;
-	}
-	s->boot = true;
-	h->snap = s;
-	vm = hutch_snap_machine(h);
-	if (vm) { /* it was about to call, and is called now */
-		agent_host_close(h);
-		h->stale = STALE_NEW;
-		return vm;
-	}
-	log_debug("a kept boot is of no use, and goes: %s", err_last());
-	unlink(h->warm);
-	hutch_snap_free(s);
-	h->snap = NULL;
-	return NULL;
-}
-
-/* until there is something to read from @fd, or the machine has ended */
-static int wait_for(struct hutch *h, int fd, int timeout_ms, int wake)
-{
-	struct pollfd p[] = { { fd, POLLIN, 0 }, { h->event_fd, POLLIN, 0 }, { wake, POLLIN, 0 } };
-	int n;
-
-	do {
-		n = poll(p, ARRAY_SIZE(p), timeout_ms);
-	} while (n < 0 && errno == EINTR);
-	if (p[1].revents || p[0].revents)
-		return 0;
-	return p[2].revents ? -EINTR : -ETIMEDOUT;
-}
-
-/* one that cannot be kept boots again next time */
-static void keep_boot(struct hutch *h)
-{
-	char tmp[KEPT_PATH];
-	int fd = kept_begin(h->warm, tmp), r;
-
-	if (fd < 0) {
-		log_debug("this boot is not kept: %s: %s", h->warm, strerror(-fd));
-		return;
-	}
-	r = hutch_snapshot(h, fd, "boot", 0);
-	close(fd);
-	if (!r)
-		r = kept_end(tmp, h->warm);
-	if (!r)
-		return;
-	kept_drop(tmp);
-	log_debug("this boot is not kept: %s", err_last());
-}
-
-/* a guest that waits for an answer to its call would lose patience while it is saved: so it is once
- * it has said a word */
-int hutch_snap_boot(struct hutch *h, int timeout_ms, int wake)
-{
-	int r = 0;
-
-	if (!h->warm[0] || h->snap)
-		return 0;
-	if (h->called < 0) {
-		r = wait_for(h, h->agent, timeout_ms, wake);
-		if (!r)
-			h->called = accept4(h->agent, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	}
-	if (!r && h->called >= 0)
-		r = wait_for(h, h->called, timeout_ms, wake);
-	if (r)
-		return r;
-	if (h->called >= 0)
-		keep_boot(h);
-	h->warm[0] = '\0';
-	return 0;
 }
 
 int hutch_snap_ask(struct hutch *h, const char *what, int fd, const char *label, void **ret)
@@ -531,7 +239,7 @@ static int descriptor_of(const struct snap *s)
 
 int hutch_snap_fd(struct hutch *h, const char *path)
 {
-	struct snap *s = open_snap(path, true, true);
+	struct snap *s = hutch_snap_open(path, true, true);
 	int r;
 
 	if (!s)
@@ -544,7 +252,7 @@ int hutch_snap_fd(struct hutch *h, const char *path)
 /* what its guest was, for the next hutch_ask(), and unless @tree is NULL what it is */
 static int renew(struct hutch *h, const char *path, const void *tree)
 {
-	struct snap *s = open_snap(path, true, false);
+	struct snap *s = hutch_snap_open(path, true, false);
 	struct renewed *x = s ? calloc(1, sizeof(*x)) : NULL;
 	int r = !s ? err_last_code() : x ? 0 : err(-ENOMEM, "snapshot %s: out of memory", path);
 
@@ -628,7 +336,7 @@ int hutch_restored(struct hutch *h, struct hutch_snap *ret)
 
 int hutch_snap_look(struct hutch *h, const char *path, struct hutch_snap *ret, void **ret_tree)
 {
-	struct snap *s = open_snap(path, true, false);
+	struct snap *s = hutch_snap_open(path, true, false);
 	int size;
 
 	if (!s)
@@ -645,7 +353,7 @@ int hutch_snap_look(struct hutch *h, const char *path, struct hutch_snap *ret, v
 
 int hutch_snap_verify(struct hutch *h, const char *path)
 {
-	struct snap *s = open_snap(path, true, true);
+	struct snap *s = hutch_snap_open(path, true, true);
 	int r;
 
 	if (!s)
@@ -690,7 +398,8 @@ int hutch_snap_diff(struct hutch *h, const char *a, const char *b,
 		    void (*fn)(void *arg, const char *where, const char *a, const char *b),
 		    void *arg, struct hutch_memory_diff *ret)
 {
-	struct snap *x = open_snap(a, true, true), *y = x ? open_snap(b, true, true) : NULL;
+	struct snap *x = hutch_snap_open(a, true, true),
+		    *y = x ? hutch_snap_open(b, true, true) : NULL;
 	struct telling t = { .fn = fn, .arg = arg };
 	int r = err_last_code();
 
@@ -705,7 +414,7 @@ int hutch_snap_diff(struct hutch *h, const char *a, const char *b,
 
 int hutch_snap_parent(struct hutch *h, const char *path, char *buf, size_t size)
 {
-	struct snap *s = open_snap(path, true, false);
+	struct snap *s = hutch_snap_open(path, true, false);
 	int r;
 
 	if (!s)
