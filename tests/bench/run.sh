@@ -6,6 +6,7 @@
 #    kernel, words for it and initramfs, but with tests/tools/once.c as /init, which does what the agent does and
 #    powers off, because QEMU has no vsock without vhost: under `hutch boot`, under QEMU's microvm with the kernel
 #    unpacked, as hutch run takes it, and packed. These three wait for the guest's power-off and talk to nobody.
+#    And `hutch run --from` a snapshot of such a sandbox: whose memory is kept, and out of the packed file each time.
 # 2. Round trips to a sandbox that runs. Within one process, CALLS of each, three turns: an echo of one byte through
 #    vsock over an open connection, the same with a connection each, a question to the agent (info), and `true` run
 #    by it; the last two have a connection each too. Then COMMANDS times the whole `hutch exec`, beside a hutch that
@@ -30,7 +31,7 @@ cp build/tests/once "$tmp/once/init"
 line=$(cat build/guest/cmdline)
 ${CC:-gcc} -O2 -D_GNU_SOURCE -o "$tmp/spawn" tests/bench/spawn.c
 hutch=$PWD/build/hutch
-for name in hutch-run hutch-warm hutch-boot hutch-exec hutch-version; do ln -s "$hutch" "$tmp/$name"; done
+for name in hutch-run hutch-warm hutch-from hutch-boot hutch-exec hutch-version; do ln -s "$hutch" "$tmp/$name"; done
 for name in qemu-vmlinux qemu-vmlinuz; do ln -s "$(command -v qemu-system-x86_64)" "$tmp/$name"; done
 
 whole() { # of spawn's lines: nobody asked when the first byte came
@@ -45,8 +46,17 @@ echo "a sandbox from start to end, $runs runs in turns:"
 set -- -M microvm,acpi=on,rtc=on,pit=off,pic=off,isa-serial=off -accel kvm -cpu host -m 512 -nodefaults -display none \
 	-no-reboot -device virtio-rng-device -initrd "$tmp/once.cpio" -append "$line"
 export XDG_CACHE_HOME="$tmp/cache" # nobody has booted before
+build/hutch run --cold -d --name bench --memory 512M -- sleep 1h >/dev/null
+build/hutch snapshot -q bench "$tmp/bench.snap" >/dev/null
+build/hutch kill bench
+build/hutch rm bench 2>/dev/null || :
+printf '#!/bin/sh\nXDG_CACHE_HOME=/dev/null exec %s "$@"\n' "$hutch" >"$tmp/hutch-packed"
+chmod +x "$tmp/hutch-packed"
+build/hutch run --from "$tmp/bench.snap" -- true # keeps its memory
 timeout 3000 "$tmp/spawn" "$runs" "$tmp/hutch-run" run --cold --timing --memory 512M -- true \
 	, "$tmp/hutch-warm" run --memory 512M -- true \
+	, "$tmp/hutch-from" run --from "$tmp/bench.snap" -- true \
+	, "$tmp/hutch-packed" run --from "$tmp/bench.snap" -- true \
 	, "$tmp/hutch-boot" boot --memory 512M --console none --kernel "$tmp/vmlinux" \
 		--initrd "$tmp/once.cpio" --append "$line" \
 	, "$tmp/qemu-vmlinux" "$@" -kernel "$tmp/vmlinux" \
