@@ -108,11 +108,13 @@ void client_filter(struct client *c,
 
 static bool begins_with_time(const struct proto_buf *frames, unsigned setups)
 {
-	struct proto_reader r = { frames->data + PROTO_HEADER, frames->data + frames->len };
+	struct proto_reader r;
 	struct proto_item item;
 
-	return setups && !frames->failed && frames->len > PROTO_HEADER &&
-	       proto_next(&r, &item) > 0 && item.tag == TAG_TIME_NS;
+	if (!setups || frames->failed || frames->len <= PROTO_HEADER)
+		return false;
+	r = (struct proto_reader){ frames->data + PROTO_HEADER, frames->data + frames->len };
+	return proto_next(&r, &item) > 0 && item.tag == TAG_TIME_NS;
 }
 
 uint64_t client_clock(void)
