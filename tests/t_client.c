@@ -396,6 +396,59 @@ END_TEST
 
 /* what cannot be written or read is told, and no more is asked for; a reader that has gone is not
  */
+/* the number of the first item of the second frame; the first is the greeting */
+static uint64_t first_number(const uint8_t *data, size_t len)
+{
+	struct proto_frame f;
+	struct proto_item item;
+	struct proto_reader r;
+	uint64_t v = 0;
+
+	require(!proto_get_header(data, &f) && f.type == PROTO_HELLO);
+	data += PROTO_HEADER + f.len;
+	len -= PROTO_HEADER + f.len;
+	require(len > PROTO_HEADER && !proto_get_header(data, &f) && f.type == PROTO_SETUP);
+	r = (struct proto_reader){ data + PROTO_HEADER, data + PROTO_HEADER + f.len };
+	require(proto_next(&r, &item) == 1 && !proto_item_number(&item, &v));
+	return v;
+}
+
+/* a guest that boots calls late; what time it is then is what it is told, and nothing else changes
+ */
+START_TEST(time_of_the_call)
+{
+	const uint16_t tag = _i ? TAG_PIDS_MAX : TAG_TIME_NS;
+	struct proto_buf frames = { .data = NULL };
+	uint8_t data[512];
+	struct client c;
+	int pair[2];
+	uint64_t now, is;
+	ssize_t len;
+
+	require(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	client_init(&c);
+	client_expect(&c, -1);
+	proto_begin(&frames, PROTO_SETUP, 0);
+	proto_number(&frames, tag, 12345);
+	proto_end(&frames);
+	client_request(&c, &frames, 1);
+	client_answer(&c, pair[0]);
+	now = client_clock();
+	ck_assert_int_eq(client_pump(&c, 0, -1), -ETIMEDOUT);
+	len = recv(pair[1], data, sizeof(data), MSG_DONTWAIT);
+	ck_assert_int_gt(len, 0);
+	is = first_number(data, (size_t)len);
+	if (_i) {
+		ck_assert_uint_eq(is, 12345);
+	} else {
+		ck_assert_uint_ge(is, now);
+		ck_assert_uint_lt(is, now + 5000000000);
+	}
+	client_close(&c);
+	close(pair[1]);
+}
+END_TEST
+
 START_TEST(our_own_side_fails)
 {
 	int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
@@ -443,6 +496,7 @@ int main(void)
 	tcase_add_test(t, never_answers);
 	tcase_add_test(t, last_words);
 	tcase_add_test(t, our_own_side_fails);
+	tcase_add_loop_test(t, time_of_the_call, 0, 2);
 	suite_add_tcase(s, t);
 	return suite_run(s);
 }
