@@ -6,13 +6,11 @@
 #   crowd      (by name only: it takes minutes where guests are emulated) 30 restores, each of a snapshot of the one
 #              before, with commands that go on through all of them, and 64 clients at once
 #   still      (by name only, too) twelve pauses of 5 s
-#   chain      (by name only, too) a chain of hashes over memory and a disk, saved and restored 20 times at any moment,
-#              in each way there is, comes to what it comes to on the host
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 . tests/e2e/run.sh.inc
 limit=300
-case $* in *crowd* | *chain* | *still*) limit=3000 ;; esac
+case $* in *crowd* | *still*) limit=3000 ;; esac
 XDG_DATA_HOME=$tmp/data # the store of snapshots
 export XDG_DATA_HOME
 
@@ -165,38 +163,6 @@ still() {
 	pauses 12
 	check "still: rm" 0 rm -f box
 	nothing_left "still: nothing is left"
-}
-
-# FILE DISK STEPS: each hash is of all the ones before it and of a sector that was read back
-hashes='head -c 200000 /dev/zero | tr "\\0" x >$1
-	i=0
-	while [ $i -lt $3 ]; do
-		h=$({ cat $1; dd if=$2 bs=512 skip=$i count=1 2>/dev/null; } | sha256sum | cut -c1-64)
-		i=$((i + 1))
-		echo $h >>$1
-		echo $h | dd of=$2 bs=512 seek=$i count=1 conv=notrunc,sync,fsync 2>/dev/null
-	done
-	cat $1 $2 | sha256sum | cut -c1-64 >$1.sum'
-
-chain() {
-	steps=400 disk=$tmp/0.img parent=
-	truncate -s 1M "$disk" "$tmp/host.img"
-	sh -c "$hashes" - "$tmp/x" "$tmp/host.img" $steps
-	check "chain: run -d" 0 run $patience -d --name box --disk "$disk" -- \
-		sh -c "d=\$(ls /dev/vd? | tail -n 1); set -- /tmp/x \$d $steps; $hashes; sleep 1000" || return
-	for round in $(seq 20); do
-		in_box "sleep 0.$(date +%N | cut -c1-2)"
-		how= by=
-		case $((round % 4)) in 1) how=--no-lazy ;; 2) by=--compress=none ;; 3) [ -z "$parent" ] || by=--parent=$parent ;; esac
-		check "chain: snapshot $round" 0 snapshot $by box "$tmp/$round.snap" && check "chain: kill" 0 kill box || return
-		parent=$tmp/$round.snap
-		cp "$disk" "$tmp/$round.img" && rm -f "$disk" && disk=$tmp/$round.img
-		check "chain: restore $round" 0 restore $how -d --disk "0=$disk" "$tmp/$round.snap" || return
-	done
-	in_box 'until [ -s /tmp/x.sum ]; do sleep 0.2; done; cat /tmp/x.sum' >"$tmp/out"
-	is "chain: the same as on the host" "$(cat "$tmp/x.sum")"
-	check "chain: rm" 0 rm -f box
-	nothing_left "chain: nothing is left"
 }
 
 run_groups "restored" "$@"
