@@ -53,6 +53,7 @@ struct os {
 	int modules; /* the folder of the kernel's modules */
 	int cgroup;  /* of all commands: for CLONE_INTO_CGROUP */
 	bool root;   /* the root has been changed already */
+	bool rest;   /* and the drivers of all devices are being loaded */
 	pid_t dhcp;  /* keeps the address of a network; 0: none does */
 };
 

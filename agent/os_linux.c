@@ -216,9 +216,12 @@ static int set_root(struct os *os, const struct setup *s, struct why *why)
 }
 
 /* the agent does not wait for it, and its reaper finds it */
-static void load_rest(const struct os *os)
+static void load_rest(struct os *os)
 {
-	if (getpid() != 1 || os->modules < 0 || fork() != 0)
+	if (getpid() != 1 || os->modules < 0 || os->rest)
+		return;
+	os->rest = true;
+	if (fork() != 0)
 		return;
 	modules_devices(os);
 	_exit(0);

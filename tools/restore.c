@@ -18,6 +18,7 @@
 #define ANSWER_MS  30000
 #define LATE_MS	   200 /* a clock may be wrong by as much */
 #define LATE_TRIES 5
+#define SLOW_MS	   5000
 
 int snap_path(const char *what, char *buf, size_t size)
 {
@@ -163,8 +164,6 @@ static uint64_t now_ms(void)
 	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-/* *@ret is -ECONNRESET where trying again may help: a guest whose memory is slow to come may not
- * take a connection in the time that it has for that */
 static const char *ask_once(struct hutch *h, int *ret)
 {
 	const struct hutch_request ask = { .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
@@ -182,19 +181,22 @@ static const char *ask_once(struct hutch *h, int *ret)
 				 : hutch_error(h);
 }
 
-/* a guest that is slow to hear what time it is learns what time it was */
+/* A guest that is slow to hear what time it is learns what time it was.  One whose memory is slow
+ * to come may not even take a connection in the time that it has for that: a reset that came at
+ * once is an answer, a late one is none. */
 const char *restore_greet(struct hutch *h)
 {
-	uint64_t first = now_ms(), begin;
+	uint64_t first = now_ms(), begin, took;
 	const char *why;
 	int r;
 
 	for (unsigned told = 0; told < LATE_TRIES;) {
 		begin = now_ms();
 		why = ask_once(h, &r);
-		if (r == -ECONNRESET && begin - first < ANSWER_MS)
+		took = now_ms() - begin;
+		if (r == -ECONNRESET && took >= SLOW_MS && begin - first < ANSWER_MS)
 			continue;
-		if (why || now_ms() - begin < LATE_MS)
+		if (why || took < LATE_MS)
 			return why;
 		told++;
 		hutch_tell_time(h);

@@ -75,9 +75,9 @@ struct pager {
 	bool keep_lost;	   /* what is kept is not whole; atomic */
 	pthread_t faults, background;
 	bool has_faults, has_background;
-	pthread_mutex_t lock; /* guards what is below */
+	pthread_mutex_t lock; /* guards aside */
 	struct snap_unpacker *aside;
-	pthread_mutex_t fail_lock;
+	pthread_mutex_t fail_lock; /* guards what is below; error is read without, atomically */
 	int error;
 	char text[512];
 };
@@ -340,9 +340,8 @@ static int fill_aside(struct pager *p, uint64_t n, bool show)
 
 /* --- for gmem.h --- */
 
-static int before_look(struct gmem_filler *filler, const uint8_t *hva, uint64_t len)
+static int make_done(struct pager *p, const uint8_t *hva, uint64_t len, bool drop)
 {
-	struct pager *p = container_of(filler, struct pager, filler);
 	uint64_t n, end;
 	int r = 0;
 
@@ -353,26 +352,19 @@ static int before_look(struct gmem_filler *filler, const uint8_t *hva, uint64_t 
 	chunks_of(p, hva, len, &n, &end);
 	for (; !r && n < end; n++)
 		if (state_of(p, n) != DONE)
-			r = fill_aside(p, n, true);
+			r = fill_aside(p, n, !drop || !covers(p, n, hva, len));
 	return r;
+}
+
+static int before_look(struct gmem_filler *filler, const uint8_t *hva, uint64_t len)
+{
+	return make_done(container_of(filler, struct pager, filler), hva, len, false);
 }
 
 /* a chunk that goes as a whole need not come first; but it may have to be kept */
 static int before_drop(struct gmem_filler *filler, const uint8_t *hva, uint64_t len)
 {
-	struct pager *p = container_of(filler, struct pager, filler);
-	uint64_t n, end;
-	int r = 0;
-
-	if (__atomic_load_n(&p->complete, __ATOMIC_ACQUIRE))
-		return 0;
-	if (has_failed(p))
-		return what_failed(p);
-	chunks_of(p, hva, len, &n, &end);
-	for (; !r && n < end; n++)
-		if (state_of(p, n) != DONE)
-			r = fill_aside(p, n, !covers(p, n, hva, len));
-	return r;
+	return make_done(container_of(filler, struct pager, filler), hva, len, true);
 }
 
 /* --- faults --- */
