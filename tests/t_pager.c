@@ -4,6 +4,8 @@
  * Without KVM: threads of this process touch the memory as a guest would.
  */
 #include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -215,12 +217,16 @@ END_TEST
 
 START_TEST(finished)
 {
+	struct uffdio_zeropage zero = { .range.len = GMEM_PAGE };
 	struct rig g;
 
 	begin(&g, RIG_CHUNKS, true);
+	zero.range.start = (uintptr_t)page(&g, 0);
 	ck_assert_int_eq(pager_go(g.p), 0);
 	ck_assert_int_eq(pager_finish(g.p), 0);
 	/* the userfaultfd has nothing to say any more */
+	ck_assert_int_eq(ioctl(g.uffd, UFFDIO_ZEROPAGE, &zero), -1);
+	ck_assert_int_eq(errno, ENOENT);
 	close(g.uffd);
 	check_all(&g);
 	g.uffd = pager_open();
@@ -356,6 +362,39 @@ START_TEST(given_back)
 }
 END_TEST
 
+static void *touch_one(void *arg)
+{
+	const volatile uint8_t *p = arg;
+
+	return (void *)(uintptr_t)*p;
+}
+
+/* who waits for a chunk while it is given back as a whole is not forgotten */
+START_TEST(given_back_under_a_reader)
+{
+	pthread_t reader[4];
+	struct rig g;
+
+	for (unsigned round = 0; round < 30; round++) {
+		begin(&g, RIG_CHUNKS,
+		      true); /* so that it is unpacked all the same, which takes time */
+		for (uint64_t n = 0; n + 1 < RIG_CHUNKS; n++) {
+			for (unsigned i = 0; i < ARRAY_SIZE(reader); i++)
+				ck_assert_int_eq(pthread_create(&reader[i], NULL, touch_one,
+								(void *)(uintptr_t)
+									page(&g, n * CHUNK_PAGES +
+											 3 * i)),
+						 0);
+			ck_assert_int_eq(gmem_discard(&g.mem, 0x1000 + n * SNAP_CHUNK, SNAP_CHUNK),
+					 0);
+			for (unsigned i = 0; i < ARRAY_SIZE(reader); i++)
+				pthread_join(reader[i], NULL);
+		}
+		end(&g);
+	}
+}
+END_TEST
+
 /* --- damage --- */
 
 /* whoever asks through gmem.h gets an error, at once and from there on; chunk 4 is packed, chunk 5
@@ -382,13 +421,6 @@ START_TEST(damaged_for_gmem)
 }
 END_TEST
 
-static void *touch_one(void *arg)
-{
-	const volatile uint8_t *p = arg;
-
-	return (void *)(uintptr_t)*p;
-}
-
 /* who touches it is let go once somebody was told, and does not see it */
 START_TEST(damaged_for_a_fault)
 {
@@ -405,6 +437,51 @@ START_TEST(damaged_for_a_fault)
 	check_failed(&g, n);
 	ck_assert_uint_eq((uintptr_t)saw, 0);
 	end(&g);
+}
+END_TEST
+
+static pthread_barrier_t together;
+
+struct asking {
+	struct rig *g;
+	uint64_t chunk;
+};
+
+static void *ask(void *arg)
+{
+	const struct asking *a = arg;
+	uint16_t v;
+
+	pthread_barrier_wait(&together);
+	return (void *)(intptr_t)gmem_ld16(&a->g->mem, 0x1000 + a->chunk * SNAP_CHUNK, &v);
+}
+
+/* of several that are met at once one is told */
+START_TEST(damaged_more_than_once)
+{
+	static const uint64_t damaged[] = { 4, 5, 11, 12 };
+	struct asking asking[ARRAY_SIZE(damaged)];
+	pthread_t thread[ARRAY_SIZE(damaged)];
+	struct rig g;
+	void *r;
+
+	pthread_barrier_init(&together, NULL, ARRAY_SIZE(damaged));
+	for (unsigned round = 0; round < 20; round++) {
+		begin(&g, damaged[0], false);
+		for (unsigned i = 1; i < ARRAY_SIZE(damaged); i++)
+			g.from.entry[damaged[i]].crc ^= 1;
+		for (unsigned i = 0; i < ARRAY_SIZE(damaged); i++) {
+			asking[i] = (struct asking){ &g, damaged[i] };
+			ck_assert_int_eq(pthread_create(&thread[i], NULL, ask, &asking[i]), 0);
+		}
+		for (unsigned i = 0; i < ARRAY_SIZE(damaged); i++) {
+			pthread_join(thread[i], &r);
+			ck_assert_int_eq((intptr_t)r, -EFAULT);
+		}
+		ck_assert_uint_eq(g.failed, 1);
+		end(&g);
+	}
+	pthread_barrier_destroy(&together);
 }
 END_TEST
 
@@ -442,6 +519,8 @@ static void add_tests(TCase *tc)
 	tcase_add_loop_test(tc, damaged_for_gmem, 0, 2);
 	tcase_add_loop_test(tc, damaged_for_a_fault, 0, 2);
 	tcase_add_test(tc, damaged_in_the_background);
+	tcase_add_test(tc, damaged_more_than_once);
+	tcase_add_test(tc, given_back_under_a_reader);
 }
 
 int main(void)

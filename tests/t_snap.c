@@ -150,6 +150,15 @@ static struct flat *restore_from(int fd, int from, const char *disk_key)
 	return f;
 }
 
+static void read_memory(int snapshot, uint8_t *to, size_t len)
+{
+	int fd = unpack(snapshot);
+
+	ck_assert_int_eq(pread(fd, to, len, 0), (ssize_t)len);
+	close(fd);
+	close(snapshot);
+}
+
 /* from one moment to the next, each time as another machine on another copy of the disk */
 START_TEST(test_generations)
 {
@@ -191,6 +200,32 @@ START_TEST(test_generations)
 		ck_assert_uint_eq(flat_whole, GENERATIONS);
 	}
 	remove_disks();
+}
+END_TEST
+
+/* what has not come when it is saved again is not zero */
+START_TEST(test_saved_before_it_came)
+{
+	struct flat *f = flat_new("fill", "memory", "16M", NULL);
+	static uint8_t was[16 << 20], is[16 << 20];
+	int fd;
+
+	ck_assert_msg(f != NULL, "%s", err_last());
+	ck_assert_int_eq(flat_start(f), 0);
+	ck_assert_int_eq(flat_wait_text(f, "filled"), 0);
+	fd = save(f, 1);
+	flat_free(f);
+	flat_lazy = true;
+	f = flat_restore(fd, NULL);
+	ck_assert_msg(f != NULL, "%s", err_last());
+	read_memory(fd, was, sizeof(was));
+	save_fd = memfd_create("snapshot", MFD_CLOEXEC);
+	ck_assert_msg(!do_save(f->vm), "%s", err_last()); /* it has not begun */
+	read_memory(save_fd, is, sizeof(is));
+	flat_free(f);
+	/* but that it is another generation */
+	memcpy(is + GENID_ADDR, was + GENID_ADDR, GENID_LEN);
+	ck_assert_msg(!memcmp(is, was, sizeof(is)), "it is another memory");
 }
 END_TEST
 
@@ -365,10 +400,12 @@ static void add_tests(TCase *tc)
 {
 	int fd = pager_open(), all = ARRAY_SIZE(chains);
 
-	if (fd >= 0)
+	if (fd >= 0) {
 		tcase_add_test(tc, test_damage_that_is_met_late);
-	else
+		tcase_add_test(tc, test_saved_before_it_came);
+	} else {
 		printf("skip memory that comes late: no userfaultfd for KVM: %s\n", strerror(-fd));
+	}
 	tcase_add_loop_test(tc, test_generations, 0, fd < 0 ? all - LATE : all);
 	tcase_add_loop_test(tc, test_generation, 0, fd < 0 ? LAZY : LAZY + 1);
 	cleanup_close(&fd);
