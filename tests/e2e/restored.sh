@@ -6,11 +6,13 @@
 #   crowd      (by name only: it takes minutes where guests are emulated) 30 restores, each of a snapshot of the one
 #              before, with commands that go on through all of them, and 64 clients at once
 #   still      (by name only, too) twelve pauses of 5 s
+#   chain      (by name only, too) a chain of hashes over memory and a disk, saved and restored 20 times at any moment,
+#              in each way there is, comes to what it comes to without
 cd "$(dirname "$0")/../.." || exit 1
 . tests/e2e/lib.sh.inc
 . tests/e2e/run.sh.inc
 limit=300
-case $* in *crowd* | *still*) limit=3000 ;; esac
+case $* in *crowd* | *still* | *chain*) limit=3000 ;; esac
 XDG_DATA_HOME=$tmp/data # the store of snapshots
 export XDG_DATA_HOME
 
@@ -163,6 +165,43 @@ still() {
 	pauses 12
 	check "still: rm" 0 rm -f box
 	nothing_left "still: nothing is left"
+}
+
+# FILE DISK STEPS: each hash is of all the ones before it and of a sector that was read back
+hashes='head -c 200000 /dev/zero | tr "\\0" x >$1
+	i=0
+	while [ $i -lt $3 ]; do
+		h=$({ cat $1; dd if=$2 bs=512 skip=$i count=1 2>/dev/null; } | sha256sum | cut -c1-64)
+		i=$((i + 1))
+		echo $h >>$1
+		echo $h | dd of=$2 bs=512 seek=$i count=1 conv=notrunc,sync,fsync 2>/dev/null
+	done
+	cat $1 $2 | sha256sum | cut -c1-64 >$1.sum'
+
+chain() {
+	steps=300 disk=$tmp/0.img parent=
+	truncate -s 1M "$disk" "$tmp/other.img"
+	# the driver of disks may still be on its way
+	work="until [ -b /dev/vda ]; do sleep 0.1; done; set -- /tmp/x /dev/vda $steps; $hashes"
+	check "chain: without a stop" 0 run $patience --timeout 0 --disk "$tmp/other.img" -- sh -c "$work; cat /tmp/x.sum" || return
+	uninterrupted=$(cat "$tmp/out")
+	check "chain: run -d" 0 run $patience -d --timeout 0 --name box --disk "$disk" -- sh -c "$work; sleep 10000" || return
+	for round in $(seq 20); do
+		in_box "sleep 0.$(date +%N | cut -c1-2)"
+		how= by=
+		case $((round % 4)) in 1) how=--no-lazy ;; 2) by=--compress=none ;; 3) [ -z "$parent" ] || by=--parent=$parent ;; esac
+		check "chain: snapshot $round" 0 snapshot $by box "$tmp/$round.snap" && check "chain: kill" 0 kill box || return
+		parent=$tmp/$round.snap
+		cp "$disk" "$tmp/$round.img" && rm -f "$disk" && disk=$tmp/$round.img
+		check "chain: restore $round" 0 restore $how -d --disk "0=$disk" "$tmp/$round.snap" || return
+	done
+	# it was not over before it was restored for the last time
+	in_box '[ ! -s /tmp/x.sum ] && echo under way' >"$tmp/out"
+	is "chain: it has not ended yet" "under way"
+	timeout 900 $hutch exec box -- sh -c 'until [ -s /tmp/x.sum ]; do sleep 0.2; done; cat /tmp/x.sum' </dev/null >"$tmp/out" 2>"$tmp/err"
+	is "chain: the same as without a stop" "${uninterrupted:-none}"
+	check "chain: rm" 0 rm -f box
+	nothing_left "chain: nothing is left"
 }
 
 run_groups "restored" "$@"
