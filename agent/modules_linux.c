@@ -143,6 +143,12 @@ void modules_transport(const struct os *os)
 		module_load(os, "virtio_pci");
 }
 
+void modules_disks(const struct os *os)
+{
+	if (bus_walk(os, "virtio", starts_with, "virtio:d00000002v"))
+		module_load(os, "virtio_blk");
+}
+
 /* lines of modules.alias: "alias PATTERN MODULE" */
 static bool load_alias(const struct os *os, const char *alias, const void *arg)
 {

@@ -215,12 +215,14 @@ static int set_root(struct os *os, const struct setup *s, struct why *why)
 	return 0;
 }
 
-/* the agent does not wait for it, and its reaper finds it */
+/* A command may look for its disks at once.  For the rest the agent does not wait, and its reaper
+ * finds it. */
 static void load_rest(struct os *os)
 {
 	if (getpid() != 1 || os->modules < 0 || os->rest)
 		return;
 	os->rest = true;
+	modules_disks(os);
 	if (fork() != 0)
 		return;
 	modules_devices(os);

@@ -44,6 +44,8 @@ void module_load(const struct os *os, const char *name);
 void modules_transport(const struct os *os);
 /* the drivers of all devices that are there */
 void modules_devices(const struct os *os);
+/* and of disks alone, which are there when this returns */
+void modules_disks(const struct os *os);
 
 /* --- cgroup_linux.c --- */
 

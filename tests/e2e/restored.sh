@@ -181,8 +181,7 @@ hashes='head -c 200000 /dev/zero | tr "\\0" x >$1
 chain() {
 	steps=300 disk=$tmp/0.img parent=
 	truncate -s 1M "$disk" "$tmp/other.img"
-	# the driver of disks may still be on its way
-	work="until [ -b /dev/vda ]; do sleep 0.1; done; set -- /tmp/x /dev/vda $steps; $hashes"
+	work="set -- /tmp/x /dev/vda $steps; $hashes"
 	check "chain: without a stop" 0 run $patience --timeout 0 --disk "$tmp/other.img" -- sh -c "$work; cat /tmp/x.sum" || return
 	uninterrupted=$(cat "$tmp/out")
 	check "chain: run -d" 0 run $patience -d --timeout 0 --name box --disk "$disk" -- sh -c "$work; sleep 10000" || return

@@ -121,6 +121,8 @@ new" ]; then echo "ok mount: copied back"; else bad "mount: copied back" "$(ls "
 	if [ "$(cat "$tmp/w/change")" = 333 ]; then echo "ok rollback-on-fail: that is kept"
 	else bad "rollback-on-fail: that is kept" "$(cat "$tmp/w/change")"; fi
 	truncate -s 1M "$tmp/raw.img"
+	check "a disk is there from the beginning" 0 run $patience --disk "$tmp/raw.img" -- ls /dev/vda &&
+		is "a disk is there from the beginning" /dev/vda
 	check "rollback-on-fail: a disk" 2 run --rollback-on-fail --disk "$tmp/raw.img" -- true &&
 		holds "rollback-on-fail: a disk" "$tmp/err" "disk 0 is written in place"
 	echo 'echo "$1 and $2"; exit 9' >"$tmp/code.sh"
