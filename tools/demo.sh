@@ -54,9 +54,11 @@ fi
 rm -rf build/demo
 mkdir -p build/demo
 echo "from the host" >build/demo/note
+# one stream for all: two of them keep no order between each other on their way out of the testbed
 # shellcheck disable=SC2016 # for the shell that runs it
-exec $run sh -c 'hutch() {
-	echo "+ hutch $*" >&2
+exec $run sh -c 'exec 2>&1
+hutch() {
+	echo "+ hutch $*"
 	verb=$1
 	shift
 	build/hutch "$verb" '"${patience:-}"' "$@"

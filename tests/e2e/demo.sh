@@ -10,7 +10,7 @@ plain() {
 }
 
 awk '/^What `make demo` shows:$/ { on = 1; next } on && /^    / { print substr($0, 5) } on && /^[^ ]/ { exit }' README.md >"$tmp/readme"
-timeout 900 make demo >"$tmp/all" 2>&1
+MAKEFLAGS= timeout 900 make demo >"$tmp/all" 2>&1
 status=$?
 sed -n '/^+ /,$p' "$tmp/all" >"$tmp/demo"
 plain "$tmp/readme" >"$tmp/want"
