@@ -278,6 +278,7 @@ int flat_resume(struct flat *f)
 
 static struct {
 	int fd, level;
+	const uint8_t *parent;
 	int told; /* eventfd */
 	struct flat_live came;
 } live;
@@ -288,19 +289,21 @@ static void tell_live(void *arg, int r, void *blob)
 
 	(void)arg;
 	live.came = (struct flat_live){ .result = r };
-	if (r < 0)
+	if (r < 0) {
 		snprintf(live.came.text, sizeof(live.came.text), "%s", err_last());
-	else
+	} else {
 		live.came.still_us = strtoul(blob, NULL, 10);
+		live.came.whole = strstr(blob, " whole") != NULL;
+	}
 	free(blob);
 	if (write(live.told, &one, sizeof(one)) < 0)
 		abort();
 }
 
-int flat_live_on_loop(struct vm *vm, int fd, int level)
+int flat_live_on_loop(struct vm *vm, int fd, int level, const uint8_t *parent)
 {
 	const struct asker who = { tell_live, NULL };
-	int told = eventfd(0, EFD_CLOEXEC), r = snap_live(vm, fd, "a label", level, &who);
+	int told = eventfd(0, EFD_CLOEXEC), r = snap_live(vm, fd, "a label", level, parent, &who);
 
 	if (r != -EINPROGRESS) {
 		close(told);
@@ -312,13 +315,14 @@ int flat_live_on_loop(struct vm *vm, int fd, int level)
 
 static int begin_live(struct vm *vm)
 {
-	return flat_live_on_loop(vm, live.fd, live.level);
+	return flat_live_on_loop(vm, live.fd, live.level, live.parent);
 }
 
-int flat_live_begin(struct flat *f, int fd, int level)
+int flat_live_begin(struct flat *f, int fd, int level, const uint8_t *parent)
 {
 	live.fd = fd;
 	live.level = level;
+	live.parent = parent;
 	return flat_call(f, begin_live);
 }
 
@@ -329,6 +333,27 @@ struct flat_live flat_live_end(void)
 
 	close(live.told);
 	return told ? live.came : (struct flat_live){ .result = -ETIME };
+}
+
+pid_t flat_packer(pid_t parent)
+{
+	DIR *dir = opendir("/proc");
+	const struct dirent *e;
+	int found = 0, pid, ppid;
+	char path[300];
+
+	while (!found && (e = readdir(dir))) {
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%s/stat", e->d_name);
+		f = e->d_name[0] >= '1' && e->d_name[0] <= '9' ? fopen(path, "r") : NULL;
+		if (f && fscanf(f, "%d (%*[^)]) %*c %d", &pid, &ppid) == 2 && ppid == parent)
+			found = pid;
+		if (f)
+			fclose(f);
+	}
+	closedir(dir);
+	return found;
 }
 
 void flat_free(struct flat *f)

@@ -59,15 +59,18 @@ int flat_resume(struct flat *f);
 
 /* a snapshot into @fd while the guest goes on, one at a time: 0 when it has begun; the second one
  * is for who is on the loop already */
-int flat_live_begin(struct flat *f, int fd, int level) must_check;
-int flat_live_on_loop(struct vm *vm, int fd, int level) must_check;
+int flat_live_begin(struct flat *f, int fd, int level, const uint8_t *parent) must_check;
+int flat_live_on_loop(struct vm *vm, int fd, int level, const uint8_t *parent) must_check;
 /* what came of it, -ETIME after 60 s: the sentence, or for how long the guest stood still */
 struct flat_live {
 	int result;
 	uint64_t still_us;
+	bool whole; /* of one with a parent */
 	char text[512];
 };
 struct flat_live flat_live_end(void);
+/* the only child process there is of @parent, in whatever state, zombies among them; 0: none */
+pid_t flat_packer(pid_t parent);
 
 /* the guest's memory as the guest sees it, past gmem and its dirty bits */
 volatile uint32_t *flat_word(struct flat *f, gpa_t gpa);

@@ -25,7 +25,7 @@ static char folder[64], disk[80], disk_then[80];
 static struct hutch *lib; /* for its messages */
 static uint8_t parent_id[16];
 static int save_fd, save_level;
-static bool whole;
+static bool whole, live; /* live: children are made while the guest goes on */
 
 static const char *in_folder(const char *name)
 {
@@ -107,6 +107,19 @@ static void save(struct flat *f, const char *path)
 	close(save_fd);
 }
 
+static int make_child(struct flat *f)
+{
+	struct flat_live came;
+
+	if (!live)
+		return flat_call(f, do_child);
+	if (flat_live_begin(f, save_fd, save_level, parent_id))
+		return -1;
+	came = flat_live_end();
+	whole = came.whole;
+	return came.result < 0 ? err(came.result, "%s", came.text) : 0;
+}
+
 /* as a child, in the way that is expected */
 static void save_child(struct flat *f, const char *parent, const char *path, bool compared)
 {
@@ -116,7 +129,7 @@ static void save_child(struct flat *f, const char *parent, const char *path, boo
 	ck_assert_msg(p != NULL, "%s", hutch_error(lib));
 	ck_assert_int_eq(snap_scan_id(hutch_parent_id(p), parent_id), 0);
 	save_fd = compared ? memfd_create("whole", MFD_CLOEXEC) : fd;
-	ck_assert_msg(!flat_call(f, do_child), "%s", err_last());
+	ck_assert_msg(!make_child(f), "%s", err_last());
 	ck_assert_msg(whole == compared, "%s: %s", path, whole ? "whole" : "changed");
 	ck_assert_msg(!(whole ? hutch_parent_compare(lib, p, save_fd, fd, save_level)
 			      : hutch_parent_end(lib, p, fd)),
@@ -271,7 +284,11 @@ enum way { MAPPED, LOGGED, COMPARED, MAPPED_THEN_LOGGED };
 static const struct {
 	enum way way;
 	int level;
-} ways[] = { { MAPPED, 1 }, { LOGGED, 0 }, { COMPARED, 1 }, { MAPPED_THEN_LOGGED, 6 } };
+	bool live;
+} ways[] = { { MAPPED, 1, false },   { LOGGED, 0, false },
+	     { COMPARED, 1, false }, { MAPPED_THEN_LOGGED, 6, false },
+	     { MAPPED, 0, true },    { LOGGED, 1, true },
+	     { COMPARED, 1, true },  { MAPPED_THEN_LOGGED, 1, true } };
 
 START_TEST(test_chain_of_five)
 {
@@ -282,6 +299,7 @@ START_TEST(test_chain_of_five)
 
 	f = new_chain();
 	save_level = ways[_i].level;
+	live = ways[_i].live;
 	ck_assert_int_eq(flat_start(f), 0);
 	for (unsigned n = 0; n <= CHAIN; n++) {
 		run_a_while(f, &at);
@@ -366,6 +384,108 @@ START_TEST(test_next_after_a_failure)
 	save_child_fails(f, numbered(1));
 	save_child(f, numbered(1), numbered(2), false);
 	ck_assert_uint_gt(check_all(f, numbered(2)), 0);
+	flat_free(f);
+}
+END_TEST
+
+/* --- while the guest goes on --- */
+
+enum end_of_live { COMES, KILLED, GIVEN_UP };
+
+/* who packs a child of that parent, and goes no further for now */
+static pid_t begin_live_child(struct flat *f, const char *parent)
+{
+	struct hutch_parent *p = hutch_parent_open(lib, parent, in_folder("none"));
+	char magic[8];
+	pid_t packer;
+
+	ck_assert_msg(p != NULL, "%s", hutch_error(lib));
+	ck_assert_int_eq(snap_scan_id(hutch_parent_id(p), parent_id), 0);
+	hutch_parent_free(p);
+	ck_assert_msg(!flat_live_begin(f, save_fd, 9, parent_id), "%s", err_last());
+	packer = flat_packer(getpid());
+	ck_assert_int_gt(packer, 0);
+	ck_assert_int_eq(kill(packer, SIGSTOP), 0);
+	ck_assert(pread(save_fd, magic, sizeof(magic), 0) != sizeof(magic) ||
+		  memcmp(magic, SNAP_MAGIC, sizeof(magic)) != 0);
+	return packer;
+}
+
+static int give_up(struct vm *vm)
+{
+	snap_live_stop(vm, "this is a test");
+	return 0;
+}
+
+static int do_snapshot_meanwhile(struct vm *vm)
+{
+	int fd = memfd_create("meanwhile", MFD_CLOEXEC), r = snap_save(vm, fd, "", 0);
+
+	close(fd);
+	return r;
+}
+
+/* what the live one came to */
+static void let_it_end(struct flat *f, pid_t packer, enum end_of_live how)
+{
+	struct flat_live came;
+
+	if (how == GIVEN_UP)
+		flat_call(f, give_up);
+	kill(packer, how == KILLED ? SIGKILL : SIGCONT);
+	came = flat_live_end();
+	switch (how) {
+	case COMES:
+		ck_assert_msg(came.result > 0 && !came.whole, "%d: %s", came.result, came.text);
+		break;
+	case KILLED:
+		ck_assert_int_eq(came.result, -EIO);
+		break;
+	case GIVEN_UP:
+		ck_assert_int_eq(came.result, -ECANCELED);
+		break;
+	}
+	for (unsigned i = 0; i < 500 && flat_packer(getpid()); i++)
+		sleep_ms(10);
+	ck_assert_int_eq(flat_packer(getpid()), 0);
+}
+
+/* what changed before the child, and what changes while it is packed, is in the next one, whatever
+ * came of it */
+START_TEST(test_live_child)
+{
+	bool logged = _i & 1;
+	enum end_of_live how = (enum end_of_live)(_i / 2);
+	struct hutch_parent *p;
+	unsigned at = 0, parent = 0;
+	struct flat *f = from_zero(&at);
+	pid_t packer;
+
+	if (logged) {
+		save_child(f, numbered(parent), numbered(1), false);
+		parent = 1;
+	}
+	ck_assert_int_eq(flat_resume(f), 0);
+	run_a_while(f, &at);
+	ck_assert_int_eq(flat_call(f, scratch), 0);
+	save_fd = new_file(numbered(2));
+	packer = begin_live_child(f, numbered(parent));
+	ck_assert_int_eq(flat_resume(f), 0);
+	run_a_while(f, &at);
+	ck_assert_int_eq(flat_call(f, scratch), 0);
+	/* others meanwhile: they could not tell of which of both it is the child */
+	ck_assert_int_eq(flat_call(f, do_child), -EBUSY);
+	ck_assert_int_eq(flat_call(f, do_snapshot_meanwhile), 0);
+	let_it_end(f, packer, how);
+	if (how == COMES) {
+		p = hutch_parent_open(lib, numbered(parent), in_folder("none"));
+		ck_assert_msg(!hutch_parent_end(lib, p, save_fd), "%s", hutch_error(lib));
+		hutch_parent_free(p);
+		parent = 2;
+	}
+	close(save_fd);
+	save_child(f, numbered(parent), numbered(3), false);
+	ck_assert_uint_gt(check_all(f, numbered(3)), CHUNKS / 2);
 	flat_free(f);
 }
 END_TEST
@@ -511,10 +631,13 @@ static void library_child(struct hutch *h, const char *parent, const char *path,
 {
 	struct hutch_parent *p = hutch_parent_open(h, parent, path);
 	int fd = new_file(path), to, r;
+	unsigned still_us = 0;
 
 	ck_assert_msg(p != NULL, "%s", hutch_error(h));
-	r = hutch_snapshot_child(h, fd, NULL, -1, p);
+	r = live ? hutch_snapshot_live_child(h, fd, NULL, -1, p, &still_us)
+		 : hutch_snapshot_child(h, fd, NULL, -1, p);
 	ck_assert_msg(r == want, "%d: %s", r, hutch_error(h));
+	ck_assert_int_eq(still_us > 0, live);
 	if (r) {
 		ck_assert_int_eq(unlink(path), 0);
 		to = new_file(path);
@@ -539,6 +662,7 @@ START_TEST(test_program)
 	struct hutch_snap snap, parent;
 	int fd = new_file(numbered(0));
 
+	live = _i;
 	ck_assert_msg(!hutch_snapshot(h, fd, NULL, -1), "%s", hutch_error(h));
 	close(fd);
 	library_child(h, numbered(0), numbered(1), 1);
@@ -591,11 +715,12 @@ static void add_tests(TCase *tc)
 {
 	tcase_add_loop_test(tc, test_chain_of_five, 0, ARRAY_SIZE(ways));
 	tcase_add_test(tc, test_next_after_a_failure);
+	tcase_add_loop_test(tc, test_live_child, 0, 6);
 	tcase_add_test(tc, test_other_parents);
 	tcase_add_test(tc, test_without_a_pagemap);
 	tcase_add_test(tc, test_reset);
 	tcase_add_test(tc, test_wrong_requests);
-	tcase_add_test(tc, test_program);
+	tcase_add_loop_test(tc, test_program, 0, 2);
 	tcase_add_test(tc, test_another_memory);
 }
 

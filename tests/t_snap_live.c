@@ -1,5 +1,4 @@
 /* t_snap_live - flat guests on /dev/kvm: saved while they go on, whatever happens meanwhile */
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -28,28 +27,6 @@ static int file(void)
 
 /* --- the process that packs: the only child there is --- */
 
-/* of @parent, in whatever state, zombies among them; 0: none */
-static pid_t child_of(pid_t parent)
-{
-	DIR *dir = opendir("/proc");
-	const struct dirent *e;
-	int found = 0, pid, ppid;
-	char path[300];
-
-	while (!found && (e = readdir(dir))) {
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/proc/%s/stat", e->d_name);
-		f = e->d_name[0] >= '1' && e->d_name[0] <= '9' ? fopen(path, "r") : NULL;
-		if (f && fscanf(f, "%d (%*[^)]) %*c %d", &pid, &ppid) == 2 && ppid == parent)
-			found = pid;
-		if (f)
-			fclose(f);
-	}
-	closedir(dir);
-	return found;
-}
-
 static bool comes_to(bool (*what)(void))
 {
 	for (unsigned i = 0; i < 500 && !what(); i++)
@@ -59,7 +36,7 @@ static bool comes_to(bool (*what)(void))
 
 static bool no_child(void)
 {
-	return !child_of(getpid());
+	return !flat_packer(getpid());
 }
 
 /* it has nothing of ours but two descriptors, and will go with us */
@@ -163,7 +140,7 @@ static void saved(struct flat *f, int fd)
 {
 	struct flat_live came;
 
-	ck_assert_msg(!flat_live_begin(f, fd, 1), "%s", err_last());
+	ck_assert_msg(!flat_live_begin(f, fd, 1, NULL), "%s", err_last());
 	came = flat_live_end();
 	ck_assert_msg(came.result > 0, "%d: %s", came.result, came.text);
 	ck_assert_uint_gt(came.still_us, 0);
@@ -177,8 +154,8 @@ static struct flat *in_the_midst(int fd, pid_t *ret)
 
 	fill(f);
 	started(f, 1);
-	ck_assert_msg(!flat_live_begin(f, fd, 9), "%s", err_last());
-	*ret = child_of(getpid());
+	ck_assert_msg(!flat_live_begin(f, fd, 9, NULL), "%s", err_last());
+	*ret = flat_packer(getpid());
 	ck_assert_int_gt(*ret, 0);
 	is_alone(*ret);
 	return f;
@@ -247,7 +224,7 @@ static int save_with_disk(struct vm *vm)
 
 	vm_pause(vm);
 	copy_disk(disk[0], disk[1 + saving]);
-	r = flat_live_on_loop(vm, saving_fd, saving_level);
+	r = flat_live_on_loop(vm, saving_fd, saving_level, NULL);
 	snprintf(second.text, sizeof(second.text), "%s", err_last());
 	vm_resume(vm);
 	return r;
@@ -455,8 +432,8 @@ START_TEST(test_mapped_memory_changes)
 	flat_memory = -1;
 	started(f, 1);
 	fd = file();
-	ck_assert_msg(!flat_live_begin(f, fd, 9), "%s", err_last());
-	packer = child_of(getpid());
+	ck_assert_msg(!flat_live_begin(f, fd, 9, NULL), "%s", err_last());
+	packer = flat_packer(getpid());
 	halt(packer, fd);
 	ck_assert_int_eq(flat_call(f, discard), 0);
 	ck_assert_uint_eq(*flat_word(f, AREA + LEN - 4), 0);
@@ -478,7 +455,7 @@ static int do_save(struct vm *vm)
 
 static int do_second(struct vm *vm)
 {
-	second.result = flat_live_on_loop(vm, save_fd, 1);
+	second.result = flat_live_on_loop(vm, save_fd, 1, NULL);
 	snprintf(second.text, sizeof(second.text), "%s", err_last());
 	return 0;
 }
@@ -575,7 +552,7 @@ START_TEST(test_not_written)
 	started(f, 1);
 	before = fds();
 	ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW), 0);
-	ck_assert_int_eq(flat_live_begin(f, fd, 1), 0);
+	ck_assert_int_eq(flat_live_begin(f, fd, 1, NULL), 0);
 	came = flat_live_end();
 	ck_assert_int_eq(came.result, -EPERM);
 	ck_assert_str_eq(came.text, "snapshot: it cannot be written: Operation not permitted");
@@ -712,10 +689,10 @@ START_TEST(test_client)
 	/* one that hangs up: nobody is there to be told, and who packs it ends */
 	s = ask("live-snapshot 9 \n", half = file());
 	ck_assert(comes_to(a_child));
-	halt(child_of(getpid()), half);
+	halt(flat_packer(getpid()), half);
 	close(s);
 	sleep_ms(50);
-	kill(child_of(getpid()), SIGCONT);
+	kill(flat_packer(getpid()), SIGCONT);
 	ck_assert(comes_to(no_child));
 	ck_assert(!is_whole(half));
 	/* it could be asked at once */
@@ -786,7 +763,7 @@ START_TEST(test_jail)
 	ck_assert_int_eq(read(fd[0], &c, 1), 1);
 	for (unsigned i = 0; i < 500 && !packer; i++) {
 		sleep_ms(2);
-		packer = child_of(machine);
+		packer = flat_packer(machine);
 	}
 	ck_assert_int_gt(packer, 0);
 	ck_assert_uint_gt(in_maps(machine, "kvm-vcpu"), 0);

@@ -101,19 +101,20 @@ struct order {
 	bool known;	 /* the machine could tell what has changed since */
 };
 
-static void tell_child(const struct order *o, const struct hutch_snap *snap, double took)
+static void tell_child(const struct order *o, const struct hutch_snap *snap, double took,
+		       const char *still)
 {
 	char size[32], changed[32];
 
 	bytes_print(snap->size, size, sizeof(size));
 	if (o->known)
-		inform("%s of %s that may have changed since, in %.2f s", size,
-		       bytes_print(snap->resident, changed, sizeof(changed)), took);
+		inform("%s of %s that may have changed since, in %.2f s%s", size,
+		       bytes_print(snap->resident, changed, sizeof(changed)), took, still);
 	else
 		inform("%s; the machine could not tell what has changed since, so all was written "
 		       "and "
-		       "compared, in %.2f s",
-		       size, took);
+		       "compared, in %.2f s%s",
+		       size, took, still);
 }
 
 static void tell(const struct order *o, double took)
@@ -126,7 +127,7 @@ static void tell(const struct order *o, double took)
 	if (hutch_snap_look(o->h, o->path, &snap, NULL) < 0)
 		return;
 	if (o->parent)
-		tell_child(o, &snap, took);
+		tell_child(o, &snap, took, still);
 	else
 		inform("%s of %s that were in use, of %s, in %.2f s%s",
 		       bytes_print(snap.size, size, sizeof(size)),
@@ -159,21 +160,18 @@ static int make_child(struct order *o, struct image_temp *temp)
 /* the machine's answer, the file that it has written in @temp */
 static int ask(struct order *o, struct image_temp *temp)
 {
+	const char *verb = o->parent ? "child" : "snapshot";
 	char request[256];
 	void *answer = NULL;
 	long r;
 
-	if (o->parent)
-		snprintf(request, sizeof(request), "child %d %s %s", o->level,
-			 hutch_parent_id(o->parent), o->label);
-	else
-		snprintf(request, sizeof(request), "%s %d %s",
-			 o->live ? "live-snapshot" : "snapshot", o->level, o->label);
+	snprintf(request, sizeof(request), "%s%s %d%s%s %s", o->live ? "live-" : "", verb, o->level,
+		 o->parent ? " " : "", o->parent ? hutch_parent_id(o->parent) : "", o->label);
 	r = client_ask_fd(o->box, request, temp->fd, &answer);
-	if (o->live)
-		o->still_ms = r > 0 ? strtod(answer, NULL) / 1e3 : 0;
-	else
-		o->known = r == 7 && !memcmp(answer, "changed", 7);
+	if (r > 0) {
+		o->still_ms = strtod(answer, NULL) / 1e3;
+		o->known = strstr(answer, "changed") != NULL;
+	}
 	free(answer);
 	return r < 0 ? -1 : 0;
 }
@@ -269,11 +267,6 @@ static int run_snapshot(int argc, char **argv, const struct verb *verb)
 		complain("--label: at most 127 bytes, on one line");
 		return EXIT_USAGE;
 	}
-	if (given[FLAG_LIVE].n && given[FLAG_PARENT].n) {
-		complain("--live: a snapshot with a parent is not made so; leave out --live, and "
-			 "the guest stands still for what has changed, or --parent");
-		return EXIT_USAGE;
-	}
 	if (check_store(given, n == 2, &keep, &every_ms))
 		return EXIT_USAGE;
 	if (box_open(argv[0], &box))
@@ -322,9 +315,9 @@ const struct verb verb_snapshot = {
 		"since the\n"
 		"one that it was restored from if that one's memory was kept already (it is by "
 		"the\n"
-		"first restore), and stands still only for as long as that takes. Of another "
-		"parent\n"
-		"all is written, and compared while the machine goes on; -v tells which it was.\n"
+		"first restore), and only that is packed. Of another parent all is written, and\n"
+		"compared while the machine goes on; -v tells which it was. --live does with\n"
+		"either what it does without.\n"
 		"`hutch snap log` shows a chain of them.\n"
 		"\n"
 		"With --every nothing is saved now: systemd-run(1) is asked for a timer that runs\n"

@@ -126,31 +126,52 @@ static int verb_snapshot(struct vm *vm, char *args, int fd, void **ret)
 	return level < 0 ? level : snap_save(vm, fd, label, level);
 }
 
-static int verb_live(struct vm *vm, char *args, int fd, const struct asker *who)
+static int live_snapshot(struct vm *vm, char *args, int fd, const struct asker *who)
 {
 	const char *label;
 	int level = snapshot_args(args, fd, &label);
 
-	return level < 0 ? level : snap_live(vm, fd, label, level, who);
+	return level < 0 ? level : snap_live(vm, fd, label, level, NULL, who);
 }
 
-/* "LEVEL PARENT LABEL", PARENT an id: the answer is what became of it, "changed" or "whole" */
-static int verb_child(struct vm *vm, char *args, int fd, void **ret)
+/* "LEVEL PARENT LABEL", PARENT an id, and the file */
+static int child_args(char *args, int fd, uint8_t ret_parent[16], const char **ret_label)
 {
 	char *id = strchr(args, ' '), *label = id ? strchr(id + 1, ' ') : NULL;
-	uint8_t parent[16];
 	uint64_t level;
-	bool whole;
-	int r;
 
 	if (label)
 		*label++ = '\0';
 	if (id)
 		*id++ = '\0';
-	if (fd < 0 || number_parse(args, &level) || level > 9 || !id || snap_scan_id(id, parent))
+	if (fd < 0 || number_parse(args, &level) || level > 9 || !id ||
+	    snap_scan_id(id, ret_parent))
 		return err(-EINVAL, "child: a level from 0 to 9, its parent's id and a file are "
 				    "needed");
-	r = snap_save_child(vm, fd, label ? label : "", (int)level, parent, &whole);
+	*ret_label = label ? label : "";
+	return (int)level;
+}
+
+static int live_child(struct vm *vm, char *args, int fd, const struct asker *who)
+{
+	uint8_t parent[16];
+	const char *label;
+	int level = child_args(args, fd, parent, &label);
+
+	return level < 0 ? level : snap_live(vm, fd, label, level, parent, who);
+}
+
+/* the answer is what became of it, "changed" or "whole" */
+static int verb_child(struct vm *vm, char *args, int fd, void **ret)
+{
+	uint8_t parent[16];
+	const char *label;
+	bool whole;
+	int level = child_args(args, fd, parent, &label), r;
+
+	if (level < 0)
+		return level;
+	r = snap_save_child(vm, fd, label, level, parent, &whole);
 	if (r)
 		return r;
 	*ret = strdup(whole ? "whole" : "changed");
@@ -164,24 +185,26 @@ static int verb_rollback(struct vm *vm, char *args, int fd, void **ret)
 	return fd < 0 ? err(-EINVAL, "rollback: a file is needed") : snap_roll_back(vm, fd, args);
 }
 
-/* returns the bytes of *@ret, or -errno with a message; NULL: verb_live(), which is answered later
- */
+/* one of both: run() returns the bytes of *@ret, or -errno with a message; begin() may as well
+ * return -EINPROGRESS, and tell @who later */
 static const struct {
 	const char *name;
 	int (*run)(struct vm *vm, char *args, int fd, void **ret);
 	bool args;
+	int (*begin)(struct vm *vm, char *args, int fd, const struct asker *who);
 } verbs[] = {
-	{ "inspect", verb_inspect, false },
-	{ "pause", verb_pause, false },
-	{ "resume", verb_resume, false },
-	{ "stop", verb_stop, false },
-	{ "set", verb_set, true },
-	{ "powerbutton", verb_powerbutton, false },
-	{ "counters", verb_counters, false },
-	{ "snapshot", verb_snapshot, true },
-	{ "child", verb_child, true },
-	{ "live-snapshot", NULL, true },
-	{ "rollback", verb_rollback, true },
+	{ .name = "inspect", .run = verb_inspect },
+	{ .name = "pause", .run = verb_pause },
+	{ .name = "resume", .run = verb_resume },
+	{ .name = "stop", .run = verb_stop },
+	{ .name = "set", .run = verb_set, .args = true },
+	{ .name = "powerbutton", .run = verb_powerbutton },
+	{ .name = "counters", .run = verb_counters },
+	{ .name = "snapshot", .run = verb_snapshot, .args = true },
+	{ .name = "child", .run = verb_child, .args = true },
+	{ .name = "live-snapshot", .begin = live_snapshot, .args = true },
+	{ .name = "live-child", .begin = live_child, .args = true },
+	{ .name = "rollback", .run = verb_rollback, .args = true },
 };
 
 int ctl_run(struct vm *vm, char *request, int fd, const struct asker *who, void **ret)
@@ -195,7 +218,7 @@ int ctl_run(struct vm *vm, char *request, int fd, const struct asker *who, void 
 		if (len == strlen(verbs[i].name) && !memcmp(request, verbs[i].name, len)) {
 			args += *args == ' ';
 			return verbs[i].run ? verbs[i].run(vm, args, fd, ret)
-					    : verb_live(vm, args, fd, who);
+					    : verbs[i].begin(vm, args, fd, who);
 		}
 		names[i] = verbs[i].name;
 	}

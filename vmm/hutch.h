@@ -170,6 +170,10 @@ void hutch_parent_free(struct hutch_parent *p);
  */
 int hutch_snapshot_child(struct hutch *h, int fd, const char *label, int level,
 			 const struct hutch_parent *p);
+/* the same as hutch_snapshot_live() does it; *@ret_still_us unless that is NULL: for how long the
+ * machine stood still */
+int hutch_snapshot_live_child(struct hutch *h, int fd, const char *label, int level,
+			      const struct hutch_parent *p, unsigned *ret_still_us);
 /* the child of a whole snapshot of the same machine, @whole, into the empty file @fd: -EINVAL,
  * -EBADMSG, or the -errno of the writing */
 int hutch_parent_compare(struct hutch *h, const struct hutch_parent *p, int whole, int fd,

@@ -125,6 +125,25 @@ int hutch_snapshot_child(struct hutch *h, int fd, const char *label, int level,
 	return r == 5 && !memcmp(answer, "whole", 5) ? 1 : hutch_parent_end(h, p, fd);
 }
 
+int hutch_snapshot_live_child(struct hutch *h, int fd, const char *label, int level,
+			      const struct hutch_parent *p, unsigned *ret_still_us)
+{
+	cleanup_free void *answer = NULL;
+	char what[64], kind[8];
+	unsigned us;
+	int r;
+
+	snprintf(what, sizeof(what), "live-child %d %s", level < 0 ? SNAP_LEVEL : level, p->id);
+	r = hutch_snap_ask(h, what, fd, label, &answer);
+	if (r < 0)
+		return r;
+	if (sscanf(answer, "%u %7s", &us, kind) != 2)
+		return hutch_fail(h, err(-EPROTO, "snapshot: the machine's answer makes no sense"));
+	if (ret_still_us)
+		*ret_still_us = us;
+	return !strcmp(kind, "whole") ? 1 : hutch_parent_end(h, p, fd);
+}
+
 int hutch_parent_end(struct hutch *h, const struct hutch_parent *p, int fd)
 {
 	return hutch_fail(h, snap_add_parent(fd, &p->what));

@@ -43,13 +43,14 @@ struct asker {
 };
 
 /*
- * snap_live() - the same, but the machine goes on as soon as another process has its memory, and
- * that packs it
+ * snap_live() - snap_save(), or unless @parent is NULL snap_save_child(), but the machine goes on
+ * as soon as another process has its memory, and that packs it
  *
  * -EINPROGRESS, and @who will be told: how long the machine stood still, in us, as a decimal
- * number; or why there is no snapshot.  -EBUSY while another one is made so, else as snap_save().
+ * number, of a child followed by " changed" or " whole"; or why there is no snapshot.  -EBUSY while
+ * another one is made so.
  */
-int snap_live(struct vm *vm, int fd, const char *label, int level,
+int snap_live(struct vm *vm, int fd, const char *label, int level, const uint8_t *parent,
 	      const struct asker *who) must_check;
 /* nobody wants it any more: who asked is told at once, -ECANCELED.  Harmless if there is none */
 void snap_live_stop(struct vm *vm, const char *why);
@@ -61,7 +62,8 @@ void snap_live_free(struct vm *vm);
  *
  * *@ret_whole: that is not known, and it is all there, a snapshot by itself, and not packed, for
  * snap_make_child().  Else it is none before snap_add_parent().  The machine knows from here on
- * what changes, so the next one, whose parent this one is, is small.
+ * what changes, so the next one, whose parent this one is, is small.  -EBUSY while another child is
+ * made by snap_live().
  */
 int snap_save_child(struct vm *vm, int fd, const char *label, int level, const uint8_t parent[16],
 		    bool *ret_whole) must_check;
@@ -82,8 +84,12 @@ void snap_changed_mapped(struct vm *vm, const uint8_t id[16]);
 /* a byte for each chunk, to be freed: may it be another than in the snapshot @id?  NULL: that is
  * not known.  The machine stands still */
 uint8_t *snap_changed(struct vm *vm, const uint8_t id[16]);
-/* what is in memory now is all in the snapshot @id; it has not run since snap_changed() */
-void snap_changed_since(struct vm *vm, const uint8_t id[16]);
+/* what is in memory now will all be in the snapshot @id, a child in the making, and from here on it
+ * is noted what changes; the machine has not run since snap_changed() */
+int snap_turn_begin(struct vm *vm, const uint8_t id[16]) must_check;
+/* it is there, and the base of the next one; or it will not be, and all is as if it had never been
+ * begun.  Nothing if none is in the making */
+void snap_turn_end(struct vm *vm, bool there);
 
 /* --- snap_chain.c: files by their paths --- */
 

@@ -10,8 +10,9 @@
  * 2. Once a child has been made, that is the base, and KVM keeps a log of what the
  *    guest stores; what the VMM stores is in gmem's bitmap, and the log is merged
  *    into that when it is read, because reading clears it.
- * 3. The bitmap is cleared when a child has been written whole, and not before: after
- *    one that failed the base is what it was, and nothing of the log is lost.
+ * 3. While a child is written, which with --live is while the guest goes on, the
+ *    bitmap is of what changes after it, and the one before it is kept aside.  If the
+ *    child fails, that is added again, and the base is what it was.
  *
  * The client that asked may still lose what was written here.  Then no file has
  * the id of the base, nobody asks for it, and another parent is not the base.
@@ -96,16 +97,74 @@ uint8_t *snap_changed(struct vm *vm, const uint8_t id[16])
 	return NULL;
 }
 
-void snap_changed_since(struct vm *vm, const uint8_t id[16])
+/* --- from one base to the next --- */
+
+struct snap_turn {
+	struct vm_base was;
+	unsigned long *dirty[GMEM_SLOTS]; /* since then */
+};
+
+static void free_turn(struct vm *vm)
 {
+	for (unsigned i = 0; i < vm->mem.n; i++)
+		free(vm->turn->dirty[i]);
+	free(vm->turn);
+	vm->turn = NULL;
+}
+
+static int keep_dirty(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->mem.n; i++) {
+		const struct gmem_slot *s = &vm->mem.slot[i];
+		size_t size = gmem_dirty_words(s) * sizeof(*s->dirty);
+
+		vm->turn->dirty[i] = malloc(size);
+		if (!vm->turn->dirty[i])
+			return -ENOMEM;
+		memcpy(vm->turn->dirty[i], s->dirty, size);
+	}
+	return 0;
+}
+
+int snap_turn_begin(struct vm *vm, const uint8_t id[16])
+{
+	vm->turn = calloc(1, sizeof(*vm->turn));
+	if (!vm->turn || keep_dirty(vm)) {
+		if (vm->turn)
+			free_turn(vm);
+		return err(-ENOMEM, "snapshot: out of memory to note what will change");
+	}
+	vm->turn->was = vm->base;
+	memcpy(vm->base.id, id, sizeof(vm->base.id));
 	if (vm->base.how != BASE_LOGGED && kvm_dirty_track(&vm->kvm, &vm->mem, true)) {
 		log_debug("the next child will be compared whole: %s", err_last());
 		vm->base.how = BASE_NONE;
-		return;
+		return 0;
 	}
 	gmem_clear_dirty(&vm->mem);
 	vm->base.how = BASE_LOGGED;
-	memcpy(vm->base.id, id, sizeof(vm->base.id));
+	return 0;
+}
+
+static void take_back(struct vm *vm)
+{
+	const struct vm_base was = vm->turn->was;
+
+	for (unsigned i = 0; i < vm->mem.n; i++)
+		gmem_mark_dirty(&vm->mem, i, vm->turn->dirty[i]);
+	if (was.how != BASE_LOGGED && vm->base.how == BASE_LOGGED &&
+	    kvm_dirty_track(&vm->kvm, &vm->mem, false))
+		log_debug("%s; it goes on, for nobody", err_last());
+	vm->base = was;
+}
+
+void snap_turn_end(struct vm *vm, bool there)
+{
+	if (!vm->turn)
+		return;
+	if (!there)
+		take_back(vm);
+	free_turn(vm);
 }
 
 void snap_changed_mapped(struct vm *vm, const uint8_t id[16])

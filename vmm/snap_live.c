@@ -54,6 +54,7 @@ struct snap_live {
 	struct note *note;
 	struct loop_fd end; /* its other end is the packer's alone */
 	pid_t packer;	    /* 0: not yet */
+	const char *kind;   /* of child: what the answer ends with */
 	uint64_t still_us;
 };
 
@@ -138,7 +139,7 @@ static int tell_how_it_died(const siginfo_t *how)
 static int tell_success(const struct snap_live *l, void **ret)
 {
 	char *text = NULL;
-	int n = asprintf(&text, "%lu", (unsigned long)l->still_us);
+	int n = asprintf(&text, "%lu%s", (unsigned long)l->still_us, l->kind);
 
 	if (n < 0)
 		return err(-ENOMEM, "snapshot: out of memory to answer");
@@ -162,7 +163,8 @@ static void on_end(void *arg, uint32_t events)
 		r = err(l->note->result, "%s", l->note->text);
 	else
 		r = tell_success(l, &blob);
-	free_live(l); /* who is told may ask for another one */
+	snap_turn_end(l->vm, r >= 0 && who.tell); /* who has been told otherwise has no file */
+	free_live(l);				  /* who is told may ask for another one */
 	tell(&who, r, blob);
 }
 
@@ -184,6 +186,7 @@ void snap_live_free(struct vm *vm)
 		return;
 	snap_live_stop(vm, "the machine has ended");
 	reap(vm->live, &how);
+	snap_turn_end(vm, false);
 	free_live(vm->live);
 }
 
@@ -214,6 +217,8 @@ static int take(struct snap_live *l, struct saving *s, int pipe)
 		r = saving_take(s);
 	if (!r)
 		r = hand_over(l, s, pipe);
+	if (r)
+		snap_turn_end(vm, false);
 	vm_resume(vm);
 	l->still_us = (now_ns() - begin) / 1000;
 	return r;
@@ -237,7 +242,8 @@ static int prepare(struct snap_live *l, int *ret_pipe)
 		       : 0;
 }
 
-int snap_live(struct vm *vm, int fd, const char *label, int level, const struct asker *who)
+int snap_live(struct vm *vm, int fd, const char *label, int level, const uint8_t *parent,
+	      const struct asker *who)
 {
 	cleanup_fd int pipe = -1;
 	struct snap_live *l;
@@ -254,10 +260,11 @@ int snap_live(struct vm *vm, int fd, const char *label, int level, const struct 
 	vm->live = l; /* a pause runs the loop, and with it requests */
 	r = prepare(l, &pipe);
 	if (!r) {
-		r = saving_begin(&s, vm, fd, label, level, NULL);
+		r = saving_begin(&s, vm, fd, label, level, parent);
 		s.stop = &l->note->stop;
 		if (!r)
 			r = take(l, &s, pipe);
+		l->kind = !parent ? "" : s.changed ? " changed" : " whole";
 		saving_end(&s);
 	}
 	if (!r)

@@ -239,6 +239,9 @@ int saving_begin(struct saving *s, struct vm *vm, int fd, const char *label, int
 	pthread_mutex_init(&s->lock, NULL);
 	if (vm->end != VM_RUNNING)
 		return err(-EINVAL, "the machine has ended");
+	if (parent && vm->turn)
+		return err(-EBUSY, "snapshot: another child of this machine's is being packed; try "
+				   "again when that is done");
 	if (str_copy(s->info.label, sizeof(s->info.label), label))
 		return err(-EINVAL, "snapshot: its label has more than %zu bytes",
 			   sizeof(s->info.label) - 1);
@@ -272,7 +275,9 @@ int saving_take(struct saving *s)
 	look(s);
 	s->info.resident = resident(s);
 	s->tree_size = vm_tree_snapshot(s->vm, &s->info, &s->tree);
-	return MIN(s->tree_size, 0);
+	if (s->tree_size < 0)
+		return s->tree_size;
+	return s->parent ? snap_turn_begin(s->vm, s->w.id) : 0;
 }
 
 void saving_end(struct saving *s)
@@ -296,8 +301,8 @@ static int save_to(struct vm *vm, int fd, const char *label, int level, const ui
 		r = saving_take(&s);
 		if (!r)
 			r = saving_pack(&s);
-		if (!r && parent)
-			snap_changed_since(vm, s.w.id);
+		if (parent)
+			snap_turn_end(vm, !r);
 		vm_resume(vm);
 	}
 	*ret_whole = !s.changed;

@@ -33,7 +33,8 @@ struct saving {
 /* @fd is an empty file. -EINVAL, -ENOMEM, with a message; then saving_end() all the same */
 int saving_begin(struct saving *s, struct vm *vm, int fd, const char *label, int level,
 		 const uint8_t *parent) must_check;
-/* the machine's tree, and where its memory is: it is paused */
+/* the machine's tree, and where its memory is: it is paused.  A child is in the making from then
+ * on, until snap_turn_end() */
 int saving_take(struct saving *s) must_check;
 /* -errno of the writing, -ECANCELED when it was told to stop, with a message */
 int saving_pack(struct saving *s) must_check;

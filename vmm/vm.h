@@ -52,6 +52,7 @@ struct pager_conf;
 struct pci_bus;
 struct snap_file;
 struct snap_live;
+struct snap_turn;
 
 /* the snapshot that memory is known to differ from in known pages only; see snap_changed.c */
 struct vm_base {
@@ -85,6 +86,7 @@ struct vm {
 	struct pager *pager;		    /* gets it; or NULL */
 	struct vcpu_state *saved;	    /* its processors; vm->cpus of them */
 	struct vm_base base;
+	struct snap_turn *turn; /* a child in the making, which will be the base; or NULL */
 	struct snap_live *live; /* a snapshot that is packed while the guest goes on, or NULL */
 	const char *version;	/* of the program, told in snapshots */
 	int pagemap;		/* tells which pages of the guest are there at all; -1: not known */

@@ -290,7 +290,14 @@ live() {
 	check "live" 0 -v snapshot --live --label "of a live one" live "$tmp/k/x.snap" && is "live" "$tmp/k/x.snap"
 	holds "live: for how long it stood still" "$tmp/err" "; the guest stood still for "
 	goes_on "live: the guest goes on" live
-	refuses "live: without a parent" 2 "a snapshot with a parent is not made so" snapshot --live --parent "$tmp/k/x.snap" live
+	check "live: a child" 0 -v snapshot --live --parent "$tmp/k/x.snap" live "$tmp/k/a.snap"
+	holds "live: a child: compared" "$tmp/err" "all was written and compared" "; the guest stood still for "
+	check "live: its child" 0 -v snapshot --live --parent "$tmp/k/a.snap" live "$tmp/k/b.snap"
+	holds "live: its child: known" "$tmp/err" "that may have changed since" "; the guest stood still for "
+	check "live: the chain is whole" 0 snap verify "$tmp/k/b.snap"
+	check "live: restore of a chain" 0 restore -d --name third --console "$tmp/third.console" "$tmp/k/b.snap" &&
+		goes_on "live: restore of a chain" third
+	ends third
 	check "live: restore" 0 restore -d --name second --console "$tmp/second.console" "$tmp/k/x.snap" && goes_on "live: restore" second
 	check "live: of a restored one" 0 snapshot --live second "$tmp/k/y.snap"
 	check "live: whole" 0 snap verify "$tmp/k/x.snap" "$tmp/k/y.snap" && echo "ok live: whole"
