@@ -50,6 +50,8 @@ build/hutch run --cold -d --name bench --memory 512M -- sleep 1h >/dev/null
 build/hutch snapshot -q bench "$tmp/bench.snap" >/dev/null
 build/hutch kill bench
 build/hutch rm bench 2>/dev/null || :
+size=$(stat -c %s "$tmp/bench.snap")
+echo "  a snapshot of one that has just booted: $((size / 1024)) KiB, $((size * 1000 / 536870912)) thousandths of its memory"
 printf '#!/bin/sh\nXDG_CACHE_HOME=/dev/null exec %s "$@"\n' "$hutch" >"$tmp/hutch-packed"
 chmod +x "$tmp/hutch-packed"
 build/hutch run --from "$tmp/bench.snap" -- true # keeps its memory
