@@ -98,6 +98,11 @@ static struct blk *to_blk(struct dev *dev)
 	return container_of(to_vdev(dev), struct blk, v);
 }
 
+struct disk *blk_disk(struct dev *dev)
+{
+	return to_blk(dev)->disk;
+}
+
 /* NULL when all are under way */
 static struct blk_req *get_req(struct blk *blk)
 {

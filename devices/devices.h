@@ -10,6 +10,10 @@ extern const struct dev_type serial_type, rtc_type, i8042_type, acpi_pm_type, pv
 extern const struct dev_type pci_type, blk_type, net_type, vsock_type, rng_type, balloon_type,
 	console_type;
 
+struct disk;
+/* of a blk device */
+struct disk *blk_disk(struct dev *dev);
+
 /* press the power button of an acpi_pm device: -ENOTSUP with a message if the guest has not enabled
  * it; on the loop's thread */
 int acpi_pm_power_button(struct dev *dev) must_check;

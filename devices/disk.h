@@ -93,6 +93,24 @@ void disk_submit(struct disk *disk, struct disk_req *r);
 void disk_go(struct disk *disk);
 struct disk_req *disk_reap(struct disk *disk); /* NULL: nothing for now */
 
+/*
+ * An overlay as bytes, for snapshots; disk_cow_image.c has what they are.  On the loop, with
+ * nothing in flight.
+ *
+ * Into another: it is clear, or disk_overlay_clear() makes it so; disk_overlay_write() from the
+ * first byte on, where it is not all zeroes; disk_overlay_filled().  -errno with a message; then
+ * what is in it is nothing that a guest should see.
+ */
+uint64_t disk_overlay_size(const struct disk *disk); /* 0: the disk has none */
+/* may there be anything but zeroes? */
+bool disk_overlay_any(const struct disk *disk, uint64_t at, size_t len);
+/* any thread, while nothing else is done with the disk */
+int disk_overlay_read(const struct disk *disk, uint64_t at, void *to, size_t len) must_check;
+bool disk_overlay_is_clear(const struct disk *disk);
+int disk_overlay_clear(struct disk *disk) must_check;
+int disk_overlay_write(struct disk *disk, uint64_t at, const void *data, size_t len) must_check;
+int disk_overlay_filled(struct disk *disk) must_check;
+
 /* @len bytes of iov[] from @off on, into @to: pieces */
 unsigned disk_slice(const struct iovec *iov, unsigned n, uint64_t off, uint64_t len,
 		    struct iovec *to);

@@ -18,7 +18,8 @@ static int save_fd, save_level;
 
 static int do_save(struct vm *vm)
 {
-	return snap_save(vm, save_fd, "a label", save_level);
+	return snap_save(vm, save_fd, &(struct snap_order){ "a label", save_level, false, NULL },
+			 NULL);
 }
 
 /* into a file in memory */

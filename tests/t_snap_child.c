@@ -84,12 +84,14 @@ static void copy_disk(const char *from, const char *to)
 
 static int do_save(struct vm *vm)
 {
-	return snap_save(vm, save_fd, "a label", save_level);
+	return snap_save(vm, save_fd, &(struct snap_order){ "a label", save_level, false, NULL },
+			 NULL);
 }
 
 static int do_child(struct vm *vm)
 {
-	return snap_save_child(vm, save_fd, "a label", save_level, parent_id, &whole);
+	return snap_save(vm, save_fd,
+			 &(struct snap_order){ "a label", save_level, false, parent_id }, &whole);
 }
 
 static int new_file(const char *path)
@@ -419,7 +421,8 @@ static int give_up(struct vm *vm)
 
 static int do_snapshot_meanwhile(struct vm *vm)
 {
-	int fd = memfd_create("meanwhile", MFD_CLOEXEC), r = snap_save(vm, fd, "", 0);
+	int fd = memfd_create("meanwhile", MFD_CLOEXEC);
+	int r = snap_save(vm, fd, &(struct snap_order){ .label = "" }, NULL);
 
 	close(fd);
 	return r;

@@ -310,8 +310,9 @@ static int save_fd;
 /* what comes into memory while it is looked at, before the machine stands still */
 static int save_in_steps(struct vm *vm)
 {
+	const struct snap_order how = { "", 1, false, NULL };
 	struct saving s;
-	int r = saving_begin(&s, vm, save_fd, "", 1, NULL);
+	int r = saving_begin(&s, vm, save_fd, &how);
 
 	if (!r)
 		r = gmem_write(&vm->mem, AREA, "late", 4);
@@ -450,7 +451,7 @@ END_TEST
 
 static int do_save(struct vm *vm)
 {
-	return snap_save(vm, save_fd, "", 1);
+	return snap_save(vm, save_fd, &(struct snap_order){ "", 1, false, NULL }, NULL);
 }
 
 static int do_second(struct vm *vm)

@@ -21,7 +21,7 @@ static int save_fd;
 
 static int do_save(struct vm *vm)
 {
-	return snap_save(vm, save_fd, "a label", 1);
+	return snap_save(vm, save_fd, &(struct snap_order){ "a label", 1, false, NULL }, NULL);
 }
 
 /* one that has used its disk, and is amid it; once for all tests */

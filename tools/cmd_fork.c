@@ -52,7 +52,7 @@ static int save(const struct box *box, struct origin *o)
 		complain("fork: %s: %s", o->path, strerror(errno));
 		return -1;
 	}
-	r = client_ask_fd(box, "snapshot 0 fork", fd, &answer);
+	r = client_ask_fd(box, "snapshot 0+disks fork", fd, &answer);
 	free(answer);
 	close(fd);
 	o->own = true;

@@ -14,7 +14,7 @@
 #include "tool.h"
 #include "units.h"
 
-enum { FLAG_LABEL, FLAG_COMPRESS, FLAG_PARENT, FLAG_LIVE, FLAG_KEEP, FLAG_EVERY, FLAGS };
+enum { FLAG_LABEL, FLAG_COMPRESS, FLAG_PARENT, FLAG_LIVE, FLAG_DISK, FLAG_KEEP, FLAG_EVERY, FLAGS };
 
 #define EVERY_LEAST 60000 /* ms */
 
@@ -36,6 +36,10 @@ static const struct flag flags[] = {
 			.help = "let the guest go on while its memory is packed: it stands "
 				"still for some ms, and what it changes meanwhile is in memory "
 				"twice" },
+	[FLAG_DISK] = { .name = "disk",
+			.help = "what was written to an overlay that has a file goes along, too, "
+				"as "
+				"it does of one that has none" },
 	[FLAG_KEEP] = { .name = "keep",
 			.arg = "N",
 			.help = "then remove all but the last N of this sandbox from the store, as "
@@ -96,7 +100,7 @@ struct order {
 	int level;
 	struct hutch *h;
 	struct hutch_parent *parent; /* NULL: without */
-	bool live;
+	bool live, disks;
 	double still_ms; /* if it is live: for how long the guest stood still */
 	bool known;	 /* the machine could tell what has changed since */
 };
@@ -165,8 +169,9 @@ static int ask(struct order *o, struct image_temp *temp)
 	void *answer = NULL;
 	long r;
 
-	snprintf(request, sizeof(request), "%s%s %d%s%s %s", o->live ? "live-" : "", verb, o->level,
-		 o->parent ? " " : "", o->parent ? hutch_parent_id(o->parent) : "", o->label);
+	snprintf(request, sizeof(request), "%s%s %d%s%s%s %s", o->live ? "live-" : "", verb,
+		 o->level, o->disks ? "+disks" : "", o->parent ? " " : "",
+		 o->parent ? hutch_parent_id(o->parent) : "", o->label);
 	r = client_ask_fd(o->box, request, temp->fd, &answer);
 	if (r > 0) {
 		o->still_ms = strtod(answer, NULL) / 1e3;
@@ -283,6 +288,7 @@ static int run_snapshot(int argc, char **argv, const struct verb *verb)
 	order.label = given[FLAG_LABEL].n ? given[FLAG_LABEL].text : "";
 	order.level = level;
 	order.live = given[FLAG_LIVE].n;
+	order.disks = given[FLAG_DISK].n;
 	if (n < 2 && name_it(box.name, path, sizeof(path)))
 		status = EXIT_HUTCH;
 	else
@@ -302,10 +308,15 @@ const struct verb verb_snapshot = {
 		"all; without it the snapshot goes into the store, under the sandbox's name and\n"
 		"the time (UTC). Its path is printed. `hutch restore` and `hutch run --from` go "
 		"on\n"
-		"from it, as often as you like. Images of disks are not in it: it knows their\n"
-		"sizes and times, and a restore refuses one that was written since. With --live\n"
-		"the guest may do that at once: if it has a disk to write to, `hutch pause` it,\n"
-		"save, copy the image, and `hutch resume` it.\n"
+		"from it, as often as you like.\n"
+		"\n"
+		"Of a disk of format=cow what was written to its overlay is in it, and each that\n"
+		"is restored has that to itself; of an overlay with a file only with --disk. "
+		"Other\n"
+		"images are not in it: it knows their sizes and times, and a restore refuses one\n"
+		"that was written since. With --live the guest may do that at once: if it has an\n"
+		"image to write to, `hutch pause` it, save, copy the image, and `hutch resume` "
+		"it.\n"
 		"\n"
 		"With --parent what is as it was in another snapshot, a file or a name, is left "
 		"out,\n"

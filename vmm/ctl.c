@@ -103,75 +103,73 @@ static int verb_set(struct vm *vm, char *args, int fd, void **ret)
 	return vm_set(vm, args, value);
 }
 
-/* "LEVEL LABEL", and the file comes along: this process may not open any */
-static int snapshot_args(char *args, int fd, const char **ret_label)
+/*
+ * "LEVEL LABEL", or of a child "LEVEL PARENT LABEL" with the parent's id, and the file comes along,
+ * because this process may not open any.  LEVEL may end with "+disks": overlays with a name, too
+ */
+static int take_order(char *args, int fd, struct snap_order *ret, uint8_t *ret_parent)
 {
-	char *label = strchr(args, ' ');
-	uint64_t level;
+	char *label = strchr(args, ' '), *id, *disks;
+	uint64_t level = 0;
 
 	if (label)
 		*label++ = '\0';
-	if (fd < 0 || number_parse(args, &level) || level > 9)
+	disks = strchr(args, '+');
+	if (disks)
+		*disks++ = '\0';
+	if (fd < 0 || number_parse(args, &level) || level > 9 || (disks && strcmp(disks, "disks")))
 		return err(-EINVAL, "snapshot: a level from 0 to 9 and a file are needed");
-	*ret_label = label ? label : "";
-	return (int)level;
+	if (ret_parent) {
+		id = label;
+		label = id ? strchr(id, ' ') : NULL;
+		if (label)
+			*label++ = '\0';
+		if (!id || snap_scan_id(id, ret_parent))
+			return err(-EINVAL, "child: its parent's id is needed");
+	}
+	*ret = (struct snap_order){ .label = label ? label : "",
+				    .level = (int)level,
+				    .disks = disks != NULL,
+				    .parent = ret_parent };
+	return 0;
 }
 
 static int verb_snapshot(struct vm *vm, char *args, int fd, void **ret)
 {
-	const char *label;
-	int level = snapshot_args(args, fd, &label);
+	struct snap_order how;
+	int r = take_order(args, fd, &how, NULL);
 
 	(void)ret;
-	return level < 0 ? level : snap_save(vm, fd, label, level);
+	return r ? r : snap_save(vm, fd, &how, NULL);
 }
 
 static int live_snapshot(struct vm *vm, char *args, int fd, const struct asker *who)
 {
-	const char *label;
-	int level = snapshot_args(args, fd, &label);
+	struct snap_order how;
+	int r = take_order(args, fd, &how, NULL);
 
-	return level < 0 ? level : snap_live(vm, fd, label, level, NULL, who);
-}
-
-/* "LEVEL PARENT LABEL", PARENT an id, and the file */
-static int child_args(char *args, int fd, uint8_t ret_parent[16], const char **ret_label)
-{
-	char *id = strchr(args, ' '), *label = id ? strchr(id + 1, ' ') : NULL;
-	uint64_t level;
-
-	if (label)
-		*label++ = '\0';
-	if (id)
-		*id++ = '\0';
-	if (fd < 0 || number_parse(args, &level) || level > 9 || !id ||
-	    snap_scan_id(id, ret_parent))
-		return err(-EINVAL, "child: a level from 0 to 9, its parent's id and a file are "
-				    "needed");
-	*ret_label = label ? label : "";
-	return (int)level;
+	return r ? r : snap_live(vm, fd, &how, who);
 }
 
 static int live_child(struct vm *vm, char *args, int fd, const struct asker *who)
 {
+	struct snap_order how;
 	uint8_t parent[16];
-	const char *label;
-	int level = child_args(args, fd, parent, &label);
+	int r = take_order(args, fd, &how, parent);
 
-	return level < 0 ? level : snap_live(vm, fd, label, level, parent, who);
+	return r ? r : snap_live(vm, fd, &how, who);
 }
 
 /* the answer is what became of it, "changed" or "whole" */
 static int verb_child(struct vm *vm, char *args, int fd, void **ret)
 {
+	struct snap_order how;
 	uint8_t parent[16];
-	const char *label;
 	bool whole;
-	int level = child_args(args, fd, parent, &label), r;
+	int r = take_order(args, fd, &how, parent);
 
-	if (level < 0)
-		return level;
-	r = snap_save_child(vm, fd, label, level, parent, &whole);
+	if (!r)
+		r = snap_save(vm, fd, &how, &whole);
 	if (r)
 		return r;
 	*ret = strdup(whole ? "whole" : "changed");

@@ -55,6 +55,7 @@ struct hutch {
 	struct snap_progress progress;
 	struct renewed *renewed; /* by a rollback; or NULL */
 	struct snap *snap;	 /* hutch_snap.c; NULL: it boots */
+	bool named_disks;	 /* are in its snapshots */
 	char agent_path[112];
 };
 
@@ -67,9 +68,10 @@ int hutch_on_loop(struct hutch *h, const char *request, int fd, void **ret);
 /* --- hutch_snap.c --- */
 
 void hutch_snap_free(struct snap *s);
-/* a request that writes into @fd: @what, and the label behind it, which may be NULL */
-int hutch_snap_ask(struct hutch *h, const char *what, int fd, const char *label,
-		   void **ret) must_check;
+/* a request that writes into @fd: @what, and the level, the parent's id if there is one, and the
+ * label behind it, each of which may be NULL */
+int hutch_snap_ask(struct hutch *h, const char *what, int level, const char *parent, int fd,
+		   const char *label, void **ret) must_check;
 /* the machine as it was saved; only of a handle that is restored */
 const struct conf *hutch_snap_was(const struct hutch *h);
 const struct conf *hutch_snap_now(const struct hutch *h); /* and what it is */

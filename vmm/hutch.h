@@ -138,8 +138,13 @@ void hutch_on_pause(struct hutch *h, void (*fn)(void *arg, bool paused), void *a
  * It stands still meanwhile, and goes on as if nothing had been.  @level is zlib's, 0 to 9 (-1:
  * what suits); @label may be NULL.  What is in the file after a failure is no snapshot.  -EINVAL,
  * or the -errno of the writing.
+ *
+ * What was written to disks of format=cow is in it if their overlay has no name, and with
+ * hutch_snapshot_disks() also if it has; other images are only named there, and a restore refuses
+ * one that was written since.
  */
 int hutch_snapshot(struct hutch *h, int fd, const char *label, int level);
+void hutch_snapshot_disks(struct hutch *h, bool named);
 
 /*
  * hutch_snapshot_live() - the same, but it stands still only until a process that is forked from

@@ -115,11 +115,8 @@ int hutch_snapshot_child(struct hutch *h, int fd, const char *label, int level,
 			 const struct hutch_parent *p)
 {
 	cleanup_free void *answer = NULL;
-	char what[64];
-	int r;
+	int r = hutch_snap_ask(h, "child", level, p->id, fd, label, &answer);
 
-	snprintf(what, sizeof(what), "child %d %s", level < 0 ? SNAP_LEVEL : level, p->id);
-	r = hutch_snap_ask(h, what, fd, label, &answer);
 	if (r < 0)
 		return r;
 	return r == 5 && !memcmp(answer, "whole", 5) ? 1 : hutch_parent_end(h, p, fd);
@@ -129,12 +126,10 @@ int hutch_snapshot_live_child(struct hutch *h, int fd, const char *label, int le
 			      const struct hutch_parent *p, unsigned *ret_still_us)
 {
 	cleanup_free void *answer = NULL;
-	char what[64], kind[8];
+	char kind[8];
 	unsigned us;
-	int r;
+	int r = hutch_snap_ask(h, "live-child", level, p->id, fd, label, &answer);
 
-	snprintf(what, sizeof(what), "live-child %d %s", level < 0 ? SNAP_LEVEL : level, p->id);
-	r = hutch_snap_ask(h, what, fd, label, &answer);
 	if (r < 0)
 		return r;
 	if (sscanf(answer, "%u %7s", &us, kind) != 2)

@@ -69,6 +69,7 @@ int hutch_restore(struct hutch *h, const char *path)
 	/* its folder has gone, or is another's; a new one is made with a name */
 	if (h->snap->was.vsocks)
 		h->snap->was.vsock[0].path[0] = '\0';
+	snap_disks_private(&h->snap->info, &h->snap->was);
 	conf_take_made(&h->conf, &h->snap->was);
 	for_each_field (f, conf_fields)
 		if (f->made)
@@ -183,7 +184,13 @@ struct vm *hutch_snap_machine(struct hutch *h)
 	return vm;
 }
 
-int hutch_snap_ask(struct hutch *h, const char *what, int fd, const char *label, void **ret)
+void hutch_snapshot_disks(struct hutch *h, bool named)
+{
+	h->named_disks = named;
+}
+
+int hutch_snap_ask(struct hutch *h, const char *what, int level, const char *parent, int fd,
+		   const char *label, void **ret)
 {
 	char request[320];
 	int flags = fcntl(fd, F_GETFL);
@@ -194,26 +201,22 @@ int hutch_snap_ask(struct hutch *h, const char *what, int fd, const char *label,
 		return hutch_fail(h,
 				  err(-EINVAL, "snapshot: its file is open for appending, and is "
 					       "written at any place; open it without O_APPEND"));
-	snprintf(request, sizeof(request), "%s %s", what, label ? label : "");
+	snprintf(request, sizeof(request), "%s %d%s%s%s %s", what, level < 0 ? SNAP_LEVEL : level,
+		 h->named_disks ? "+disks" : "", parent ? " " : "", parent ? parent : "",
+		 label ? label : "");
 	return hutch_on_loop(h, request, fd, ret);
 }
 
 int hutch_snapshot(struct hutch *h, int fd, const char *label, int level)
 {
-	char what[32];
-
-	snprintf(what, sizeof(what), "snapshot %d", level < 0 ? SNAP_LEVEL : level);
-	return hutch_snap_ask(h, what, fd, label, NULL);
+	return hutch_snap_ask(h, "snapshot", level, NULL, fd, label, NULL);
 }
 
 int hutch_snapshot_live(struct hutch *h, int fd, const char *label, int level)
 {
 	cleanup_free void *text = NULL;
-	char what[32];
-	int r;
+	int r = hutch_snap_ask(h, "live-snapshot", level, NULL, fd, label, &text);
 
-	snprintf(what, sizeof(what), "live-snapshot %d", level < 0 ? SNAP_LEVEL : level);
-	r = hutch_snap_ask(h, what, fd, label, &text);
 	return r < 0 ? r : (int)MIN(strtoul(text, NULL, 10), (unsigned long)INT_MAX);
 }
 

@@ -13,6 +13,7 @@ struct gmem;
 struct snap_disk {
 	uint64_t size, mtime_ns;
 	uint64_t overlay_size, overlay_mtime_ns;
+	bool captured; /* what was written to it is in the snapshot */
 };
 
 /* /snapshot of the tree */
@@ -27,13 +28,27 @@ struct snap_info {
 
 extern const struct field snap_info_fields[];
 
+/* how one is to be made */
+struct snap_order {
+	const char *label;
+	int level;	       /* of zlib; 0: it is not packed */
+	bool disks;	       /* overlays that have a name are in it, too */
+	const uint8_t *parent; /* NULL: all of memory; else what is not as it was in the snapshot
+				  with this id */
+};
+
 /*
- * snap_save() - the whole machine into @fd, an empty file; it stands still for that time
+ * snap_save() - the machine into @fd, an empty file; it stands still for that time
  *
  * On the loop's thread.  -EINVAL for a machine that cannot be saved, -errno of the writing; the
  * machine goes on in any case, and what is in @fd then is no snapshot.
+ *
+ * Of one with a parent, *@ret_whole: what has changed is not known, and it is all there, a snapshot
+ * by itself, and not packed, for snap_make_child().  Else it is none before snap_add_parent().  The
+ * machine knows from here on what changes, so the next one, whose parent this one is, is small.
+ * -EBUSY while another child is made by snap_live().
  */
-int snap_save(struct vm *vm, int fd, const char *label, int level) must_check;
+int snap_save(struct vm *vm, int fd, const struct snap_order *how, bool *ret_whole) must_check;
 
 /* who is told on the loop what came of what takes its time: the bytes of @blob, which becomes his,
  * or -errno with a message */
@@ -43,30 +58,36 @@ struct asker {
 };
 
 /*
- * snap_live() - snap_save(), or unless @parent is NULL snap_save_child(), but the machine goes on
- * as soon as another process has its memory, and that packs it
+ * snap_live() - snap_save(), but the machine goes on as soon as another process has its memory, and
+ * that packs it; what is of disks is packed before that
  *
  * -EINPROGRESS, and @who will be told: how long the machine stood still, in us, as a decimal
  * number, of a child followed by " changed" or " whole"; or why there is no snapshot.  -EBUSY while
  * another one is made so.
  */
-int snap_live(struct vm *vm, int fd, const char *label, int level, const uint8_t *parent,
+int snap_live(struct vm *vm, int fd, const struct snap_order *how,
 	      const struct asker *who) must_check;
 /* nobody wants it any more: who asked is told at once, -ECANCELED.  Harmless if there is none */
 void snap_live_stop(struct vm *vm, const char *why);
 /* the same, and it has ended when this returns */
 void snap_live_free(struct vm *vm);
 
-/*
- * snap_save_child() - the same, but only what is not as it was in the snapshot with the id @parent
- *
- * *@ret_whole: that is not known, and it is all there, a snapshot by itself, and not packed, for
- * snap_make_child().  Else it is none before snap_add_parent().  The machine knows from here on
- * what changes, so the next one, whose parent this one is, is small.  -EBUSY while another child is
- * made by snap_live().
- */
-int snap_save_child(struct vm *vm, int fd, const char *label, int level, const uint8_t parent[16],
-		    bool *ret_whole) must_check;
+/* --- snap_disks.c: overlays of disks --- */
+
+/* is what was written to such a disk in a snapshot?  @named: overlays with a name are */
+bool snap_disk_is_in(const struct conf_disk *disk, bool named);
+/* those that are in the snapshot need no file of this host */
+void snap_disks_private(const struct snap_info *info, struct conf *conf);
+/* -EBADMSG: it has a disk that such a machine has not, with a message */
+int snap_disks_check(const struct snap_file *f, const struct snap_info *info,
+		     const struct conf *conf) must_check;
+/* the pieces that are not all zeroes, for who frees them; the machine stands still */
+int snap_disks_find(const struct vm *vm, const struct snap_info *info, uint64_t **ret,
+		    uint64_t *ret_n) must_check;
+int snap_disks_read(const struct vm *vm, uint64_t piece, uint8_t to[SNAP_CHUNK]) must_check;
+/* into overlays that have nothing; of a machine that runs, which stands still, after this */
+int snap_disks_clear(struct vm *vm, const struct snap_info *info) must_check;
+int snap_disks_load(struct vm *vm) must_check;
 
 /*
  * snap_make_child() - @whole, a snapshot of such a machine, into the empty file @fd without the
@@ -127,6 +148,9 @@ int snap_shape(const struct conf *conf, struct gmem *ret) must_check;
 /* @f, of such a machine, whose parents are open, into the empty file @fd as one without any;
  * -EBADMSG, -errno */
 int snap_whole(const struct snap_file *f, const struct conf *conf, int fd) must_check;
+/* the pieces of disks; -errno with a message */
+int snap_copy_pieces(const struct snap_file *f, struct snap_packer *p,
+		     struct snap_unpacker *u) must_check;
 static inline uint64_t snap_memory_size(const struct snap_file *f)
 {
 	return f->head.chunks * SNAP_CHUNK;

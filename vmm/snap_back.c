@@ -68,6 +68,11 @@ static int check(struct vm *vm, struct snap_info *info)
 	int r = was ? snap_check(vm->from, info, was) : err(-ENOMEM, "snapshot: out of memory");
 
 	if (!r)
+		r = snap_disks_check(vm->from, info, vm->conf);
+	for (unsigned i = 0; !r && i < info->disks; i++)
+		if (info->disk[i].captured) /* overlay= says as much as format=cow */
+			was->disk[i].format = vm->conf->disk[i].format;
+	if (!r)
 		r = conf_check_made(vm->conf, was);
 	if (!r)
 		r = vm_tree_check_board(vm->from->tree, &vm->board);
@@ -115,7 +120,9 @@ static int load(struct vm *vm, const struct snap_info *info, bool *ret_touched)
 		dev_reset(vm->dev[i]);
 	gmem_discard_all(&vm->mem);
 	vm->from_memory = -1;
-	r = snap_load(vm);
+	r = snap_disks_clear(vm, info);
+	if (!r)
+		r = snap_load(vm);
 	vm->panic_text[0] = '\0';
 	return r;
 }

@@ -77,6 +77,8 @@ static int make_chunks(struct comparing *c, const struct gmem *mem, struct snap_
 		snap_slot(mem, n, &off, &len);
 		r = make_chunk(c, w, n, len);
 	}
+	if (!r)
+		r = snap_copy_pieces(c->whole, &c->packer, &c->u);
 	if (r)
 		return r;
 	r = snap_packer_end(&c->packer);
@@ -90,6 +92,8 @@ static int make_file(struct comparing *c, const struct gmem *mem, int fd, int le
 	int r = snap_begin_child(&w, fd, whole->head.chunks, level);
 
 	memcpy(w.id, whole->head.id, sizeof(w.id));
+	if (!r)
+		r = snap_add_pieces(&w, whole->piece, whole->pieces);
 	if (!r)
 		r = snap_packer_init(&c->packer, &w);
 	if (!r)

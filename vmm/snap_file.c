@@ -131,7 +131,8 @@ static void name_section(uint32_t type, char *buf, size_t size)
 	static const char *const names[] = { [SNAP_SECTION_TREE] = "tree",
 					     [SNAP_SECTION_INDEX] = "index",
 					     [SNAP_SECTION_FLAT] = "flat memory",
-					     [SNAP_SECTION_PARENT] = "parent" };
+					     [SNAP_SECTION_PARENT] = "parent",
+					     [SNAP_SECTION_DISKS] = "list of disks" };
 
 	if (type && type < ARRAY_SIZE(names))
 		snprintf(buf, size, "%s", names[type]);
@@ -143,7 +144,7 @@ static void name_section(uint32_t type, char *buf, size_t size)
 static int check_section(const struct snap_file *f, unsigned i)
 {
 	const struct snap_section *s = &f->head.section[i], *other;
-	bool known = s->type >= SNAP_SECTION_TREE && s->type <= SNAP_SECTION_PARENT;
+	bool known = s->type >= SNAP_SECTION_TREE && s->type <= SNAP_SECTION_DISKS;
 	char part[32];
 
 	name_section(s->type, part, sizeof(part));
@@ -213,6 +214,55 @@ static int read_index(struct snap_file *f)
 	return 0;
 }
 
+static bool has_section(const struct snap_file *f, uint32_t type)
+{
+	for (unsigned i = 0; i < f->head.sections; i++)
+		if (f->head.section[i].type == type)
+			return true;
+	return false;
+}
+
+static int check_pieces(const struct snap_file *f)
+{
+	for (uint64_t i = 0; i < f->pieces; i++) {
+		const struct snap_entry *e = &f->entry[f->head.chunks + i];
+
+		if (snap_kind(e) == SNAP_PARENT || !entry_is_good(f, e) ||
+		    (i && f->piece[i] <= f->piece[i - 1]))
+			return err(-EBADMSG, "snapshot %s: its disks make no sense at piece %lu",
+				   f->name, (unsigned long)i);
+	}
+	return 0;
+}
+
+/* behind the index, where their entries go */
+static int read_disks(struct snap_file *f)
+{
+	cleanup_free void *p = NULL;
+	struct snap_entry *e;
+	size_t size, each = sizeof(*f->piece) + sizeof(*e);
+	int r;
+
+	if (!has_section(f, SNAP_SECTION_DISKS))
+		return 0;
+	r = read_section(f, SNAP_SECTION_DISKS, "list of disks", f->head.size, &p, &size);
+	if (r)
+		return r;
+	if (!size || size % each)
+		return refuse(f, "list of disks", "has no whole pieces");
+	e = reallocarray(f->entry, f->head.chunks + size / each, sizeof(*e));
+	if (e)
+		f->entry = e;
+	f->piece = e ? malloc(size / each * sizeof(*f->piece)) : NULL;
+	if (!f->piece)
+		return err(-ENOMEM, "snapshot %s: out of memory for its disks", f->name);
+	f->pieces = size / each;
+	memcpy(f->piece, p, f->pieces * sizeof(*f->piece));
+	memcpy(e + f->head.chunks, (uint8_t *)p + f->pieces * sizeof(*f->piece),
+	       f->pieces * sizeof(*e));
+	return check_pieces(f);
+}
+
 /* the memory's place, if it has one of its own */
 static int read_flat(struct snap_file *f)
 {
@@ -233,14 +283,6 @@ static int read_flat(struct snap_file *f)
 		     f->entry[i].at != f->flat + i * SNAP_CHUNK))
 			return refuse(f, "flat memory", "is not where its index says");
 	return 0;
-}
-
-static bool has_section(const struct snap_file *f, uint32_t type)
-{
-	for (unsigned i = 0; i < f->head.sections; i++)
-		if (f->head.section[i].type == type)
-			return true;
-	return false;
 }
 
 /* before the index, whose entries make sense only with it */
@@ -298,6 +340,8 @@ int snap_open(struct snap_file *f, int fd, const char *name)
 	if (!r)
 		r = read_index(f);
 	if (!r)
+		r = read_disks(f);
+	if (!r)
 		r = read_flat(f);
 	if (r)
 		snap_close(f);
@@ -309,7 +353,10 @@ static void forget(struct snap_file *f)
 	free(f->tree);
 	free(f->entry);
 	free(f->wanted);
+	free(f->piece);
 	f->tree = NULL;
+	f->piece = NULL;
+	f->pieces = 0;
 	f->entry = NULL;
 	f->wanted = NULL;
 }
@@ -372,6 +419,9 @@ static void fill(uint8_t *to, size_t len, uint64_t word)
 
 static int damaged(const struct snap_file *f, uint64_t n, const char *why)
 {
+	if (n >= f->head.chunks)
+		return err(-EBADMSG, "snapshot %s: piece %lu of its disks is damaged: %s", f->name,
+			   (unsigned long)(n - f->head.chunks), why);
 	return err(-EBADMSG, "snapshot %s: chunk %lu of its memory is damaged: %s", f->name,
 		   (unsigned long)n, why);
 }
@@ -409,7 +459,7 @@ int snap_read(const struct snap_file *f, uint64_t n, uint8_t *to, size_t len,
 	enum snap_kind kind;
 	int r;
 
-	BUG_ON(n >= f->head.chunks || len > SNAP_CHUNK || len % sizeof(uint64_t));
+	BUG_ON(n >= f->head.chunks + f->pieces || len > SNAP_CHUNK || len % sizeof(uint64_t));
 	f = snap_owner(f, n);
 	e = &f->entry[n];
 	kind = snap_kind(e);

@@ -26,6 +26,10 @@
  *    CRC of its index, and where it was.  A chunk of the kind parent has no bytes
  *    here: it is the parent's of the same number.  A parent may itself be a child;
  *    the chain is no longer than SNAP_DEPTH.  A child is never flat.
+ * 8. Disks may be there, too: pieces of 64 KiB of what a disk's overlay holds, those
+ *    that are not all zeroes, in order.  A section has for each where it belongs,
+ *    and then an entry for each as the index has them; they are the chunks behind
+ *    the memory's.  A child has all of them itself, and none lies flat.
  */
 #ifndef HUTCH_SNAP_FILE_H
 #define HUTCH_SNAP_FILE_H
@@ -48,6 +52,7 @@ enum snap_section_type {
 	SNAP_SECTION_INDEX,
 	SNAP_SECTION_FLAT,
 	SNAP_SECTION_PARENT,
+	SNAP_SECTION_DISKS,
 };
 #define SNAP_OPTIONAL 1U /* flag of a section: who does not know it may go without */
 
@@ -84,6 +89,19 @@ struct snap_entry {
 	uint32_t crc;  /* of those bytes */
 };
 
+/* the disk << 56 | which piece of its overlay */
+#define SNAP_PIECE(disk, n) ((uint64_t)(disk) << 56 | (n))
+
+static inline unsigned snap_piece_disk(uint64_t piece)
+{
+	return (unsigned)(piece >> 56);
+}
+
+static inline uint64_t snap_piece_at(uint64_t piece)
+{
+	return (piece & ((1ULL << 56) - 1)) * SNAP_CHUNK;
+}
+
 static inline enum snap_kind snap_kind(const struct snap_entry *e)
 {
 	return (enum snap_kind)(e->what >> 28);
@@ -113,7 +131,8 @@ struct snap_file {
 	struct snap_header head;
 	void *tree;
 	size_t tree_size;
-	struct snap_entry *entry;
+	struct snap_entry *entry;   /* of memory's chunks, and then of the pieces of disks */
+	uint64_t pieces, *piece;    /* where they belong: SNAP_PIECE() */
 	uint64_t flat;		    /* where memory lies as it is, 0: it does not */
 	struct snap_parent *wanted; /* NULL: it has no parent */
 	struct snap_file *parent;   /* once it is open, with its fd and its memory: this one's */
@@ -171,6 +190,7 @@ struct snap_writer {
 	bool flat;
 	uint64_t at; /* where the next bytes go; atomic */
 	uint64_t chunks;
+	uint64_t pieces, *piece; /* of disks: chunks from @chunks on; the caller's */
 	struct snap_entry *entry;
 	uint8_t id[16];
 };
@@ -191,6 +211,8 @@ struct snap_packer {
 int snap_begin(struct snap_writer *w, int fd, uint64_t chunks, int level) must_check;
 /* the same of a child, which is no snapshot before snap_add_parent() */
 int snap_begin_child(struct snap_writer *w, int fd, uint64_t chunks, int level) must_check;
+/* before any chunk is packed: there are pieces of disks as well; -ENOMEM with a message */
+int snap_add_pieces(struct snap_writer *w, uint64_t *piece, uint64_t pieces) must_check;
 int snap_packer_init(struct snap_packer *p, struct snap_writer *w) must_check;
 /* a chunk that is never packed is all zeroes; -errno of the writing */
 int snap_pack(struct snap_packer *p, uint64_t n, const uint8_t *data, size_t len) must_check;

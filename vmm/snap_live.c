@@ -242,8 +242,7 @@ static int prepare(struct snap_live *l, int *ret_pipe)
 		       : 0;
 }
 
-int snap_live(struct vm *vm, int fd, const char *label, int level, const uint8_t *parent,
-	      const struct asker *who)
+int snap_live(struct vm *vm, int fd, const struct snap_order *how, const struct asker *who)
 {
 	cleanup_fd int pipe = -1;
 	struct snap_live *l;
@@ -260,11 +259,11 @@ int snap_live(struct vm *vm, int fd, const char *label, int level, const uint8_t
 	vm->live = l; /* a pause runs the loop, and with it requests */
 	r = prepare(l, &pipe);
 	if (!r) {
-		r = saving_begin(&s, vm, fd, label, level, parent);
+		r = saving_begin(&s, vm, fd, how);
 		s.stop = &l->note->stop;
 		if (!r)
 			r = take(l, &s, pipe);
-		l->kind = !parent ? "" : s.changed ? " changed" : " whole";
+		l->kind = !how->parent ? "" : s.changed ? " changed" : " whole";
 		saving_end(&s);
 	}
 	if (!r)

@@ -37,7 +37,7 @@ int snap_check(const struct snap_file *f, struct snap_info *ret_info, struct con
 	if (!r && ret_info->disks != ret_conf->disks)
 		r = err(-EINVAL, "snapshot: /snapshot: tells of %u disks, and /config of %u",
 			ret_info->disks, ret_conf->disks);
-	return r;
+	return r ? r : snap_disks_check(f, ret_info, ret_conf);
 }
 
 static int check_image(const char *path, uint64_t size, uint64_t was, bool anew, unsigned i)
@@ -74,7 +74,7 @@ int snap_check_disks(const struct snap_info *info, const struct conf *conf, uint
 		bool new = anew >> i & 1;
 
 		r = check_image(conf->disk[i].path, d->size, d->mtime_ns, new, i);
-		if (!r)
+		if (!r && !d->captured)
 			r = check_image(conf->disk[i].overlay, d->overlay_size, d->overlay_mtime_ns,
 					new, i);
 	}
@@ -200,11 +200,30 @@ int snap_shape(const struct conf *conf, struct gmem *ret)
 	return r;
 }
 
+static int verify_pieces(const struct snap_file *f)
+{
+	struct snap_unpacker *u = f->pieces ? malloc(sizeof(*u)) : NULL;
+	int r = 0;
+
+	if (!f->pieces)
+		return 0;
+	if (!u || snap_unpacker_init(u))
+		r = err(-ENOMEM, "snapshot %s: out of memory to verify it", f->name);
+	for (uint64_t n = 0; !r && n < f->pieces; n++)
+		r = snap_read(f, f->head.chunks + n, u->out, sizeof(u->out), u);
+	if (u)
+		snap_unpacker_free(u);
+	free(u);
+	return r;
+}
+
 int snap_verify(const struct snap_file *f, const struct conf *conf)
 {
 	struct gmem mem;
 	int r = snap_shape(conf, &mem);
 
+	if (!r)
+		r = verify_pieces(f);
 	return r ? r : unpack_all(f, &mem, -1);
 }
 
@@ -289,6 +308,8 @@ int snap_load(struct vm *vm)
 		r = load_memory(vm);
 	if (!r)
 		r = load_kvm(vm);
+	if (!r)
+		r = snap_disks_load(vm);
 	if (!r)
 		r = load_devices(vm);
 	if (!r)

@@ -29,6 +29,7 @@ static const struct field disk_fields[] = {
 	F_UINT(struct snap_disk, mtime_ns),
 	F_UINT(struct snap_disk, overlay_size),
 	F_UINT(struct snap_disk, overlay_mtime_ns),
+	F_BOOL(struct snap_disk, captured, .dflt = "no"),
 	F_END,
 };
 
@@ -125,6 +126,16 @@ static void fail(struct saving *s, int r, const char *text)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static int pack_piece(struct saving *s, struct snap_packer *packer, uint64_t n)
+{
+	uint8_t data[SNAP_CHUNK];
+	int r = snap_disks_read(s->vm, s->piece[n - s->w.chunks], data);
+
+	if (r)
+		fail(s, r, err_last());
+	return r ? r : snap_pack(packer, n, data, sizeof(data));
+}
+
 static int pack_chunks(struct saving *s, struct snap_packer *packer, uint64_t first)
 {
 	const struct gmem_slot *slot;
@@ -132,9 +143,13 @@ static int pack_chunks(struct saving *s, struct snap_packer *packer, uint64_t fi
 	size_t len;
 	int r = 0;
 
-	for (uint64_t n = first; !r && n < MIN(first + SHARE, s->w.chunks); n++) {
+	for (uint64_t n = first; !r && n < MIN(first + SHARE, s->end); n++) {
 		if (s->stop && __atomic_load_n(s->stop, __ATOMIC_RELAXED))
 			return -ECANCELED;
+		if (n >= s->w.chunks) {
+			r = pack_piece(s, packer, n);
+			continue;
+		}
 		if (s->changed && !s->changed[n])
 			snap_leave(&s->w, n);
 		if (!s->there[n] || (s->changed && !s->changed[n]))
@@ -158,24 +173,32 @@ static void pack(void *arg)
 	}
 	do {
 		n = __atomic_fetch_add(&s->next, SHARE, __ATOMIC_RELAXED);
-		r = n < s->w.chunks ? pack_chunks(s, packer, n) : snap_packer_end(packer);
-	} while (!r && n < s->w.chunks);
+		r = n < s->end ? pack_chunks(s, packer, n) : snap_packer_end(packer);
+	} while (!r && n < s->end);
 	if (r) {
 		char text[256];
 
 		snprintf(text, sizeof(text), "snapshot: it cannot be written: %s", strerror(-r));
 		fail(s, r, text);
-		__atomic_store_n(&s->next, s->w.chunks, __ATOMIC_RELAXED);
+		__atomic_store_n(&s->next, s->end, __ATOMIC_RELAXED);
 	}
 	snap_packer_free(packer);
 }
 
+static int pack_all(struct saving *s, uint64_t first, uint64_t end)
+{
+	s->next = first;
+	s->end = end;
+	if (first < end)
+		team_run(pack, s);
+	return s->error ? err(s->error, "%s", s->text) : 0;
+}
+
 int saving_pack(struct saving *s)
 {
-	team_run(pack, s);
-	if (s->error)
-		return err(s->error, "%s", s->text);
-	return snap_end(&s->w, s->tree, (size_t)s->tree_size);
+	int r = pack_all(s, 0, s->w.chunks);
+
+	return r ? r : snap_end(&s->w, s->tree, (size_t)s->tree_size);
 }
 
 /* --- the machine --- */
@@ -190,24 +213,29 @@ static void look_at(const char *path, uint64_t *ret_size, uint64_t *ret_mtime)
 	*ret_mtime = (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
 }
 
-static int look_at_disks(const struct conf *conf, struct snap_info *info)
+static void look_at_disks(const struct conf *conf, bool named, struct snap_info *info)
 {
 	for (unsigned i = 0; i < conf->disks; i++) {
 		const struct conf_disk *d = &conf->disk[i];
 		struct snap_disk *to = &info->disk[i];
 
-		if (d->format == FORMAT_COW && !d->overlay[0])
-			return err(-EINVAL,
-				   "snapshot: what the guest wrote to disk %u would be lost, "
-				   "because "
-				   "its overlay goes with the machine; give it a file to stay in: "
-				   "--disk %s,overlay=FILE",
-				   i, d->path);
+		to->captured = snap_disk_is_in(d, named);
 		look_at(d->path, &to->size, &to->mtime_ns);
-		look_at(d->overlay, &to->overlay_size, &to->overlay_mtime_ns);
+		if (!to->captured)
+			look_at(d->overlay, &to->overlay_size, &to->overlay_mtime_ns);
 	}
 	info->disks = conf->disks;
-	return 0;
+}
+
+/* they go on with the guest, so this cannot wait for who has a copy of its memory */
+static int pack_disks(struct saving *s)
+{
+	uint64_t pieces;
+	int r = snap_disks_find(s->vm, &s->info, &s->piece, &pieces);
+
+	if (!r)
+		r = snap_add_pieces(&s->w, s->piece, pieces);
+	return r ? r : pack_all(s, s->w.chunks, s->w.chunks + pieces);
 }
 
 static uint64_t epoch_ms(void)
@@ -230,19 +258,18 @@ static int check_empty(int fd)
 		       : err(-EINVAL, "snapshot: it goes into an empty file, and this is none");
 }
 
-int saving_begin(struct saving *s, struct vm *vm, int fd, const char *label, int level,
-		 const uint8_t *parent)
+int saving_begin(struct saving *s, struct vm *vm, int fd, const struct snap_order *how)
 {
 	int r;
 
-	*s = (struct saving){ .vm = vm, .parent = parent, .info.created_ms = epoch_ms() };
+	*s = (struct saving){ .vm = vm, .how = how, .info.created_ms = epoch_ms() };
 	pthread_mutex_init(&s->lock, NULL);
 	if (vm->end != VM_RUNNING)
 		return err(-EINVAL, "the machine has ended");
-	if (parent && vm->turn)
+	if (how->parent && vm->turn)
 		return err(-EBUSY, "snapshot: another child of this machine's is being packed; try "
 				   "again when that is done");
-	if (str_copy(s->info.label, sizeof(s->info.label), label))
+	if (str_copy(s->info.label, sizeof(s->info.label), how->label))
 		return err(-EINVAL, "snapshot: its label has more than %zu bytes",
 			   sizeof(s->info.label) - 1);
 	snprintf(s->info.hutch, sizeof(s->info.hutch), "%s", vm->version ? vm->version : "");
@@ -250,8 +277,8 @@ int saving_begin(struct saving *s, struct vm *vm, int fd, const char *label, int
 	if (!r && vm->pager) /* what is not there yet is not zero */
 		r = pager_finish(vm->pager);
 	if (!r)
-		r = (parent ? snap_begin_child : snap_begin)(&s->w, fd, snap_chunks(&vm->mem),
-							     level);
+		r = (how->parent ? snap_begin_child : snap_begin)(&s->w, fd, snap_chunks(&vm->mem),
+								  how->level);
 	if (r)
 		return r;
 	s->there = calloc(s->w.chunks + 1, 1);
@@ -263,13 +290,14 @@ int saving_begin(struct saving *s, struct vm *vm, int fd, const char *label, int
 
 int saving_take(struct saving *s)
 {
+	const uint8_t *parent = s->how->parent;
 	int r;
 
-	s->changed = s->parent ? snap_changed(s->vm, s->parent) : NULL;
-	if (s->parent &&
-	    !s->changed) /* most of it will be left out later, and need not be packed */
+	s->changed = parent ? snap_changed(s->vm, parent) : NULL;
+	if (parent && !s->changed) /* most of it will be left out later, and need not be packed */
 		s->w.level = 0;
-	r = look_at_disks(s->vm->conf, &s->info);
+	look_at_disks(s->vm->conf, s->how->disks, &s->info);
+	r = pack_disks(s);
 	if (r)
 		return r;
 	look(s);
@@ -277,7 +305,7 @@ int saving_take(struct saving *s)
 	s->tree_size = vm_tree_snapshot(s->vm, &s->info, &s->tree);
 	if (s->tree_size < 0)
 		return s->tree_size;
-	return s->parent ? snap_turn_begin(s->vm, s->w.id) : 0;
+	return parent ? snap_turn_begin(s->vm, s->w.id) : 0;
 }
 
 void saving_end(struct saving *s)
@@ -286,39 +314,26 @@ void saving_end(struct saving *s)
 	snap_writer_free(&s->w);
 	free(s->there);
 	free(s->changed);
+	free(s->piece);
 	free(s->tree);
 }
 
-/* @parent NULL: it has none */
-static int save_to(struct vm *vm, int fd, const char *label, int level, const uint8_t *parent,
-		   bool *ret_whole)
+int snap_save(struct vm *vm, int fd, const struct snap_order *how, bool *ret_whole)
 {
 	struct saving s;
-	int r = saving_begin(&s, vm, fd, label, level, parent);
+	int r = saving_begin(&s, vm, fd, how);
 
 	if (!r) {
 		vm_pause(vm);
 		r = saving_take(&s);
 		if (!r)
 			r = saving_pack(&s);
-		if (parent)
+		if (how->parent)
 			snap_turn_end(vm, !r);
 		vm_resume(vm);
 	}
-	*ret_whole = !s.changed;
+	if (ret_whole)
+		*ret_whole = !s.changed;
 	saving_end(&s);
 	return r;
-}
-
-int snap_save(struct vm *vm, int fd, const char *label, int level)
-{
-	bool whole;
-
-	return save_to(vm, fd, label, level, NULL, &whole);
-}
-
-int snap_save_child(struct vm *vm, int fd, const char *label, int level, const uint8_t parent[16],
-		    bool *ret_whole)
-{
-	return save_to(vm, fd, label, level, parent, ret_whole);
 }

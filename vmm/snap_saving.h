@@ -18,23 +18,24 @@ struct saving {
 	struct vm *vm;
 	struct snap_writer w;
 	struct snap_info info;
-	const uint8_t *parent; /* its id, or NULL: it has none */
-	uint8_t *there;	       /* of each chunk: may anything but zeroes be in it? */
-	uint8_t *changed;      /* of a child: which chunks are in it; NULL: all */
+	const struct snap_order *how;
+	uint8_t *there;	  /* of each chunk: may anything but zeroes be in it? */
+	uint8_t *changed; /* of a child: which chunks are in it; NULL: all */
+	uint64_t *piece;  /* of disks */
 	void *tree;
 	int tree_size;
 	const bool *stop; /* when it becomes true, nobody wants it any more; NULL: it does not */
 	uint64_t next;	  /* chunk; atomic */
+	uint64_t end;	  /* and where it ends */
 	pthread_mutex_t lock;
 	int error; /* the first one, and its text */
 	char text[512];
 };
 
 /* @fd is an empty file. -EINVAL, -ENOMEM, with a message; then saving_end() all the same */
-int saving_begin(struct saving *s, struct vm *vm, int fd, const char *label, int level,
-		 const uint8_t *parent) must_check;
-/* the machine's tree, and where its memory is: it is paused.  A child is in the making from then
- * on, until snap_turn_end() */
+int saving_begin(struct saving *s, struct vm *vm, int fd, const struct snap_order *how) must_check;
+/* the machine's tree, its disks, and where its memory is: it is paused.  A child is in the making
+ * from then on, until snap_turn_end() */
 int saving_take(struct saving *s) must_check;
 /* -errno of the writing, -ECANCELED when it was told to stop, with a message */
 int saving_pack(struct saving *s) must_check;

@@ -11,6 +11,20 @@ struct copying {
 	struct snap_packer packer;
 };
 
+int snap_copy_pieces(const struct snap_file *f, struct snap_packer *p, struct snap_unpacker *u)
+{
+	int r = 0;
+
+	for (uint64_t n = f->head.chunks; !r && n < f->head.chunks + f->pieces; n++) {
+		memset(u->out, 0, sizeof(u->out));
+		r = snap_read(f, n, u->out, sizeof(u->out), u);
+		if (r)
+			return r;
+		r = snap_pack(p, n, u->out, sizeof(u->out));
+	}
+	return r ? err(r, "snapshot %s: its disks cannot be copied: %s", f->name, strerror(-r)) : 0;
+}
+
 static int copy_chunks(const struct snap_file *f, const struct gmem *mem, struct copying *c)
 {
 	uint64_t off;
@@ -25,6 +39,8 @@ static int copy_chunks(const struct snap_file *f, const struct gmem *mem, struct
 			return r;
 		r = snap_pack(&c->packer, n, c->u.out, len);
 	}
+	if (!r && snap_copy_pieces(f, &c->packer, &c->u))
+		return err_last_code();
 	if (!r)
 		r = snap_packer_end(&c->packer);
 	return r ? err(r, "snapshot %s: it cannot be copied: %s", f->name, strerror(-r)) : 0;
@@ -61,7 +77,9 @@ int snap_whole(const struct snap_file *f, const struct conf *conf, int fd)
 	if (r)
 		return r;
 	memcpy(w.id, f->head.id, sizeof(w.id));
-	r = copy(f, &mem, &w);
+	r = snap_add_pieces(&w, f->piece, f->pieces);
+	if (!r)
+		r = copy(f, &mem, &w);
 	snap_writer_free(&w);
 	return r;
 }

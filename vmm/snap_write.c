@@ -55,6 +55,19 @@ int snap_begin_child(struct snap_writer *w, int fd, uint64_t chunks, int level)
 	return begin(w, fd, chunks, level, false);
 }
 
+int snap_add_pieces(struct snap_writer *w, uint64_t *piece, uint64_t pieces)
+{
+	struct snap_entry *e = reallocarray(w->entry, w->chunks + pieces + 1, sizeof(*e));
+
+	if (!e)
+		return err(-ENOMEM, "snapshot: out of memory for its index");
+	memset(e + w->chunks, 0, (pieces + 1) * sizeof(*e));
+	w->entry = e;
+	w->piece = piece;
+	w->pieces = pieces;
+	return 0;
+}
+
 void snap_writer_free(struct snap_writer *w)
 {
 	free(w->entry);
@@ -145,8 +158,8 @@ int snap_pack(struct snap_packer *p, uint64_t n, const uint8_t *data, size_t len
 	uint64_t word;
 	int r;
 
-	BUG_ON(n >= p->w->chunks || len > SNAP_CHUNK || len < sizeof(word));
-	if (p->w->flat)
+	BUG_ON(n >= p->w->chunks + p->w->pieces || len > SNAP_CHUNK || len < sizeof(word));
+	if (p->w->flat && n < p->w->chunks)
 		return is_fill(data, len, &word) && !word ? 0 : pack_flat(p->w, n, data, len);
 	if (is_fill(data, len, &word)) {
 		*e = (struct snap_entry){ .at = word,
@@ -196,6 +209,18 @@ static int add_section(struct snap_writer *w, struct snap_header *h, uint32_t ty
 	return write_at(w->fd, data, size, w->at - size);
 }
 
+static int add_pieces(struct snap_writer *w, struct snap_header *h)
+{
+	size_t where = w->pieces * sizeof(*w->piece), entries = w->pieces * sizeof(*w->entry);
+	cleanup_free uint8_t *p = malloc(where + entries);
+
+	if (!p)
+		return -ENOMEM;
+	memcpy(p, w->piece, where);
+	memcpy(p + where, w->entry + w->chunks, entries);
+	return add_section(w, h, SNAP_SECTION_DISKS, p, where + entries);
+}
+
 /* @r: what became of the sections */
 static int write_header(struct snap_writer *w, struct snap_header *h, int r)
 {
@@ -216,6 +241,8 @@ int snap_end(struct snap_writer *w, const void *tree, size_t size)
 	memcpy(h.id, w->id, sizeof(h.id));
 	if (!r)
 		r = add_section(w, &h, SNAP_SECTION_INDEX, w->entry, w->chunks * sizeof(*w->entry));
+	if (!r && w->pieces)
+		r = add_pieces(w, &h);
 	if (w->flat)
 		h.section[h.sections++] = (struct snap_section){
 			.type = SNAP_SECTION_FLAT,

@@ -44,7 +44,7 @@ static double median(double *v, unsigned n)
 static int do_save(struct vm *vm)
 {
 	uint64_t begin = now_ns();
-	int r = snap_save(vm, save_fd, "", SNAP_LEVEL);
+	int r = snap_save(vm, save_fd, &(struct snap_order){ "", SNAP_LEVEL, false, NULL }, NULL);
 
 	save_ns = now_ns() - begin;
 	return r;
@@ -107,8 +107,8 @@ static int do_child(struct vm *vm)
 	static const uint8_t other[16];
 	uint64_t begin = now_ns();
 	bool whole;
-	int r = snap_save_child(vm, save_fd, "", save_level, save_known ? vm->base.id : other,
-				&whole);
+	const struct snap_order how = { "", save_level, false, save_known ? vm->base.id : other };
+	int r = snap_save(vm, save_fd, &how, &whole);
 
 	save_ns = now_ns() - begin;
 	return r || whole != save_known ? r : err(-EINVAL, "the machine knows another parent");
