@@ -159,7 +159,7 @@ for f in abort atexit calloc cfmakeraw dirfd environ fclose ferror fflush fmemop
 	gmtime_r localtime_r malloc open_memstream posix_memalign pthread_cond_broadcast pthread_cond_destroy pthread_cond_init \
 	pthread_cond_signal pthread_cond_wait pthread_create pthread_getcpuclockid pthread_join pthread_mutex_destroy \
 	pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_self pthread_setname_np putc puts qsort qsort_r \
-	realloc setenv sigabbrev_np sigaddset sigdelset sigemptyset sigfillset snprintf stderr stdout strerror strerrordesc_np sysconf timegm \
+	realloc reallocarray setenv sigabbrev_np sigaddset sigdelset sigemptyset sigfillset snprintf stderr stdout strerror strerrordesc_np sysconf timegm \
 	vsnprintf __asprintf_chk __vasprintf_chk __ctype_b_loc __ctype_toupper_loc __errno_location __fprintf_chk __isoc99_sscanf \
 	__libc_current_sigrtmin __memcpy_chk __memset_chk __printf_chk __snprintf_chk __sprintf_chk __stack_chk_fail \
 	__strcpy_chk __vsnprintf_chk _GLOBAL_OFFSET_TABLE_ stpcpy crc32 crc32_z __sched_cpucount tdelete tdestroy tfind tsearch twalk_r; do

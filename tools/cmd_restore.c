@@ -152,18 +152,17 @@ const struct verb verb_restore = {
 		"that was written since is refused, unless it is named with --disk. An overlay "
 		"that\n"
 		"the snapshot has in it is this machine's own and goes with it, unless --disk\n"
-		"N,overlay=FILE has it in a file, which is made. The agent of a sandbox is told "
-		"what time it is and given fresh entropy. With --name NAME it is\n"
-		"another machine: it has another host name, another hardware address of each card\n"
-		"that was given none, another /etc/machine-id, if it has one, and another "
-		"boot_id;\n"
-		"without, it is who it was. Every guest that knows ACPI's VM generation id finds\n"
-		"another there, and draws new random numbers. Connections from before\n"
-		"are closed; the commands that were run over them, by `hutch run` or `hutch "
-		"exec`,\n"
-		"go on, but nobody listens: what they say is lost, their input stays open and\n"
-		"silent, and when they end it is told to nobody, and the machine stays until\n"
-		"`hutch stop`. The exit status is `hutch boot`'s.",
+		"N,overlay=FILE has it in a file, which is made. The agent of a sandbox is told\n"
+		"what time it is and given fresh entropy. With --name NAME it is another machine:\n"
+		"it has another host name, another hardware address of each card that was given\n"
+		"none, another /etc/machine-id, if it has one, and another boot_id; without, it "
+		"is\n"
+		"who it was. Every guest that knows ACPI's VM generation id finds another there,\n"
+		"and draws new random numbers. Connections from before are closed; the commands\n"
+		"that were run over them, by `hutch run` or `hutch exec`, go on, but nobody\n"
+		"listens: what they say is lost, their input stays open and silent, and when they\n"
+		"end it is told to nobody, and the machine stays until `hutch stop`. The exit\n"
+		"status is `hutch boot`'s.",
 	.flags = flags,
 	.run = run_restore,
 };

@@ -69,7 +69,6 @@ int hutch_restore(struct hutch *h, const char *path)
 	/* its folder has gone, or is another's; a new one is made with a name */
 	if (h->snap->was.vsocks)
 		h->snap->was.vsock[0].path[0] = '\0';
-	snap_disks_private(&h->snap->info, &h->snap->was);
 	conf_take_made(&h->conf, &h->snap->was);
 	for_each_field (f, conf_fields)
 		if (f->made)

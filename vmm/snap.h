@@ -76,7 +76,7 @@ void snap_live_free(struct vm *vm);
 
 /* is what was written to such a disk in a snapshot?  @named: overlays with a name are */
 bool snap_disk_is_in(const struct conf_disk *disk, bool named);
-/* those that are in the snapshot need no file of this host */
+/* for snap_check(): those that are in the snapshot need no file of this host */
 void snap_disks_private(const struct snap_info *info, struct conf *conf);
 /* -EBADMSG: it has a disk that such a machine has not, with a message */
 int snap_disks_check(const struct snap_file *f, const struct snap_info *info,
@@ -125,7 +125,9 @@ int snap_find_parent(const struct snap_file *f, const char *path, bool any, char
  * they are too many, or lead back to one of them */
 int snap_open_parents(struct snap_file *f, const char *path, bool any) must_check;
 
-/* the bits of hutch_restore(): is it one of ours, and what is in it? -errno with a message */
+/* the bits of hutch_restore(): is it one of ours, and what is in it? -errno with a message.
+ * *@ret_conf is what a machine of it is made from: a disk that is in it has no overlay on this host
+ */
 int snap_check(const struct snap_file *f, struct snap_info *ret_info,
 	       struct conf *ret_conf) must_check;
 /* are the images still what they were?  @anew: those that were named anew, whose size alone counts

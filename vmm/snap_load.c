@@ -37,7 +37,11 @@ int snap_check(const struct snap_file *f, struct snap_info *ret_info, struct con
 	if (!r && ret_info->disks != ret_conf->disks)
 		r = err(-EINVAL, "snapshot: /snapshot: tells of %u disks, and /config of %u",
 			ret_info->disks, ret_conf->disks);
-	return r ? r : snap_disks_check(f, ret_info, ret_conf);
+	if (!r)
+		r = snap_disks_check(f, ret_info, ret_conf);
+	if (!r)
+		snap_disks_private(ret_info, ret_conf);
+	return r;
 }
 
 static int check_image(const char *path, uint64_t size, uint64_t was, bool anew, unsigned i)

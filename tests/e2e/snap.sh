@@ -421,9 +421,17 @@ disks() {
 	truncate -s 1M "$tmp/cow.img"
 	$hutch boot --kernel $flat/idle.elf --memory 16M --disk "$tmp/cow.img,format=cow" --name cow --console "$tmp/cow.console" </dev/null >/dev/null 2>&1 &
 	wait_for grep -q . "$tmp/cow.console"
-	refuses "disks: an overlay that goes with the machine" 1 "give it a file to stay in" snapshot cow "$tmp/cow.snap"
-	yes_no "disks: then there is no file" test ! -e "$tmp/cow.snap" -a "$(temps "$tmp")" = 0
-	ends cow
+	check "disks: an overlay that goes with the machine" 0 snapshot cow "$tmp/cow.snap"
+	check "disks: is in it" 0 --json snap inspect "$tmp/cow.snap" && holds "disks: is in it" "$tmp/out" '"captured":1'
+	check "disks: several go on from there" 0 fork -n 2 cow && holds "disks: several go on from there" "$tmp/out" cow-1 cow-2
+	ends cow cow-1 cow-2
+	check "disks: an overlay is made" 0 restore -d --disk "0,overlay=$tmp/cow.overlay" "$tmp/cow.snap" &&
+		yes_no "disks: an overlay is made" test -s "$tmp/cow.overlay"
+	check "disks: one with a name is named" 0 snapshot cow "$tmp/named.snap"
+	check "disks: one with a name, --disk" 0 snapshot --disk cow "$tmp/captured.snap"
+	refuses "disks: one with a name is in use" 1 "is in use by another machine" restore -d --name other "$tmp/named.snap"
+	check "disks: one that goes along" 0 restore -d --name other "$tmp/captured.snap"
+	ends cow other
 	nothing_left "disks: nothing is left"
 }
 
