@@ -431,6 +431,8 @@ disks() {
 	check "disks: one with a name, --disk" 0 snapshot --disk cow "$tmp/captured.snap"
 	refuses "disks: one with a name is in use" 1 "is in use by another machine" restore -d --name other "$tmp/named.snap"
 	check "disks: one that goes along" 0 restore -d --name other "$tmp/captured.snap"
+	check "disks: and back, in the jail" 0 rollback cow "$tmp/captured.snap"
+	check "disks: it still runs" 0 snapshot --disk --live cow "$tmp/again.snap"
 	ends cow other
 	nothing_left "disks: nothing is left"
 }
