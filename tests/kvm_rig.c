@@ -302,9 +302,11 @@ static void tell_live(void *arg, int r, void *blob)
 
 int flat_live_on_loop(struct vm *vm, int fd, int level, const uint8_t *parent)
 {
-	const struct snap_order how = { .label = "a label", .level = level, .parent = parent };
-	const struct asker who = { tell_live, NULL };
-	int told = eventfd(0, EFD_CLOEXEC), r = snap_live(vm, fd, &how, &who);
+	const struct asker who = { .tell = tell_live };
+	const struct snap_order how = {
+		.label = "a label", .level = level, .parent = parent, .who = &who
+	};
+	int told = eventfd(0, EFD_CLOEXEC), r = snap_live(vm, fd, &how);
 
 	if (r != -EINPROGRESS) {
 		close(told);

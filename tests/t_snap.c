@@ -18,8 +18,8 @@ static int save_fd, save_level;
 
 static int do_save(struct vm *vm)
 {
-	return snap_save(vm, save_fd, &(struct snap_order){ "a label", save_level, false, NULL },
-			 NULL);
+	return snap_save(vm, save_fd,
+			 &(struct snap_order){ .label = "a label", .level = save_level }, NULL);
 }
 
 /* into a file in memory */

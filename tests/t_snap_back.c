@@ -19,7 +19,7 @@ static char why[1024];
 
 static int do_save(struct vm *vm)
 {
-	return snap_save(vm, file, &(struct snap_order){ "", level, false, NULL }, NULL);
+	return snap_save(vm, file, &(struct snap_order){ .label = "", .level = level }, NULL);
 }
 
 static int do_back(struct vm *vm)

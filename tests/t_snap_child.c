@@ -84,14 +84,16 @@ static void copy_disk(const char *from, const char *to)
 
 static int do_save(struct vm *vm)
 {
-	return snap_save(vm, save_fd, &(struct snap_order){ "a label", save_level, false, NULL },
-			 NULL);
+	return snap_save(vm, save_fd,
+			 &(struct snap_order){ .label = "a label", .level = save_level }, NULL);
 }
 
 static int do_child(struct vm *vm)
 {
 	return snap_save(vm, save_fd,
-			 &(struct snap_order){ "a label", save_level, false, parent_id }, &whole);
+			 &(struct snap_order){
+				 .label = "a label", .level = save_level, .parent = parent_id },
+			 &whole);
 }
 
 static int new_file(const char *path)

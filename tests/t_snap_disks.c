@@ -134,7 +134,7 @@ static int do_save(struct vm *vm)
 static int save(struct flat *f, const struct way *w, bool disks)
 {
 	save_fd = memfd_create("snapshot", MFD_CLOEXEC);
-	order = (struct snap_order){ "", w->level, disks, NULL };
+	order = (struct snap_order){ .label = "", .level = w->level, .disks = disks };
 	if (w->live && !disks) {
 		ck_assert_msg(!flat_live_begin(f, save_fd, w->level, NULL), "%s", err_last());
 		ck_assert_int_gt(flat_live_end().result, 0);
@@ -354,7 +354,7 @@ START_TEST(test_child)
 	unsigned at = STAGES / 6;
 	int fd, to;
 
-	order = (struct snap_order){ "", 1, false, NULL };
+	order = (struct snap_order){ .label = "", .level = 1 };
 	ck_assert_int_eq(flat_start(f), 0);
 	run_to(f, at);
 	snprintf(path[1], sizeof(path[1]), "%s", in_folder("0.snap"));

@@ -310,7 +310,7 @@ static int save_fd;
 /* what comes into memory while it is looked at, before the machine stands still */
 static int save_in_steps(struct vm *vm)
 {
-	const struct snap_order how = { "", 1, false, NULL };
+	const struct snap_order how = { .label = "", .level = 1 };
 	struct saving s;
 	int r = saving_begin(&s, vm, save_fd, &how);
 
@@ -451,7 +451,7 @@ END_TEST
 
 static int do_save(struct vm *vm)
 {
-	return snap_save(vm, save_fd, &(struct snap_order){ "", 1, false, NULL }, NULL);
+	return snap_save(vm, save_fd, &(struct snap_order){ .label = "", .level = 1 }, NULL);
 }
 
 static int do_second(struct vm *vm)
@@ -696,6 +696,13 @@ START_TEST(test_client)
 	kill(flat_packer(getpid()), SIGCONT);
 	ck_assert(comes_to(no_child));
 	ck_assert(!is_whole(half));
+	/* nor does the machine stand still for one who has gone */
+	s = ask("snapshot 9 \n", half = file());
+	sleep_ms(50);
+	close(s);
+	ck_assert_int_eq(hutch_pause(h), 0);
+	ck_assert(!is_whole(half));
+	ck_assert_int_eq(hutch_resume(h), 0);
 	/* it could be asked at once */
 	ck_assert_int_gt(hutch_snapshot_live(h, file(), "by itself", -1), 0);
 	/* the machine ends, and who waits is told */
@@ -705,7 +712,7 @@ START_TEST(test_client)
 	ck_assert_str_eq(hear(s),
 			 "error snapshot: it was given up, because the machine has ended\n");
 	ck_assert(comes_to(no_child));
-	fds_come_to(before + 3); /* the files */
+	fds_come_to(before + 4); /* the files */
 	ck_assert_int_eq(hutch_snapshot_live(h, fd, NULL, 1), -EINVAL);
 	/* and by being taken down, which closes its socket */
 	hutch_free(h);

@@ -21,7 +21,7 @@ static int save_fd;
 
 static int do_save(struct vm *vm)
 {
-	return snap_save(vm, save_fd, &(struct snap_order){ "a label", 1, false, NULL }, NULL);
+	return snap_save(vm, save_fd, &(struct snap_order){ .label = "a label", .level = 1 }, NULL);
 }
 
 /* one that has used its disk, and is amid it; once for all tests */

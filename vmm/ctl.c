@@ -5,9 +5,10 @@
  * is here.  So a client whose request is complete leaves the loop until it is
  * answered, and requests that become complete meanwhile wait their turn.
  *
- * #syscalls accept4 recvmsg sendto unlink close
+ * #syscalls accept4 recvmsg sendto poll unlink close
  * #syscalls:before socket bind listen fchmod
  */
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -43,81 +44,73 @@ struct ctl {
 	struct loop_timer again;
 };
 
-static int verb_inspect(struct vm *vm, char *args, int fd, void **ret)
+/* the bytes of *@ret, -EINPROGRESS and @who is told later, or -errno with a message */
+struct request {
+	struct vm *vm;
+	char *args;
+	int fd; /* that came along, or -1 */
+	const struct asker *who;
+	void **ret;
+};
+
+static int verb_inspect(const struct request *q)
 {
-	(void)args;
-	(void)fd;
-	return vm_tree(vm, ret);
+	return vm_tree(q->vm, q->ret);
 }
 
-static int verb_counters(struct vm *vm, char *args, int fd, void **ret)
+static int verb_counters(const struct request *q)
 {
-	(void)args;
-	(void)fd;
-	return vm_tree_counters(vm, ret);
+	return vm_tree_counters(q->vm, q->ret);
 }
 
-static int verb_pause(struct vm *vm, char *args, int fd, void **ret)
+static int verb_pause(const struct request *q)
 {
-	(void)args;
-	(void)fd;
-	(void)ret;
-	return vm_user_pause(vm);
+	return vm_user_pause(q->vm);
 }
 
-static int verb_resume(struct vm *vm, char *args, int fd, void **ret)
+static int verb_resume(const struct request *q)
 {
-	(void)args;
-	(void)fd;
-	(void)ret;
-	return vm_user_resume(vm);
+	return vm_user_resume(q->vm);
 }
 
-static int verb_powerbutton(struct vm *vm, char *args, int fd, void **ret)
+static int verb_powerbutton(const struct request *q)
 {
-	(void)args;
-	(void)fd;
-	(void)ret;
-	return vm_power_button(vm);
+	return vm_power_button(q->vm);
 }
 
-static int verb_stop(struct vm *vm, char *args, int fd, void **ret)
+static int verb_stop(const struct request *q)
 {
-	(void)args;
-	(void)fd;
-	(void)ret;
-	vm_event(vm, VM_STOPPED, "the machine was stopped");
+	vm_event(q->vm, VM_STOPPED, "the machine was stopped");
 	return 0;
 }
 
 /* "KEY VALUE" */
-static int verb_set(struct vm *vm, char *args, int fd, void **ret)
+static int verb_set(const struct request *q)
 {
-	char *value = strchr(args, ' ');
+	char *value = strchr(q->args, ' ');
 
-	(void)fd;
-	(void)ret;
 	if (!value)
 		return err(-EINVAL, "set: a key and a value are needed, as in 'balloon 128M'");
 	*value++ = '\0';
-	return vm_set(vm, args, value);
+	return vm_set(q->vm, q->args, value);
 }
 
 /*
  * "LEVEL LABEL", or of a child "LEVEL PARENT LABEL" with the parent's id, and the file comes along,
  * because this process may not open any.  LEVEL may end with "+disks": overlays with a name, too
  */
-static int take_order(char *args, int fd, struct snap_order *ret, uint8_t *ret_parent)
+static int take_order(const struct request *q, struct snap_order *ret, uint8_t *ret_parent)
 {
-	char *label = strchr(args, ' '), *id, *disks;
+	char *label = strchr(q->args, ' '), *id, *disks;
 	uint64_t level = 0;
 
 	if (label)
 		*label++ = '\0';
-	disks = strchr(args, '+');
+	disks = strchr(q->args, '+');
 	if (disks)
 		*disks++ = '\0';
-	if (fd < 0 || number_parse(args, &level) || level > 9 || (disks && strcmp(disks, "disks")))
+	if (q->fd < 0 || number_parse(q->args, &level) || level > 9 ||
+	    (disks && strcmp(disks, "disks")))
 		return err(-EINVAL, "snapshot: a level from 0 to 9 and a file are needed");
 	if (ret_parent) {
 		id = label;
@@ -130,66 +123,63 @@ static int take_order(char *args, int fd, struct snap_order *ret, uint8_t *ret_p
 	*ret = (struct snap_order){ .label = label ? label : "",
 				    .level = (int)level,
 				    .disks = disks != NULL,
-				    .parent = ret_parent };
+				    .parent = ret_parent,
+				    .who = q->who };
 	return 0;
 }
 
-static int verb_snapshot(struct vm *vm, char *args, int fd, void **ret)
+static int verb_snapshot(const struct request *q)
 {
 	struct snap_order how;
-	int r = take_order(args, fd, &how, NULL);
+	int r = take_order(q, &how, NULL);
 
-	(void)ret;
-	return r ? r : snap_save(vm, fd, &how, NULL);
+	return r ? r : snap_save(q->vm, q->fd, &how, NULL);
 }
 
-static int live_snapshot(struct vm *vm, char *args, int fd, const struct asker *who)
+static int verb_live_snapshot(const struct request *q)
 {
 	struct snap_order how;
-	int r = take_order(args, fd, &how, NULL);
+	int r = take_order(q, &how, NULL);
 
-	return r ? r : snap_live(vm, fd, &how, who);
+	return r ? r : snap_live(q->vm, q->fd, &how);
 }
 
-static int live_child(struct vm *vm, char *args, int fd, const struct asker *who)
+static int verb_live_child(const struct request *q)
 {
 	struct snap_order how;
 	uint8_t parent[16];
-	int r = take_order(args, fd, &how, parent);
+	int r = take_order(q, &how, parent);
 
-	return r ? r : snap_live(vm, fd, &how, who);
+	return r ? r : snap_live(q->vm, q->fd, &how);
 }
 
 /* the answer is what became of it, "changed" or "whole" */
-static int verb_child(struct vm *vm, char *args, int fd, void **ret)
+static int verb_child(const struct request *q)
 {
 	struct snap_order how;
 	uint8_t parent[16];
 	bool whole;
-	int r = take_order(args, fd, &how, parent);
+	int r = take_order(q, &how, parent);
 
 	if (!r)
-		r = snap_save(vm, fd, &how, &whole);
+		r = snap_save(q->vm, q->fd, &how, &whole);
 	if (r)
 		return r;
-	*ret = strdup(whole ? "whole" : "changed");
-	return *ret ? (int)strlen(*ret) : err(-ENOMEM, "child: out of memory");
+	*q->ret = strdup(whole ? "whole" : "changed");
+	return *q->ret ? (int)strlen(*q->ret) : err(-ENOMEM, "child: out of memory");
 }
 
 /* "PATH", for messages, and the file comes along */
-static int verb_rollback(struct vm *vm, char *args, int fd, void **ret)
+static int verb_rollback(const struct request *q)
 {
-	(void)ret;
-	return fd < 0 ? err(-EINVAL, "rollback: a file is needed") : snap_roll_back(vm, fd, args);
+	return q->fd < 0 ? err(-EINVAL, "rollback: a file is needed")
+			 : snap_roll_back(q->vm, q->fd, q->args);
 }
 
-/* one of both: run() returns the bytes of *@ret, or -errno with a message; begin() may as well
- * return -EINPROGRESS, and tell @who later */
 static const struct {
 	const char *name;
-	int (*run)(struct vm *vm, char *args, int fd, void **ret);
+	int (*run)(const struct request *q);
 	bool args;
-	int (*begin)(struct vm *vm, char *args, int fd, const struct asker *who);
 } verbs[] = {
 	{ .name = "inspect", .run = verb_inspect },
 	{ .name = "pause", .run = verb_pause },
@@ -200,8 +190,8 @@ static const struct {
 	{ .name = "counters", .run = verb_counters },
 	{ .name = "snapshot", .run = verb_snapshot, .args = true },
 	{ .name = "child", .run = verb_child, .args = true },
-	{ .name = "live-snapshot", .begin = live_snapshot, .args = true },
-	{ .name = "live-child", .begin = live_child, .args = true },
+	{ .name = "live-snapshot", .run = verb_live_snapshot, .args = true },
+	{ .name = "live-child", .run = verb_live_child, .args = true },
 	{ .name = "rollback", .run = verb_rollback, .args = true },
 };
 
@@ -214,9 +204,9 @@ int ctl_run(struct vm *vm, char *request, int fd, const struct asker *who, void 
 		size_t len = verbs[i].args ? (size_t)(args - request) : strlen(request);
 
 		if (len == strlen(verbs[i].name) && !memcmp(request, verbs[i].name, len)) {
-			args += *args == ' ';
-			return verbs[i].run ? verbs[i].run(vm, args, fd, ret)
-					    : verbs[i].begin(vm, args, fd, who);
+			const struct request q = { vm, args + (*args == ' '), fd, who, ret };
+
+			return verbs[i].run(&q);
 		}
 		names[i] = verbs[i].name;
 	}
@@ -294,6 +284,13 @@ static void answer_later(void *arg, int r, void *blob)
 	free(blob);
 }
 
+static bool has_hung_up(void *arg)
+{
+	struct pollfd p = { .fd = ((const struct client *)arg)->h.fd };
+
+	return poll(&p, 1, 0) == 1 && p.revents & POLLHUP;
+}
+
 /* until then nothing is expected of it, but it may hang up */
 static void wait_to_answer(struct client *c)
 {
@@ -319,7 +316,7 @@ static void run_requests(struct ctl *ctl)
 		return;
 	ctl->busy = true;
 	while ((c = next_complete(ctl))) {
-		const struct asker who = { answer_later, c };
+		const struct asker who = { answer_later, has_hung_up, c };
 		cleanup_free void *blob = NULL;
 		int r = ctl_run(ctl->vm, c->request, c->fd, &who, &blob);
 

@@ -500,7 +500,7 @@ static void answer_job(void *arg, int r, void *blob)
 
 static int ask_machine(struct job *job)
 {
-	const struct asker who = { answer_job, job };
+	const struct asker who = { answer_job, NULL, job };
 	char request[1024];
 
 	return str_copy(request, sizeof(request), job->request)

@@ -28,19 +28,30 @@ struct snap_info {
 
 extern const struct field snap_info_fields[];
 
+/* who wants something that takes its time */
+struct asker {
+	/* on the loop: what came of it, the bytes of @blob, which becomes his, or -errno with a
+	 * message */
+	void (*tell)(void *arg, int r, void *blob);
+	bool (*gone)(void *arg); /* any thread: he does not wait any more; NULL: he always does */
+	void *arg;
+};
+
 /* how one is to be made */
 struct snap_order {
 	const char *label;
-	int level;	       /* of zlib; 0: it is not packed */
-	bool disks;	       /* overlays that have a name are in it, too */
-	const uint8_t *parent; /* NULL: all of memory; else what is not as it was in the snapshot
-				  with this id */
+	int level;		 /* of zlib; 0: it is not packed */
+	bool disks;		 /* overlays that have a name are in it, too */
+	const uint8_t *parent;	 /* NULL: all of memory; else what is not as it was in the snapshot
+				    with this id */
+	const struct asker *who; /* NULL: whoever calls waits for it */
 };
 
 /*
  * snap_save() - the machine into @fd, an empty file; it stands still for that time
  *
- * On the loop's thread.  -EINVAL for a machine that cannot be saved, -errno of the writing; the
+ * On the loop's thread.  -EINVAL for a machine that cannot be saved, -ECANCELED when who asked has
+ * gone, -errno of the writing; the
  * machine goes on in any case, and what is in @fd then is no snapshot.
  *
  * Of one with a parent, *@ret_whole: what has changed is not known, and it is all there, a snapshot
@@ -50,23 +61,15 @@ struct snap_order {
  */
 int snap_save(struct vm *vm, int fd, const struct snap_order *how, bool *ret_whole) must_check;
 
-/* who is told on the loop what came of what takes its time: the bytes of @blob, which becomes his,
- * or -errno with a message */
-struct asker {
-	void (*tell)(void *arg, int r, void *blob);
-	void *arg;
-};
-
 /*
  * snap_live() - snap_save(), but the machine goes on as soon as another process has its memory, and
  * that packs it; what is of disks is packed before that
  *
- * -EINPROGRESS, and @who will be told: how long the machine stood still, in us, as a decimal
+ * -EINPROGRESS, and how->who will be told: how long the machine stood still, in us, as a decimal
  * number, of a child followed by " changed" or " whole"; or why there is no snapshot.  -EBUSY while
  * another one is made so.
  */
-int snap_live(struct vm *vm, int fd, const struct snap_order *how,
-	      const struct asker *who) must_check;
+int snap_live(struct vm *vm, int fd, const struct snap_order *how) must_check;
 /* nobody wants it any more: who asked is told at once, -ECANCELED.  Harmless if there is none */
 void snap_live_stop(struct vm *vm, const char *why);
 /* the same, and it has ended when this returns */

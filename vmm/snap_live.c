@@ -242,7 +242,7 @@ static int prepare(struct snap_live *l, int *ret_pipe)
 		       : 0;
 }
 
-int snap_live(struct vm *vm, int fd, const struct snap_order *how, const struct asker *who)
+int snap_live(struct vm *vm, int fd, const struct snap_order *how)
 {
 	cleanup_fd int pipe = -1;
 	struct snap_live *l;
@@ -255,7 +255,7 @@ int snap_live(struct vm *vm, int fd, const struct snap_order *how, const struct 
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return err(-ENOMEM, "snapshot: out of memory to pack it aside");
-	*l = (struct snap_live){ .vm = vm, .who = *who, .end.fd = -1 };
+	*l = (struct snap_live){ .vm = vm, .who = *how->who, .end.fd = -1 };
 	vm->live = l; /* a pause runs the loop, and with it requests */
 	r = prepare(l, &pipe);
 	if (!r) {

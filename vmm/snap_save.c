@@ -136,16 +136,24 @@ static int pack_piece(struct saving *s, struct snap_packer *packer, uint64_t n)
 	return r ? r : snap_pack(packer, n, data, sizeof(data));
 }
 
+/* a machine that stands still for nobody goes on */
+static bool nobody_waits(const struct saving *s)
+{
+	const struct asker *who = s->how->who;
+
+	if (s->stop) /* this is another process, and who asks has to do with the machine's */
+		return __atomic_load_n(s->stop, __ATOMIC_RELAXED);
+	return who && who->gone && who->gone(who->arg);
+}
+
 static int pack_chunks(struct saving *s, struct snap_packer *packer, uint64_t first)
 {
 	const struct gmem_slot *slot;
 	uint64_t off;
 	size_t len;
-	int r = 0;
+	int r = nobody_waits(s) ? -ECANCELED : 0;
 
 	for (uint64_t n = first; !r && n < MIN(first + SHARE, s->end); n++) {
-		if (s->stop && __atomic_load_n(s->stop, __ATOMIC_RELAXED))
-			return -ECANCELED;
 		if (n >= s->w.chunks) {
 			r = pack_piece(s, packer, n);
 			continue;

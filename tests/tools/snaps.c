@@ -44,7 +44,8 @@ static double median(double *v, unsigned n)
 static int do_save(struct vm *vm)
 {
 	uint64_t begin = now_ns();
-	int r = snap_save(vm, save_fd, &(struct snap_order){ "", SNAP_LEVEL, false, NULL }, NULL);
+	int r = snap_save(vm, save_fd, &(struct snap_order){ .label = "", .level = SNAP_LEVEL },
+			  NULL);
 
 	save_ns = now_ns() - begin;
 	return r;
@@ -107,7 +108,9 @@ static int do_child(struct vm *vm)
 	static const uint8_t other[16];
 	uint64_t begin = now_ns();
 	bool whole;
-	const struct snap_order how = { "", save_level, false, save_known ? vm->base.id : other };
+	const struct snap_order how = { .label = "",
+					.level = save_level,
+					.parent = save_known ? vm->base.id : other };
 	int r = snap_save(vm, save_fd, &how, &whole);
 
 	save_ns = now_ns() - begin;
