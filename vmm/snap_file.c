@@ -417,13 +417,20 @@ static void fill(uint8_t *to, size_t len, uint64_t word)
 		memcpy(to + i, &word, sizeof(word));
 }
 
+static void name_chunk(const struct snap_file *f, uint64_t n, char *buf, size_t size)
+{
+	bool memory = n < f->head.chunks;
+
+	snprintf(buf, size, memory ? "chunk %lu of its memory" : "piece %lu of its disks",
+		 (unsigned long)(memory ? n : n - f->head.chunks));
+}
+
 static int damaged(const struct snap_file *f, uint64_t n, const char *why)
 {
-	if (n >= f->head.chunks)
-		return err(-EBADMSG, "snapshot %s: piece %lu of its disks is damaged: %s", f->name,
-			   (unsigned long)(n - f->head.chunks), why);
-	return err(-EBADMSG, "snapshot %s: chunk %lu of its memory is damaged: %s", f->name,
-		   (unsigned long)n, why);
+	char part[64];
+
+	name_chunk(f, n, part, sizeof(part));
+	return err(-EBADMSG, "snapshot %s: %s is damaged: %s", f->name, part, why);
 }
 
 static int inflate_chunk(const struct snap_file *f, uint64_t n, uint8_t *to, size_t len,
@@ -442,10 +449,10 @@ static int inflate_chunk(const struct snap_file *f, uint64_t n, uint8_t *to, siz
 static int read_stored(const struct snap_file *f, uint64_t n, uint8_t to[SNAP_CHUNK])
 {
 	const struct snap_entry *e = &f->entry[n];
-	char part[32];
+	char part[64];
 	int r;
 
-	snprintf(part, sizeof(part), "chunk %lu", (unsigned long)n);
+	name_chunk(f, n, part, sizeof(part));
 	r = read_at(f, part, to, snap_stored(e), e->at);
 	if (!r && crc_of(to, snap_stored(e)) != e->crc)
 		r = damaged(f, n, "its checksum is wrong");

@@ -89,17 +89,17 @@ struct snap_entry {
 	uint32_t crc;  /* of those bytes */
 };
 
-/* the disk << 56 | which piece of its overlay */
-#define SNAP_PIECE(disk, n) ((uint64_t)(disk) << 56 | (n))
+/* the disk << 48 | which piece of its overlay, so that each has a place below 2^64 */
+#define SNAP_PIECE(disk, n) ((uint64_t)(disk) << 48 | (n))
 
 static inline unsigned snap_piece_disk(uint64_t piece)
 {
-	return (unsigned)(piece >> 56);
+	return (unsigned)(piece >> 48);
 }
 
 static inline uint64_t snap_piece_at(uint64_t piece)
 {
-	return (piece & ((1ULL << 56) - 1)) * SNAP_CHUNK;
+	return (piece & ((1ULL << 48) - 1)) * SNAP_CHUNK;
 }
 
 static inline enum snap_kind snap_kind(const struct snap_entry *e)
