@@ -147,18 +147,30 @@ static int load_pieces(const struct vm *vm)
 	return r;
 }
 
+static int make_clear(const struct vm *vm, unsigned i)
+{
+	const char *overlay = vm->conf->disk[i].overlay;
+	struct disk *d = disk_of(vm, i);
+
+	if (!disk_overlay_is_clear(d))
+		return err(-EEXIST,
+			   "snapshot %s: disk %u: something was written to overlay %s before, and "
+			   "the snapshot has an overlay for this disk; name a file that is not "
+			   "there yet",
+			   vm->from->name, i, overlay);
+	/* under its clear bits may lie what came before a kill and was never flushed, and it
+	 * would show where the snapshot has zeroes, which are not written */
+	return *overlay ? disk_overlay_clear(d) : 0;
+}
+
 int snap_disks_load(struct vm *vm)
 {
 	struct snap_info info = { .disks = 0 };
 	int r = vm_tree_load(vm->from->tree, "/snapshot", snap_info_fields, &info);
 
 	for (unsigned i = 0; !r && i < info.disks; i++)
-		if (info.disk[i].captured && !disk_overlay_is_clear(disk_of(vm, i)))
-			r = err(-EEXIST,
-				"snapshot %s: disk %u: something was written to overlay %s before, "
-				"and the snapshot has an overlay for this disk; name a file that "
-				"is not there yet",
-				vm->from->name, i, vm->conf->disk[i].overlay);
+		if (info.disk[i].captured)
+			r = make_clear(vm, i);
 	if (!r)
 		r = load_pieces(vm);
 	for (unsigned i = 0; !r && i < info.disks; i++)
