@@ -81,10 +81,10 @@ static int add_node(void *fdt, const char *name, const struct field *table, cons
 	return r ? r : tree_node_end(fdt);
 }
 
-int rig_tree(void **ret)
+static int make_tree(unsigned disks, void **ret)
 {
 	const struct rig_header header = { "hutch.machine/1", "x86_64", "a processor" };
-	const struct snap_info info = { .hutch = "0.1.0", .label = "a label", .created_ms = 1 };
+	struct snap_info info = { .hutch = "0.1.0", .label = "a label", .created_ms = 1 };
 	struct conf *conf = calloc(1, sizeof(*conf));
 	void *fdt = malloc(RIG_TREE_MAX);
 	int r;
@@ -93,6 +93,13 @@ int rig_tree(void **ret)
 	conf_defaults(conf);
 	conf->memory = RIG_LEN;
 	require(!str_copy(conf->kernel, sizeof(conf->kernel), "/a/kernel"));
+	conf->disks = info.disks = disks;
+	for (unsigned i = 0; i < disks; i++) {
+		require(!str_copy(conf->disk[i].path, sizeof(conf->disk[i].path), "/a/disk"));
+		conf->disk[i].format = FORMAT_COW;
+		conf->disk[i].queues = 1;
+		info.disk[i].captured = true;
+	}
 	r = tree_begin(fdt, RIG_TREE_MAX);
 	if (!r)
 		r = state_save(fdt, rig_header_fields, &header);
@@ -112,6 +119,38 @@ int rig_tree(void **ret)
 	return r;
 }
 
+int rig_tree(void **ret)
+{
+	return make_tree(0, ret);
+}
+
+int rig_tree_with_disks(void **ret)
+{
+	return make_tree(2, ret);
+}
+
+/* the pieces, and the chunks of memory that they are like */
+static uint64_t piece[RIG_PIECES] = {
+	SNAP_PIECE(0, 0), SNAP_PIECE(0, 1), SNAP_PIECE(0, 9),	    SNAP_PIECE(1, 0),
+	SNAP_PIECE(1, 7), SNAP_PIECE(1, 8), SNAP_PIECE(1, 1 << 20), SNAP_PIECE(1, (1ULL << 48) - 1),
+};
+static const uint8_t piece_like[RIG_PIECES] = { 21, 23, 24, 25, 22, 26, 31, 28 };
+
+uint64_t rig_piece(uint64_t i)
+{
+	return piece[i];
+}
+
+enum snap_kind rig_piece_kind(uint64_t i)
+{
+	return rig_kind(piece_like[i]);
+}
+
+void rig_fill_piece(uint64_t i, uint8_t to[SNAP_CHUNK])
+{
+	rig_fill(piece_like[i], to);
+}
+
 /* --- the file --- */
 
 struct packing {
@@ -119,6 +158,15 @@ struct packing {
 	unsigned threads;
 	uint64_t most; /* chunks that are packed */
 };
+
+/* every @step-th from @first on */
+static void pack_pieces(struct snap_packer *packer, uint64_t first, uint64_t step, uint8_t *data)
+{
+	for (uint64_t i = first; i < packer->w->pieces; i += step) {
+		rig_fill_piece(i, data);
+		require(!snap_pack(packer, RIG_CHUNKS + i, data, SNAP_CHUNK));
+	}
+}
 
 struct hand {
 	pthread_t thread;
@@ -137,6 +185,7 @@ static void *pack(void *arg)
 		rig_fill(n, data);
 		require(!snap_pack(packer, n, data, rig_len(n)));
 	}
+	pack_pieces(packer, h->i, h->p->threads, data);
 	require(!snap_packer_end(packer));
 	snap_packer_free(packer);
 	free(packer);
@@ -144,16 +193,18 @@ static void *pack(void *arg)
 	return NULL;
 }
 
-static struct image make_image(int level, unsigned threads, uint64_t most)
+static struct image make_image(int level, unsigned threads, uint64_t most, bool pieces)
 {
 	struct packing p = { .threads = threads, .most = most };
 	struct hand hand[16];
 	struct image image;
 	void *tree = NULL;
-	int fd = memfd_create("snapshot", MFD_CLOEXEC), size = rig_tree(&tree);
+	int fd = memfd_create("snapshot", MFD_CLOEXEC);
+	int size = pieces ? rig_tree_with_disks(&tree) : rig_tree(&tree);
 
 	require(fd >= 0 && threads <= ARRAY_SIZE(hand));
 	require(!snap_begin(&p.w, fd, RIG_CHUNKS, level));
+	require(!pieces || !snap_add_pieces(&p.w, piece, RIG_PIECES));
 	for (unsigned i = 0; i < threads; i++) {
 		hand[i] = (struct hand){ .p = &p, .i = i };
 		require(!pthread_create(&hand[i].thread, NULL, pack, &hand[i]));
@@ -170,12 +221,17 @@ static struct image make_image(int level, unsigned threads, uint64_t most)
 
 struct image rig_image(int level, unsigned threads)
 {
-	return make_image(level, threads, RIG_CHUNKS);
+	return make_image(level, threads, RIG_CHUNKS, false);
 }
 
 struct image rig_small_image(void)
 {
-	return make_image(1, 1, RIG_KINDS);
+	return make_image(1, 1, RIG_KINDS, false);
+}
+
+struct image rig_image_with_pieces(int level, unsigned threads)
+{
+	return make_image(level, threads, RIG_KINDS, true);
 }
 
 bool rig_is_anew(unsigned generation, uint64_t n)
@@ -203,13 +259,15 @@ static void pack_child(struct snap_writer *w, unsigned generation)
 		else
 			require(!snap_pack(packer, n, data, rig_len(n)));
 	}
+	pack_pieces(packer, 0, 1, data);
 	require(!snap_packer_end(packer));
 	snap_packer_free(packer);
 	free(packer);
 	free(data);
 }
 
-struct image rig_child(const struct image *parent, unsigned generation, int level, const char *path)
+static struct image make_child(const struct image *parent, unsigned generation, int level,
+			       const char *path, bool pieces)
 {
 	struct snap_parent p = { .chunks = rig_head(parent)->chunks,
 				 .index_crc = rig_section(parent, SNAP_SECTION_INDEX)->crc };
@@ -220,8 +278,9 @@ struct image rig_child(const struct image *parent, unsigned generation, int leve
 
 	memcpy(p.id, rig_head(parent)->id, sizeof(p.id));
 	require(fd >= 0 && !str_copy(p.path, sizeof(p.path), path));
-	size = rig_tree(&tree);
+	size = pieces ? rig_tree_with_disks(&tree) : rig_tree(&tree);
 	require(!snap_begin_child(&w, fd, RIG_CHUNKS, level));
+	require(!pieces || !snap_add_pieces(&w, piece, RIG_PIECES));
 	pack_child(&w, generation);
 	require(!snap_end(&w, tree, (size_t)size) && !snap_add_parent(fd, &p));
 	snap_writer_free(&w);
@@ -229,6 +288,17 @@ struct image rig_child(const struct image *parent, unsigned generation, int leve
 	image = rig_of_fd(fd);
 	close(fd);
 	return image;
+}
+
+struct image rig_child(const struct image *parent, unsigned generation, int level, const char *path)
+{
+	return make_child(parent, generation, level, path, false);
+}
+
+struct image rig_child_with_pieces(const struct image *parent, unsigned generation, int level,
+				   const char *path)
+{
+	return make_child(parent, generation, level, path, true);
 }
 
 struct image rig_copy(const struct image *image)
@@ -289,6 +359,37 @@ struct snap_entry rig_entry(const struct image *image, uint64_t n)
 void rig_set_entry(struct image *image, uint64_t n, struct snap_entry e)
 {
 	memcpy(entry_at(image, n), &e, sizeof(e));
+}
+
+uint64_t rig_pieces(const struct image *image)
+{
+	return rig_section(image, SNAP_SECTION_DISKS)->size / RIG_PIECE_SIZE;
+}
+
+/* where piece @i's place is told, and behind all of those its entry */
+static uint8_t *place_at(const struct image *image, uint64_t i)
+{
+	return image->data + rig_section(image, SNAP_SECTION_DISKS)->at + i * sizeof(*piece);
+}
+
+static uint8_t *piece_entry_at(const struct image *image, uint64_t i)
+{
+	return place_at(image, rig_pieces(image)) + i * sizeof(struct snap_entry);
+}
+
+uint64_t rig_piece_of(const struct image *image, uint64_t i, struct snap_entry *ret)
+{
+	uint64_t at;
+
+	memcpy(&at, place_at(image, i), sizeof(at));
+	memcpy(ret, piece_entry_at(image, i), sizeof(*ret));
+	return at;
+}
+
+void rig_set_piece(struct image *image, uint64_t i, uint64_t at, struct snap_entry e)
+{
+	memcpy(place_at(image, i), &at, sizeof(at));
+	memcpy(piece_entry_at(image, i), &e, sizeof(e));
 }
 
 uint64_t rig_append(struct image *image, const void *data, size_t size)

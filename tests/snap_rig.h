@@ -34,11 +34,18 @@ void rig_fill(uint64_t n, uint8_t *to);
 
 /* a machine's tree without a machine: /board and /state are empty; its size */
 int rig_tree(void **ret);
+int rig_tree_with_disks(void **ret); /* two, and what was written to them is in the snapshot */
 
 /* packed by so many threads */
 struct image rig_image(int level, unsigned threads);
 /* the same, but what is behind the first of each kind is zeroes: for who needs many */
 struct image rig_small_image(void);
+/* a small one, and pieces of two disks: of each kind, side by side and far away */
+#define RIG_PIECES 8U
+struct image rig_image_with_pieces(int level, unsigned threads);
+uint64_t rig_piece(uint64_t i); /* where it belongs */
+enum snap_kind rig_piece_kind(uint64_t i);
+void rig_fill_piece(uint64_t i, uint8_t to[SNAP_CHUNK]);
 struct image rig_copy(const struct image *image);
 
 /*
@@ -49,6 +56,8 @@ bool rig_is_anew(unsigned generation, uint64_t n);
 void rig_fill_child(unsigned generation, uint64_t n, uint8_t to[SNAP_CHUNK]);
 struct image rig_child(const struct image *parent, unsigned generation, int level,
 		       const char *path);
+struct image rig_child_with_pieces(const struct image *parent, unsigned generation, int level,
+				   const char *path);
 
 static inline struct snap_header *rig_head(const struct image *image)
 {
@@ -59,6 +68,12 @@ static inline struct snap_header *rig_head(const struct image *image)
 struct snap_section *rig_section(const struct image *image, enum snap_section_type type);
 struct snap_entry rig_entry(const struct image *image, uint64_t n);
 void rig_set_entry(struct image *image, uint64_t n, struct snap_entry e);
+
+/* of an image whose list of disks lies in the file: how many, where one belongs, and its entry */
+#define RIG_PIECE_SIZE (sizeof(uint64_t) + sizeof(struct snap_entry))
+uint64_t rig_pieces(const struct image *image);
+uint64_t rig_piece_of(const struct image *image, uint64_t i, struct snap_entry *ret);
+void rig_set_piece(struct image *image, uint64_t i, uint64_t at, struct snap_entry e);
 
 /* room behind the last byte, which the header's size takes in: where it begins */
 uint64_t rig_append(struct image *image, const void *data, size_t size);
