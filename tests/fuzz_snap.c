@@ -7,7 +7,8 @@
  * checksums are made right, unless the input says otherwise, so what is tried is
  * what stands behind them.  What is taken is read whole, its tree printed, and
  * saved again: it must come out as it went in.  Every other input changes a child
- * of that image, which stays good.
+ * of that image, which stays good, and half of them an image with pieces of disks,
+ * whose list then is half of what is changed.
  */
 #include <libfdt.h>
 #include <sys/mman.h>
@@ -22,7 +23,9 @@
 #define TREE_ROOM  8192U
 #define UNUSED	   0xa5
 
-static struct image good, child;
+#define PIECES	   64U /* that are read */
+
+static struct image good, child, with_pieces, child_with_pieces;
 
 static uint64_t where(struct input *in, uint64_t size)
 {
@@ -86,56 +89,75 @@ static void change_section(struct image *x, struct input *in)
 	}
 }
 
+static void alter_entry(const struct image *x, struct input *in, struct snap_entry *e)
+{
+	switch (byte(in) % 5) {
+	case 0:
+		e->what = (e->what & 0xfffffff) | (uint32_t)(byte(in) % 6) << 28;
+		break;
+	case 1:
+		e->what = (e->what & ~0xfffffffU) |
+			  ((uint32_t)where(in, byte(in) & 1 ? SNAP_CHUNK : x->size) & 0xfffffff);
+		break;
+	case 2:
+		e->at = where(in, x->size);
+		break;
+	case 3:
+		*e = rig_entry(x, byte(in) % RIG_CHUNKS);
+		break;
+	default:
+		e->crc = (uint32_t)number(in);
+	}
+}
+
 static void change_entry(struct image *x, struct input *in)
 {
 	uint64_t n = byte(in) % RIG_CHUNKS;
 	struct snap_entry e = rig_entry(x, n);
 
-	switch (byte(in) % 5) {
-	case 0:
-		e.what = (e.what & 0xfffffff) | (uint32_t)(byte(in) % 6) << 28;
-		break;
-	case 1:
-		e.what = (e.what & ~0xfffffffU) |
-			 ((uint32_t)where(in, byte(in) & 1 ? SNAP_CHUNK : x->size) & 0xfffffff);
-		break;
-	case 2:
-		e.at = where(in, x->size);
-		break;
-	case 3:
-		e = rig_entry(x, byte(in) % RIG_CHUNKS);
-		break;
-	default:
-		e.crc = (uint32_t)number(in);
-	}
+	alter_entry(x, in, &e);
 	rig_set_entry(x, n, e);
 }
 
-/* bytes of a chunk, and the checksum that goes with them */
+/* its bytes, and the checksum that goes with them; false: it has none */
+static bool alter_bytes(struct image *x, struct input *in, struct snap_entry *e)
+{
+	uint32_t len = snap_stored(e);
+
+	if (!len || !range_fits(e->at, len, x->size))
+		return false;
+	for (unsigned i = byte(in) % 8; i; i--)
+		x->data[e->at + word(in) % len] ^= byte(in);
+	e->crc = (uint32_t)crc32_z(0, x->data + e->at, len);
+	return true;
+}
+
 static void change_chunk(struct image *x, struct input *in)
 {
 	uint64_t n = byte(in) % RIG_CHUNKS;
 	struct snap_entry e = rig_entry(x, n);
-	uint32_t len = snap_stored(&e);
 
-	if (!len || !range_fits(e.at, len, x->size))
-		return;
-	for (unsigned i = byte(in) % 8; i; i--)
-		x->data[e.at + word(in) % len] ^= byte(in);
-	e.crc = (uint32_t)crc32_z(0, x->data + e.at, len);
-	rig_set_entry(x, n, e);
+	if (alter_bytes(x, in, &e))
+		rig_set_entry(x, n, e);
 }
 
 /* a stream of the input's own bytes */
+static size_t own_bytes(struct input *in, uint8_t own[64])
+{
+	size_t len = 1 + byte(in) % 64;
+
+	for (size_t i = 0; i < len; i++)
+		own[i] = byte(in);
+	return len;
+}
+
 static void own_chunk(struct image *x, struct input *in)
 {
 	enum snap_kind kind = byte(in) & 1 ? SNAP_DEFLATE : SNAP_RAW;
 	uint64_t n = byte(in) % RIG_CHUNKS;
 	uint8_t own[64];
-	size_t len = 1 + byte(in) % sizeof(own);
+	size_t len = own_bytes(in, own);
 
-	for (size_t i = 0; i < len; i++)
-		own[i] = byte(in);
 	rig_rechunk(x, n, kind, own, len);
 }
 
@@ -264,6 +286,68 @@ static void change_parent(struct image *x, struct input *in)
 				byte(in);
 }
 
+static void change_list_size(struct image *x, struct input *in)
+{
+	struct snap_section *s = rig_section(x, SNAP_SECTION_DISKS);
+
+	switch (byte(in) % 3) {
+	case 0:
+		s->size = byte(in) % (RIG_PIECES + 1U) * RIG_PIECE_SIZE;
+		break;
+	case 1:
+		s->size -= byte(in) % (2 * RIG_PIECE_SIZE);
+		break;
+	default:
+		s->size = number(in);
+	}
+}
+
+static void change_piece(struct image *x, struct input *in)
+{
+	uint64_t i = byte(in) % rig_pieces(x);
+	struct snap_entry e, other;
+	uint64_t at = rig_piece_of(x, i, &e);
+	uint8_t own[64];
+	size_t len;
+
+	switch (byte(in) % 7) {
+	case 0:
+		at = SNAP_PIECE(byte(in) % 4, number(in));
+		break;
+	case 1:
+		at = number(in);
+		break;
+	case 2: /* as another one, or in its place */
+		at = rig_piece_of(x, byte(in) % rig_pieces(x), &other);
+		if (byte(in) & 1)
+			e = other;
+		break;
+	case 3:
+		alter_bytes(x, in, &e);
+		break;
+	case 4:
+		len = own_bytes(in, own);
+		e.at = rig_append(x, own, len);
+		e.what = (uint32_t)(byte(in) & 1 ? SNAP_DEFLATE : SNAP_RAW) << 28 | (uint32_t)len;
+		e.crc = (uint32_t)crc32_z(0, own, len);
+		break;
+	default:
+		alter_entry(x, in, &e);
+	}
+	rig_set_piece(x, i, at, e);
+}
+
+static bool has_list(const struct image *x)
+{
+	const struct snap_header *h = rig_head(x);
+
+	for (unsigned i = 0; i < MIN(h->sections, SNAP_SECTIONS); i++)
+		if (h->section[i].type == SNAP_SECTION_DISKS)
+			return h->section[i].size >= RIG_PIECE_SIZE &&
+			       range_fits(h->section[i].at, h->section[i].size, x->size);
+	return false;
+}
+
 static bool has_parts(const struct image *x)
 {
 	const struct snap_header *h = rig_head(x);
@@ -285,9 +369,11 @@ static void change(struct image *x, struct input *in)
 		change_entry,	   change_chunk, own_chunk,	change_tree,
 		change_tree_bytes, change_tree,	 change_parent,
 	};
-	uint8_t what = byte(in) % 10;
+	uint8_t op = byte(in), what = op % 10;
 
-	if (what == 0)
+	if (op & 128 && has_list(x) && has_parts(x))
+		(op & 7 ? change_piece : change_list_size)(x, in);
+	else if (what == 0)
 		change_header(x, in);
 	else if (what == 1)
 		change_section(x, in);
@@ -325,26 +411,37 @@ static void check_conf(const struct conf *conf)
 	free(back);
 }
 
-/* each chunk into a page of its own, so that what is behind it is nobody's; @ret_whole: is all
- * good? */
-static bool read_all(const struct snap_file *f)
+static struct snap_unpacker *unpacker(void)
 {
 	static struct snap_unpacker *u;
-	static uint8_t *room;
-	bool whole = true;
-	int r;
 
 	if (!u) {
 		u = malloc(sizeof(*u));
 		require(u && !snap_unpacker_init(u));
 		memset(u->out, UNUSED, sizeof(u->out));
+	}
+	return u;
+}
+
+/* each chunk and each piece up to a page that is nobody's; @ret_whole: is all good? */
+static bool read_all(const struct snap_file *f)
+{
+	struct snap_unpacker *u = unpacker();
+	static uint8_t *room;
+	bool whole = true;
+	int r;
+
+	if (!room) {
 		room = mmap(NULL, SNAP_CHUNK + 4096, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		require(room != MAP_FAILED && !mprotect(room + SNAP_CHUNK, 4096, PROT_NONE));
 	}
-	for (uint64_t n = 0; n < MIN(f->head.chunks, 2U * RIG_CHUNKS); n++) {
-		uint32_t len = n < RIG_CHUNKS ? rig_len(n) : SNAP_CHUNK;
+	for (uint64_t n = 0; n < f->head.chunks + MIN(f->pieces, PIECES); n++) {
+		bool piece = n >= f->head.chunks;
+		uint32_t len = piece || n >= RIG_CHUNKS ? SNAP_CHUNK : rig_len(n);
 
+		if (n >= 2 * RIG_CHUNKS && !piece)
+			continue;
 		err_clear();
 		r = snap_read(f, n, room + SNAP_CHUNK - len, len, u);
 		require(r <= 0 && (!r || err_last()[0]));
@@ -352,6 +449,31 @@ static bool read_all(const struct snap_file *f)
 		whole &= !r;
 	}
 	return whole;
+}
+
+static void read_piece(const struct snap_file *f, uint64_t i, uint8_t to[SNAP_CHUNK])
+{
+	memset(to, 0, SNAP_CHUNK);
+	require(!snap_read(f, f->head.chunks + i, to, SNAP_CHUNK, unpacker()));
+}
+
+/* @f, all of which is good, with its pieces */
+static void save_again(const struct snap_file *f, const struct conf *conf)
+{
+	static uint8_t is[SNAP_CHUNK], want[SNAP_CHUNK];
+	int fd = memfd_create("again", MFD_CLOEXEC);
+	struct snap_file again;
+
+	require(fd >= 0 && !snap_whole(f, conf, fd) && !snap_open(&again, fd, "again"));
+	require(!snap_verify(&again, conf) && again.pieces == f->pieces);
+	require(!memcmp(again.piece, f->piece, f->pieces * sizeof(*f->piece)));
+	for (uint64_t i = 0; i < MIN(f->pieces, PIECES); i++) {
+		read_piece(f, i, want);
+		read_piece(&again, i, is);
+		require(!memcmp(is, want, SNAP_CHUNK));
+	}
+	snap_close(&again);
+	close(fd);
 }
 
 /* its own descriptor, which goes with it */
@@ -393,7 +515,7 @@ static void take(int fd)
 	r = snap_open(&f, fd, "fuzz");
 	require(r <= 0 && (!r || err_last()[0]));
 	if (r) {
-		require(!f.tree && !f.entry && !f.wanted);
+		require(!f.tree && !f.entry && !f.wanted && !f.piece);
 		free(conf);
 		return;
 	}
@@ -415,6 +537,8 @@ static void take(int fd)
 		r = snap_verify(&f, conf);
 		require(r <= 0 && (!r || err_last()[0]));
 		require(r || whole);
+		if (!r && f.pieces)
+			save_again(&f, conf);
 	}
 	snap_close(&f);
 	free(conf);
@@ -423,16 +547,19 @@ static void take(int fd)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
+	struct image *const images[] = { &good, &child, &with_pieces, &child_with_pieces };
 	struct image x cleanup_image = { NULL, 0 };
 	static int fd = -1;
 
 	if (fd < 0) {
 		good = rig_small_image();
 		child = rig_child(&good, 1, 1, "parent");
+		with_pieces = rig_image_with_pieces(1, 1);
+		child_with_pieces = rig_child_with_pieces(&good, 1, 1, "parent");
 		fd = memfd_create("fuzz", MFD_CLOEXEC);
 		require(fd >= 0);
 	}
-	x = rig_copy(size && data[size - 1] & 1 ? &child : &good);
+	x = rig_copy(images[size ? data[size - 1] % ARRAY_SIZE(images) : 0]);
 	for (unsigned i = 0; i < OPERATIONS && in.left; i++)
 		change(&x, &in);
 	if (!size || data[0] % 8) /* the checksums themselves are worth a try, too */

@@ -438,8 +438,9 @@ static void unknown_flag(struct image *x)
 static void twice(struct image *x)
 {
 	struct snap_section s = *rig_section(x, SNAP_SECTION_DISKS);
+	struct image was cleanup_image = rig_copy(x);
 
-	s.at = rig_append(x, x->data + s.at, s.size);
+	s.at = rig_append(x, was.data + s.at, s.size);
 	rig_head(x)->section[rig_head(x)->sections++] = s;
 }
 
