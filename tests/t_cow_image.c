@@ -296,7 +296,7 @@ static void make_unflushed(const char *base, uint64_t bytes)
 /* it is nothing to a snapshot, and does not show through one's zeroes once that has gone */
 START_TEST(what_lies_under_clear_bits)
 {
-	uint64_t bytes = sizes[SMALL];
+	uint64_t bytes = sizes[SMALL], first = data_at(bytes);
 	const char *base = new_base(bytes);
 	static uint8_t is[PIECE], zero[PIECE];
 	struct rig none, from, to;
@@ -312,6 +312,12 @@ START_TEST(what_lies_under_clear_bits)
 		ck_assert_int_eq(disk_overlay_read(to.d, at, is, PIECE), 0);
 		ck_assert(!memcmp(is, zero, PIECE));
 	}
+	/* of what lies beside a bit nothing either */
+	memset(is, 0x3d, COW_CLUSTER);
+	ck_assert_int_eq(rig_do(&to, DISK_WRITE, 5 * COW_CLUSTER, is, COW_CLUSTER), 0);
+	ck_assert_int_eq(disk_overlay_read(to.d, first, is, PIECE), 0);
+	for (size_t i = 0; i < PIECE; i++)
+		ck_assert_uint_eq(is[i], i / COW_CLUSTER == 5 ? 0x3d : 0);
 	scribble(&from, bytes, 5);
 	ck_assert_int_eq(rig_do(&from, DISK_ZERO, 100 * SECTOR, NULL, 700 * SECTOR), 0);
 	ck_assert_msg(!disk_overlay_clear(to.d), "%s", err_last());

@@ -149,12 +149,17 @@ END_TEST
 START_TEST(test_places)
 {
 	const uint64_t most = (1ULL << 48) - 1, n[] = { 0, 1, 1 << 20, 1ULL << 40, most };
+	const uint64_t any[] = { most, most + 1, 1ULL << 55, 1ULL << 63, UINT64_MAX };
 
 	for (unsigned disk = 0; disk < 3; disk++)
 		for (unsigned i = 0; i < ARRAY_SIZE(n); i++) {
 			ck_assert_uint_eq(snap_piece_disk(SNAP_PIECE(disk, n[i])), disk);
 			ck_assert_uint_eq(snap_piece_at(SNAP_PIECE(disk, n[i])) / SNAP_CHUNK, n[i]);
 		}
+	for (unsigned i = 0; i < ARRAY_SIZE(any); i++)
+		ck_assert_uint_eq(SNAP_PIECE(snap_piece_disk(any[i]),
+					     snap_piece_at(any[i]) / SNAP_CHUNK),
+				  any[i]);
 	ck_assert_uint_eq(snap_piece_at(UINT64_MAX), UINT64_MAX - SNAP_CHUNK + 1);
 	ck_assert_uint_ge(snap_piece_disk(UINT64_MAX), CONF_DISKS);
 }
