@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "disk.h"
+#include "devices.h"
+#include "disk_cow.h"
+#include "disk_rig.h"
 #include "hutch.h"
 #include "kvm_rig.h"
 #include "snap.h"
@@ -272,6 +274,59 @@ START_TEST(test_file_is_whole)
 }
 END_TEST
 
+static int all_zeroes(struct vm *vm)
+{
+	uint8_t map[DISK_SIZE / COW_CLUSTER / 8];
+	struct disk *d = NULL;
+
+	for (unsigned i = 0; i < vm->devs; i++)
+		if (vm->dev[i]->type == &blk_type)
+			d = blk_disk(vm->dev[i]);
+	memset(map, 0xff, sizeof(map));
+	ck_assert_int_eq(disk_overlay_clear(d), 0);
+	ck_assert_int_eq(disk_overlay_write(d, COW_BITMAP, map, sizeof(map)), 0);
+	return disk_overlay_filled(d);
+}
+
+/* into a file whose machine was killed before its first flush: it has data that never counted, and
+ * that does not show where the snapshot has zeroes */
+START_TEST(test_killed)
+{
+	const struct way *w = &ways[0];
+	static uint8_t data[DISK_SIZE], zero[DISK_SIZE];
+	struct conf_disk conf = rig_conf(base, ENGINE_THREADS, CACHE_WRITEBACK);
+	struct flat *f = chain(w);
+	char command[256];
+	struct rig g;
+	int fd;
+
+	ck_assert_int_eq(flat_start(f), 0);
+	run_to(f, 1);
+	ck_assert_int_eq(flat_call(f, all_zeroes), 0);
+	fd = save(f, w, false);
+	flat_free(f);
+
+	conf.format = FORMAT_COW;
+	ck_assert_int_eq(str_copy(conf.overlay, sizeof(conf.overlay), in_folder("running")), 0);
+	ck_assert_msg(rig_open(&g, &conf), "%s", err_last());
+	memset(data, 0xdd, sizeof(data));
+	ck_assert_int_eq(rig_do(&g, DISK_WRITE, 0, data, sizeof(data)), 0);
+	snprintf(command, sizeof(command), "cp %s/running %s/killed", folder, folder);
+	ck_assert_int_eq(system(command), 0);
+	rig_close(&g);
+
+	f = restore(fd, w, in_folder("killed"));
+	ck_assert_msg(f != NULL, "%s", why);
+	flat_free(f);
+	close(fd);
+	ck_assert_int_eq(str_copy(conf.overlay, sizeof(conf.overlay), in_folder("killed")), 0);
+	ck_assert_msg(rig_open(&g, &conf), "%s", err_last());
+	ck_assert_int_eq(rig_do(&g, DISK_READ, 0, data, sizeof(data)), 0);
+	ck_assert_mem_eq(data, zero, sizeof(data));
+	rig_close(&g);
+}
+END_TEST
+
 /* --- in place --- */
 
 static int do_back(struct vm *vm)
@@ -464,6 +519,7 @@ static void add_tests(TCase *tc)
 	tcase_add_loop_test(tc, test_goes_along, 0, ARRAY_SIZE(ways));
 	tcase_add_test(tc, test_named);
 	tcase_add_test(tc, test_file_is_whole);
+	tcase_add_test(tc, test_killed);
 	tcase_add_loop_test(tc, test_roll_back, 0, ARRAY_SIZE(ways));
 	tcase_add_test(tc, test_other_disk);
 	tcase_add_test(tc, test_child);
