@@ -119,12 +119,13 @@ static void change_entry(struct image *x, struct input *in)
 	rig_set_entry(x, n, e);
 }
 
-/* its bytes, and the checksum that goes with them; false: it has none */
+/* its bytes, and the checksum that goes with them; false: it has none, or they would be the
+ * header's, which says where it is itself */
 static bool alter_bytes(struct image *x, struct input *in, struct snap_entry *e)
 {
 	uint32_t len = snap_stored(e);
 
-	if (!len || !range_fits(e->at, len, x->size))
+	if (!len || e->at < SNAP_PAGE || !range_fits(e->at, len, x->size))
 		return false;
 	for (unsigned i = byte(in) % 8; i; i--)
 		x->data[e->at + word(in) % len] ^= byte(in);
