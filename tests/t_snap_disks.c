@@ -460,24 +460,26 @@ END_TEST
 /* --- what lies, under good checksums --- */
 
 /* the first piece alone */
-static void another_disk(void *section, struct snap_section *s)
+static void another_disk(struct image *x)
 {
-	uint64_t *piece = section, n = s->size / (sizeof(*piece) + sizeof(struct snap_entry));
+	struct snap_entry e;
 
-	memmove(piece + 1, piece + n, sizeof(struct snap_entry));
-	s->size = sizeof(*piece) + sizeof(struct snap_entry);
-	piece[0] = SNAP_PIECE(1, 0);
+	rig_piece_of(x, 0, &e);
+	rig_section(x, SNAP_SECTION_DISKS)->size = RIG_PIECE_SIZE;
+	rig_set_piece(x, 0, SNAP_PIECE(1, 0), e);
 }
 
-static void behind_the_end(void *section, struct snap_section *s)
+static void behind_the_end(struct image *x)
 {
-	uint64_t *piece = section, n = s->size / (sizeof(*piece) + sizeof(struct snap_entry));
+	uint64_t last = rig_pieces(x) - 1;
+	struct snap_entry e;
 
-	piece[n - 1] = SNAP_PIECE(0, 1000);
+	rig_piece_of(x, last, &e);
+	rig_set_piece(x, last, SNAP_PIECE(0, 1000), e);
 }
 
 static const struct {
-	void (*lie)(void *section, struct snap_section *s);
+	void (*lie)(struct image *x);
 	const char *want;
 } lies[] = {
 	{ another_disk, "is of disk 1, which is not in it" },
@@ -488,7 +490,6 @@ START_TEST(test_lies)
 {
 	const struct way *w = &ways[0];
 	struct flat *f = chain(w);
-	struct snap_section *s;
 	struct image image;
 	int fd;
 
@@ -498,8 +499,7 @@ START_TEST(test_lies)
 	flat_free(f);
 	image = rig_of_fd(fd);
 	close(fd);
-	s = rig_section(&image, SNAP_SECTION_DISKS);
-	lies[_i].lie(image.data + s->at, s);
+	lies[_i].lie(&image);
 	rig_seal(&image);
 	fd = rig_fd(&image);
 	ck_assert_ptr_null(restore(fd, w, NULL));
