@@ -23,7 +23,7 @@ static _Alignas(PAGE) uint8_t head[PAGE], tail[PAGE];
 
 static uint64_t get64(const struct dev *d, uint32_t off)
 {
-	return get(d, R_CONFIG + off) | (uint64_t)get(d, R_CONFIG + off + 4) << 32;
+	return config(d, off) | (uint64_t)config(d, off + 4) << 32;
 }
 
 static bool all_are(const uint8_t *p, unsigned len, uint8_t want)
@@ -111,12 +111,12 @@ static int use_balloon(struct dev *d)
 		pfn[i] = (uint32_t)((uintptr_t)data / PAGE + i);
 	add(d, 0, &(struct piece){ pfn, 64, false }, 1);
 	TRY(used(d, 0, ANSWER_MS) == 0);
-	put(d, R_CONFIG + 4, 16);
-	TRY(get(d, R_CONFIG + 4) == 16);
+	set_config(d, 4, 16);
+	TRY(config(d, 4) == 16);
 	TRY(*(volatile uint8_t *)&data[5 * PAGE] == 0); /* it was given back */
 	add(d, 1, &(struct piece){ pfn, 64, false }, 1);
 	TRY(used(d, 1, ANSWER_MS) == 0);
-	put(d, R_CONFIG + 4, 0);
+	set_config(d, 4, 0);
 	data[5 * PAGE] = 1;
 	TRY(*(volatile uint8_t *)&data[5 * PAGE] == 1);
 	return 0;
@@ -135,7 +135,7 @@ static int use_net(struct dev *d)
 	memset(head, 0, 12 + 60);
 	memset(frame, 0xff, 6);
 	for (unsigned i = 0; i < 6; i++)
-		frame[6 + i] = *(volatile uint8_t *)(d->base + R_CONFIG + i);
+		frame[6 + i] = in8(d->bus.config + i);
 	frame[12] = 8;
 	frame[13] = 6;
 	memcpy(frame + 14, arp, sizeof(arp));
