@@ -195,7 +195,7 @@ int flat_start(struct flat *f)
 	return r;
 }
 
-static void read_console(struct flat *f)
+void flat_read(struct flat *f)
 {
 	ssize_t n;
 
@@ -213,7 +213,7 @@ enum vm_end flat_wait(struct flat *f, unsigned seconds)
 	while (!p[0].revents && now_ns() < end) {
 		poll(p, 2, 100);
 		if (!f->stalled)
-			read_console(f);
+			flat_read(f);
 	}
 	pthread_mutex_lock(&f->vm->event_lock); /* for what the machine has left in memory */
 	pthread_mutex_unlock(&f->vm->event_lock);
@@ -226,7 +226,7 @@ int flat_wait_text(struct flat *f, const char *part)
 
 	for (unsigned i = 0; i < 100 && !strstr(f->text, part); i++) {
 		poll(&p, 1, 100);
-		read_console(f);
+		flat_read(f);
 	}
 	return strstr(f->text, part) ? 0 : -ETIMEDOUT;
 }

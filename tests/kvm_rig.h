@@ -50,6 +50,8 @@ int flat_start(struct flat *f) must_check;
 enum vm_end flat_wait(struct flat *f, unsigned seconds);
 /* until it has printed @part: -ETIMEDOUT */
 int flat_wait_text(struct flat *f, const char *part) must_check;
+/* what there is to be read of what it has printed */
+void flat_read(struct flat *f);
 enum vm_end flat_run(struct flat *f, unsigned seconds);
 
 /* run on the machine's loop, and wait for it */

@@ -15,8 +15,7 @@ int main(uint64_t info);
 		if (!(cond))             \
 			return __LINE__; \
 	} while (0)
-#define ANSWER_MS  3000
-#define VSOCK_PORT 1234
+#define ANSWER_MS 3000
 
 static _Alignas(PAGE) uint8_t data[16 * PAGE];
 static _Alignas(PAGE) uint8_t head[PAGE], tail[PAGE];
@@ -149,15 +148,6 @@ static int use_net(struct dev *d)
 }
 
 /* --- vsock: connect to the host --- */
-
-struct vsock_hdr {
-	uint64_t src_cid, dst_cid;
-	uint32_t src_port, dst_port, len;
-	uint16_t type, op;
-	uint32_t flags, buf_alloc, fwd_cnt;
-} __attribute__((packed));
-
-enum { OP_REQUEST = 1, OP_RESPONSE, OP_RST, OP_SHUTDOWN, OP_RW, OP_CREDIT, OP_CREDIT_REQUEST };
 
 static void vsock_send(struct dev *d, uint16_t op, uint32_t len)
 {

@@ -63,6 +63,19 @@ struct dev {
 	uint16_t free[QUEUES]; /* the next descriptor */
 };
 
+/* --- what is said over vsock --- */
+
+#define VSOCK_PORT 1234 /* where the host listens, if it does */
+
+struct vsock_hdr {
+	uint64_t src_cid, dst_cid;
+	uint32_t src_port, dst_port, len;
+	uint16_t type, op;
+	uint32_t flags, buf_alloc, fwd_cnt;
+} __attribute__((packed));
+
+enum { OP_REQUEST = 1, OP_RESPONSE, OP_RST, OP_SHUTDOWN, OP_RW, OP_CREDIT, OP_CREDIT_REQUEST };
+
 /* one piece of a buffer */
 struct piece {
 	const volatile void *at;
