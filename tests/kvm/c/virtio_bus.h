@@ -14,9 +14,7 @@
 #define MMIO_SLOTS 17
 #define ECAM	   0xb0000000ULL
 #define PCI_SLOTS  32
-/* not where hutch puts them, so that a snapshot has a place to keep that is the guest's own */
-#define PCI_BARS   0xe0000000ULL
-#define PCI_BAR	   0x10000
+#define PCI_BARS   0xe0000000ULL /* where those go that are moved, 32 KiB each */
 #define PLACES	   (MMIO_SLOTS + PCI_SLOTS)
 
 enum reg {
@@ -157,18 +155,21 @@ static inline void pci_structures(struct bus *b, uint64_t cfg, uint64_t bar)
 	}
 }
 
+/* every other one is moved: then a snapshot has a place to keep that is the guest's own choice */
 static inline uint32_t pci_probe(struct bus *b, unsigned slot)
 {
-	uint64_t cfg = ECAM + ((uint64_t)slot << 15), bar = PCI_BARS + slot * PCI_BAR;
+	uint64_t cfg = ECAM + ((uint64_t)slot << 15);
 	uint32_t id = in32(cfg);
 
 	*b = (struct bus){ .pci = true };
 	if ((id & 0xffff) != 0x1af4 || id >> 16 < 0x1040)
 		return 0;
-	out16(cfg + 4, 0);
-	out32(cfg + 0x10, (uint32_t)bar);
-	out16(cfg + 4, 6); /* memory, and bus master */
-	pci_structures(b, cfg, bar);
+	if (slot & 1) {
+		out16(cfg + 4, 0);
+		out32(cfg + 0x10, (uint32_t)(PCI_BARS + slot * 0x8000));
+		out16(cfg + 4, 6); /* memory, and bus master */
+	}
+	pci_structures(b, cfg, in32(cfg + 0x10));
 	return (id >> 16) - 0x1040;
 }
 
