@@ -44,8 +44,8 @@ static pid_t start(const char *socket)
 		execl(peer, peer, "echo", address, "1000", NULL);
 		_exit(127);
 	}
-	for (unsigned i = 0; i < 500 && access(socket, F_OK); i++)
-		sleep_ms(10);
+	for (unsigned i = 0; i < 5000 && access(socket, F_OK); i++)
+		sleep_ms(1);
 	require(!access(socket, F_OK));
 	return pid;
 }

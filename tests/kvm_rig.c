@@ -340,14 +340,15 @@ pid_t flat_packer(pid_t parent)
 	DIR *dir = opendir("/proc");
 	const struct dirent *e;
 	int found = 0, pid, ppid;
-	char path[300];
+	char path[300], name[32];
 
 	while (!found && (e = readdir(dir))) {
 		FILE *f;
 
 		snprintf(path, sizeof(path), "/proc/%s/stat", e->d_name);
 		f = e->d_name[0] >= '1' && e->d_name[0] <= '9' ? fopen(path, "r") : NULL;
-		if (f && fscanf(f, "%d (%*[^)]) %*c %d", &pid, &ppid) == 2 && ppid == parent)
+		if (f && fscanf(f, "%d (%31[^)]) %*c %d", &pid, name, &ppid) == 3 &&
+		    ppid == parent && strcmp(name, "peer"))
 			found = pid;
 		if (f)
 			fclose(f);

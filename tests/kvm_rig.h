@@ -71,7 +71,8 @@ struct flat_live {
 	char text[512];
 };
 struct flat_live flat_live_end(void);
-/* the only child process there is of @parent, in whatever state, zombies among them; 0: none */
+/* the only child process there is of @parent but those of echo_rig.h, in whatever state, zombies
+ * among them; 0: none */
 pid_t flat_packer(pid_t parent);
 
 /* the guest's memory as the guest sees it, past gmem and its dirty bits */

@@ -67,15 +67,16 @@ static void copy_disk(const char *from, const char *to)
 }
 
 static const struct {
-	const char *memory, *bus;
+	const char *memory, *bus, *cpus;
 	int level;
 	/* its memory was unpacked first, in place or into a file; or it comes when it is wanted,
 	 * and is kept in a file besides */
 	enum { EAGER, MAPPED, LAZY, KEEPING } memory_from;
 } chains[] = {
-	{ "64M", "mmio", 1, EAGER },   { "40M", "pci", 6, EAGER },  { "64M", "pci", 0, EAGER },
-	{ "64M", "mmio", 1, MAPPED },  { "40M", "pci", 0, MAPPED }, { "64M", "pci", 1, LAZY },
-	{ "40M", "mmio", 1, KEEPING },
+	{ "64M", "mmio", "1", 1, EAGER },   { "40M", "pci", "2", 6, EAGER },
+	{ "64M", "pci", "1", 0, EAGER },    { "64M", "mmio", "1", 1, MAPPED },
+	{ "40M", "pci", "1", 0, MAPPED },   { "64M", "pci", "1", 1, LAZY },
+	{ "40M", "mmio", "2", 1, KEEPING },
 };
 
 /* with all devices that there are */
@@ -85,9 +86,9 @@ static struct flat *chain(int i)
 	struct flat *f;
 
 	snprintf(conf, sizeof(conf), "%s,engine=threads", disk[0]);
-	f = flat_new("chain", "memory", chains[i].memory, "transport", chains[i].bus, "disk", conf,
-		     "net", echo_net, "vsock", echo_vsock, "balloon", "0", "console-device",
-		     "virtio", NULL);
+	f = flat_new("chain", "append", chains[i].cpus, "cpus", chains[i].cpus, "memory",
+		     chains[i].memory, "transport", chains[i].bus, "disk", conf, "net", echo_net,
+		     "vsock", echo_vsock, "balloon", "0", "console-device", "virtio", NULL);
 	ck_assert_msg(f != NULL, "%s", err_last());
 	return f;
 }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "echo_rig.h"
 #include "hutch.h"
 #include "kvm_rig.h"
 #include "snap_rig.h"
@@ -114,7 +115,7 @@ static struct flat *chain(int i)
 
 	snprintf(conf, sizeof(conf), "%s,engine=threads", disk);
 	f = flat_new("chain", "memory", chains[i].memory, "transport", chains[i].transport, "disk",
-		     conf, "balloon", "0", NULL);
+		     conf, "net", echo_net, "vsock", echo_vsock, "balloon", "0", NULL);
 	ck_assert_msg(f != NULL, "%s", err_last());
 	return f;
 }
@@ -603,7 +604,7 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
-
+	tcase_add_checked_fixture(tc, echo_begin, echo_end);
 	tcase_add_loop_test(tc, test_chain, 0, ARRAY_SIZE(chains));
 	tcase_add_test(tc, test_lazy);
 	tcase_add_test(tc, test_two_processors);
@@ -620,6 +621,7 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	flat_setup(argv[0]);
+	echo_setup(argv[0]);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, test_whole);
 	if (flat_possible())

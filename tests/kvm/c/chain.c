@@ -5,6 +5,7 @@
  * from the same disk: a machine that lost or made up one bit anywhere on the way
  * prints another.  Random numbers and what the console takes are asked for and
  * left out of it.  At each stage the word at MAILBOX counts, for who wants to stop it somewhere.
+ * With the argument 2 a second processor counts beside it.
  *
  * 1. Each device has rings of its own and is started once.  A stage begins
  *    something with all of them, walks through memory, and then collects: so at
@@ -20,17 +21,22 @@
 
 int main(uint64_t info);
 
-#define MAILBOX	  ((volatile uint32_t *)0x60000)
-#define STAGES	  60
-#define STEPS	  30
-#define SECTORS	  128
-#define AREA	  ((volatile uint64_t *)0x1000000) /* 16 MiB on */
-#define WORDS	  (1U << 20)
-#define GIVEN	  ((volatile uint64_t *)0x1800000) /* behind it, the balloon's */
-#define ANSWER_MS 3000
-#define AGAIN_MS  20
-#define TRIES	  100
-#define BOX	  512
+#define MAILBOX	   ((volatile uint32_t *)0x60000)
+#define COUNT	   1 /* words of it: the second processor's number, and that it was another one */
+#define WRONG	   2
+#define TRAMPOLINE 0x50000ULL
+#define LAPIC_SVR  0xfee000f0ULL
+#define LAPIC_ICR  0xfee00300ULL
+#define STAGES	   60
+#define STEPS	   30
+#define SECTORS	   128
+#define AREA	   ((volatile uint64_t *)0x1000000) /* 16 MiB on */
+#define WORDS	   (1U << 20)
+#define GIVEN	   ((volatile uint64_t *)0x1800000) /* behind it, the balloon's */
+#define ANSWER_MS  3000
+#define AGAIN_MS   20
+#define TRIES	   100
+#define BOX	   512
 
 struct part {
 	uint32_t id;
@@ -337,6 +343,45 @@ static bool end_vsock(struct part *p, unsigned n)
 	return true;
 }
 
+/* --- the second processor: in real mode, with the mailbox as its data --- */
+
+extern const uint8_t second[], second_end[];
+
+__asm__(".code16\n"
+	"second: cli\n"
+	"mov $0x6000, %ax\n"
+	"mov %ax, %ds\n"
+	"xor %eax, %eax\n"
+	"1: cmp %eax, 4\n"
+	"jne 2f\n"
+	"inc %eax\n"
+	"incl 4\n"
+	"jmp 1b\n"
+	"2: movl $1, 8\n"
+	"3: hlt\n"
+	"jmp 3b\n"
+	"second_end:\n"
+	".code64");
+
+static void start_second(void)
+{
+	memcpy((void *)TRAMPOLINE, second, (size_t)(second_end - second));
+	out32(LAPIC_SVR, 0x1ff);
+	out32(LAPIC_ICR, 0xc4500); /* INIT to all but this one */
+	out32(LAPIC_ICR, (uint32_t)(0xc4600 | TRAMPOLINE >> 12));
+}
+
+static bool second_counts(void)
+{
+	struct wait w = wait_ms(ANSWER_MS);
+	uint32_t was = MAILBOX[COUNT];
+
+	while (MAILBOX[COUNT] == was)
+		if (wait_over(&w))
+			return false;
+	return !MAILBOX[WRONG];
+}
+
 static struct part parts[] = {
 	{ .id = ID_BLK, .name = "blk", .queues = 1, .begin = begin_disk, .end = end_disk },
 	{ .id = ID_NET,
@@ -410,14 +455,20 @@ static struct part *run(void)
 
 int main(uint64_t info)
 {
-	struct part *failed = run(), *console = &parts[PARTS - 1];
+	struct part *failed, *console = &parts[PARTS - 1];
+	bool two = ARGUMENTS[0] == '2';
 
 	(void)info;
+	if (two)
+		start_second();
+	failed = run();
 	if (failed) {
 		print(failed->name);
 		print(" failed at stage ");
 		print_number(MAILBOX[0]);
 		print("\n");
+	} else if (two && !second_counts()) {
+		print("the second processor has lost count\n");
 	} else {
 		print("chain ");
 		print_number(h);
