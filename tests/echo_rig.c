@@ -8,7 +8,7 @@
 #include "fake.h"
 #include "kvm_rig.h"
 
-char echo_net[128], echo_vsock[128];
+char echo_net[128], echo_vsock[128], echo_vsock_too[128];
 static char peer[3072], folder[64];
 static pid_t echo[2];
 
@@ -56,8 +56,10 @@ void echo_begin(void)
 	require(mkdtemp(folder) != NULL);
 	snprintf(echo_net, sizeof(echo_net), "user,socket=%s/net", folder);
 	snprintf(echo_vsock, sizeof(echo_vsock), "path=%s/v", folder);
+	snprintf(echo_vsock_too, sizeof(echo_vsock_too), "path=%s/w", folder);
 	echo[0] = start(in_folder("net"));
 	echo[1] = start(in_folder("v_1234"));
+	require(!symlink("v_1234", in_folder("w_1234")));
 }
 
 void echo_end(void)
@@ -67,6 +69,7 @@ void echo_end(void)
 		waitpid(echo[i], NULL, 0);
 	}
 	unlink(in_folder("net"));
+	unlink(in_folder("w_1234"));
 	unlink(in_folder("v_1234"));
 	require(!rmdir(folder));
 }

@@ -10,6 +10,8 @@
 
 /* what the keys "net" and "vsock" of a machine are */
 extern char echo_net[128], echo_vsock[128];
+/* of another one that is there at the same time: a machine's end of a vsock is its own */
+extern char echo_vsock_too[128];
 
 /* tests/tools/peer.c is beside the test */
 void echo_setup(const char *argv0);

@@ -207,7 +207,8 @@ START_TEST(test_generations)
 			sleep_ms(1);
 		usleep((useconds_t)(rand_r(&seed) % 3000));
 		at += STAGES / GENERATIONS - 1;
-		ck_assert_int_eq(flat_pause(f), 0);
+		flat_read(f);
+		ck_assert_msg(!flat_pause(f), "generation %u: said: %s", n, f->text);
 		fd = save(f, chains[_i].level);
 		hear(f);
 		flat_free(f);
@@ -302,6 +303,37 @@ START_TEST(test_saving_changes_nothing)
 	}
 	ck_assert_str_eq(end_of(f), want);
 	flat_free(f);
+	remove_disks();
+}
+END_TEST
+
+/* both go on at once, each with a network and a vsock of its own */
+START_TEST(test_twins)
+{
+	char want[sizeof(said)], before[sizeof(said)], key[128];
+	struct flat *f, *twin;
+	int fd;
+
+	end_of_another(_i, want);
+	f = chain(_i);
+	ck_assert_int_eq(flat_start(f), 0);
+	ck_assert(flat_until(f, FLAT_MAILBOX, STAGES / 3));
+	ck_assert_int_eq(flat_pause(f), 0);
+	fd = save(f, 1);
+	copy_disk(disk[0], disk[1]);
+	snprintf(key, sizeof(key), "path=%s", disk[1]);
+	flat_read(f);
+	strcpy(before, f->text);
+	twin = flat_restore(fd, "disk@0", key, "vsock@0", echo_vsock_too, NULL);
+	ck_assert_msg(twin != NULL, "%s", err_last());
+	close(fd);
+	ck_assert_int_eq(flat_start(twin), 0);
+	ck_assert_int_eq(flat_resume(f), 0);
+	ck_assert_str_eq(end_of(f), want);
+	strcpy(said, before);
+	ck_assert_str_eq(end_of(twin), want);
+	flat_free(f);
+	flat_free(twin);
 	remove_disks();
 }
 END_TEST
@@ -432,6 +464,7 @@ static void add_tests(TCase *tc)
 	tcase_add_loop_test(tc, test_generation, 0, fd < 0 ? LAZY : LAZY + 1);
 	cleanup_close(&fd);
 	tcase_add_loop_test(tc, test_saving_changes_nothing, 0, 2);
+	tcase_add_loop_test(tc, test_twins, 0, 2);
 	tcase_add_test(tc, test_two_processors);
 	tcase_add_test(tc, test_interrupt_controllers);
 }

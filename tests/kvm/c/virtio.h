@@ -208,7 +208,7 @@ static inline void add(struct dev *d, unsigned q, const struct piece *p, unsigne
 	kick(d, q);
 }
 
-/* the next used buffer, within @ms: its length, or -1 */
+/* the next used buffer, within @ms: its length, or -1, also where more were used than there were */
 static inline int64_t used(struct dev *d, unsigned q, uint32_t ms)
 {
 	struct wait w = wait_ms(ms);
@@ -218,6 +218,8 @@ static inline int64_t used(struct dev *d, unsigned q, uint32_t ms)
 		if (wait_over(&w))
 			return -1;
 	fence();
+	if ((int16_t)(d->ring[q].avail.idx - d->ring[q].used.idx) < 0)
+		return -1;
 	len = d->ring[q].used.ring[d->seen[q] % Q_SIZE].len;
 	d->seen[q]++;
 	return len;
