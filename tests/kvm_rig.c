@@ -404,14 +404,19 @@ bool flat_until(struct flat *f, gpa_t gpa, uint32_t value)
 	return false;
 }
 
-bool flat_until_set(struct flat *f, gpa_t gpa)
+bool flat_until_least(struct flat *f, gpa_t gpa, uint32_t value)
 {
 	for (unsigned i = 0; i < 5000; i++) {
-		if (*flat_word(f, gpa))
+		if (*flat_word(f, gpa) >= value)
 			return true;
 		sleep_ms(1);
 	}
 	return false;
+}
+
+bool flat_until_set(struct flat *f, gpa_t gpa)
+{
+	return flat_until_least(f, gpa, 1);
 }
 
 long proc_status(const char *key)

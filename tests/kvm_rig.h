@@ -77,8 +77,9 @@ pid_t flat_packer(pid_t parent);
 
 /* the guest's memory as the guest sees it, past gmem and its dirty bits */
 volatile uint32_t *flat_word(struct flat *f, gpa_t gpa);
-/* wait until the word has this value, or any but 0 */
+/* wait until the word has this value, at least this one, or any but 0 */
 bool flat_until(struct flat *f, gpa_t gpa, uint32_t value);
+bool flat_until_least(struct flat *f, gpa_t gpa, uint32_t value);
 bool flat_until_set(struct flat *f, gpa_t gpa);
 
 #define FLAT_MAILBOX 0x60000 /* tests/kvm/flat.h */

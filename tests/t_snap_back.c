@@ -160,8 +160,7 @@ static struct flat *again_mapped(struct flat *f)
 /* until it has got this far */
 static void until(struct flat *f, unsigned stage)
 {
-	for (unsigned i = 0; i < 5000 && *flat_word(f, FLAT_MAILBOX) < stage; i++)
-		sleep_ms(1);
+	flat_until_least(f, FLAT_MAILBOX, stage);
 }
 
 /* each time a bit on, and then back; what comes out is what comes out of a straight run */

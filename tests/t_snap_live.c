@@ -283,6 +283,7 @@ START_TEST(test_chain)
 	saving_level = chains[_i].level;
 	ck_assert_int_eq(flat_start(f), 0);
 	for (; n < SAVES; n++) {
+		ck_assert(flat_until_least(f, FLAT_MAILBOX, 1 + n * 15));
 		usleep((useconds_t)(rand_r(&seed) % 3000));
 		saving = (int)n;
 		saving_fd = fd[n] = file();
