@@ -12,7 +12,8 @@
  *    any moment several have something under way.
  * 2. What a stage begins comes out of the number in an order that is always the
  *    same, and so does what it collects, whenever that came.
- * 3. The host may have lost what it had, because this machine is another one now.
+ * 3. In the end each device must still be set up as it was.
+ * 4. The host may have lost what it had, because this machine is another one now.
  *    A frame that does not come back is sent again, and knows its stage, so one
  *    that came twice is skipped.  A connection that has ended is made again, on
  *    another port.
@@ -450,6 +451,9 @@ static struct part *run(void)
 		MAILBOX[0] = n + 1;
 		failed = stage(n);
 	}
+	for (unsigned i = 0; i < PARTS && !failed; i++)
+		if (parts[i].is_there && !is_as_started(&parts[i].d))
+			failed = &parts[i];
 	return failed;
 }
 

@@ -147,6 +147,8 @@ static inline void set_queue(struct dev *d, unsigned q)
 	put(d, R_Q_USED_HI, 0);
 	put(d, R_Q_READY, 1);
 	d->kick_at[q] = bus_kick_at(&d->bus);
+	if (d->bus.pci)
+		pci_set_vector(&d->bus, q);
 }
 
 /* reset, and all of a driver's start: of @wanted what is offered */
@@ -174,6 +176,24 @@ static inline bool start(struct dev *d, uint64_t wanted, unsigned queues)
 		set_queue(d, q);
 	put(d, R_STATUS, S_OK);
 	return get(d, R_STATUS) == S_OK;
+}
+
+/* on PCI all that was set can be read */
+static inline bool is_as_started(struct dev *d)
+{
+	bool same = get(d, R_STATUS) == S_OK;
+
+	for (unsigned q = 0; q < d->queues && d->bus.pci; q++) {
+		volatile struct ring *r = &d->ring[q];
+
+		put(d, R_Q_SEL, q);
+		same = same && get(d, R_Q_READY) == 1 && get(d, R_Q_SIZE) == Q_SIZE &&
+		       get(d, R_Q_DESC) == (uint32_t)(uintptr_t)r->desc &&
+		       get(d, R_Q_AVAIL) == (uint32_t)(uintptr_t)&r->avail &&
+		       get(d, R_Q_USED) == (uint32_t)(uintptr_t)&r->used &&
+		       pci_has_vector(&d->bus, q);
+	}
+	return same;
 }
 
 static inline void publish(struct dev *d, unsigned q, uint16_t head)

@@ -52,13 +52,17 @@ static const struct {
 #define MMIO_ID		 0x08
 #define MMIO_NOTIFY	 0x50
 #define MMIO_CONFIG	 0x100
+#define PCI_Q_VECTOR	 26
 #define PCI_Q_NOTIFY_OFF 30
 
 /* where one device's are */
 struct bus {
 	bool pci;
 	uint64_t regs, notify, config;
-	uint32_t step; /* PCI: from one queue's place for notifications to the next */
+	/* PCI: from one queue's place for notifications to the next, and where MSI-X has its table
+	 */
+	uint32_t step;
+	uint64_t table;
 };
 
 static inline uint8_t in8(uint64_t at)
@@ -126,7 +130,7 @@ static inline uint32_t mmio_probe(struct bus *b, unsigned slot)
 {
 	uint64_t at = MMIO_BASE + slot * MMIO_SIZE;
 
-	*b = (struct bus){ false, at, at + MMIO_NOTIFY, at + MMIO_CONFIG, 0 };
+	*b = (struct bus){ false, at, at + MMIO_NOTIFY, at + MMIO_CONFIG, 0, 0 };
 	return in32(at + MMIO_MAGIC) == 0x74726976 && in32(at + MMIO_VERSION) == 2
 		       ? in32(at + MMIO_ID)
 		       : 0;
@@ -138,6 +142,8 @@ static inline void pci_structures(struct bus *b, uint64_t cfg, uint64_t bar)
 	for (uint8_t cap = in8(cfg + 0x34); cap; cap = in8(cfg + cap + 1)) {
 		uint64_t at = bar + in32(cfg + cap + 8);
 
+		if (in8(cfg + cap) == 0x11)
+			b->table = bar + (in32(cfg + cap + 4) & ~7U);
 		if (in8(cfg + cap) != 9) /* vendor's own */
 			continue;
 		switch (in8(cfg + cap + 3)) {
@@ -171,6 +177,18 @@ static inline uint32_t pci_probe(struct bus *b, unsigned slot)
 	}
 	pci_structures(b, cfg, in32(cfg + 0x10));
 	return (id >> 16) - 0x1040;
+}
+
+/* what the queue that is selected would interrupt with: set, and never switched on */
+static inline void pci_set_vector(const struct bus *b, unsigned q)
+{
+	out16(b->regs + PCI_Q_VECTOR, (uint16_t)q);
+	out32(b->table + 16 * q + 8, 0x40 + q);
+}
+
+static inline bool pci_has_vector(const struct bus *b, unsigned q)
+{
+	return in16(b->regs + PCI_Q_VECTOR) == q && in32(b->table + 16 * q + 8) == 0x40 + q;
 }
 
 static inline uint32_t bus_probe(struct bus *b, unsigned place)
