@@ -117,7 +117,7 @@ $(B)/tests/kvm/%.elf: tests/kvm/%.S tests/kvm/flat.h tests/kvm/flat.ld
 FLATFLAGS = -std=gnu11 -m64 -ffreestanding -fno-builtin -mgeneral-regs-only -O1 -fno-stack-protector \
 	-fno-pic -mno-red-zone -fcf-protection=none -fno-jump-tables -fno-asynchronous-unwind-tables $(WARN)
 $(B)/tests/kvm/%.elf: tests/kvm/c/%.c tests/kvm/c/start.S tests/kvm/c/lib.h tests/kvm/c/virtio.h \
-		tests/kvm/flat.h tests/kvm/flat.ld
+		tests/kvm/c/virtio_bus.h tests/kvm/flat.h tests/kvm/flat.ld
 	@mkdir -p $(@D)
 	@echo "  CC   $<"
 	@$(CC) $(FLATFLAGS) -nostdlib -static -no-pie -Wl,--build-id=none,--no-warn-rwx-segments \

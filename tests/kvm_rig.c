@@ -195,7 +195,7 @@ int flat_start(struct flat *f)
 	return r;
 }
 
-static void read_console(struct flat *f)
+void flat_read(struct flat *f)
 {
 	ssize_t n;
 
@@ -213,7 +213,7 @@ enum vm_end flat_wait(struct flat *f, unsigned seconds)
 	while (!p[0].revents && now_ns() < end) {
 		poll(p, 2, 100);
 		if (!f->stalled)
-			read_console(f);
+			flat_read(f);
 	}
 	pthread_mutex_lock(&f->vm->event_lock); /* for what the machine has left in memory */
 	pthread_mutex_unlock(&f->vm->event_lock);
@@ -226,7 +226,7 @@ int flat_wait_text(struct flat *f, const char *part)
 
 	for (unsigned i = 0; i < 100 && !strstr(f->text, part); i++) {
 		poll(&p, 1, 100);
-		read_console(f);
+		flat_read(f);
 	}
 	return strstr(f->text, part) ? 0 : -ETIMEDOUT;
 }
@@ -343,14 +343,15 @@ pid_t flat_packer(pid_t parent)
 	DIR *dir = opendir("/proc");
 	const struct dirent *e;
 	int found = 0, pid, ppid;
-	char path[300];
+	char path[300], name[32];
 
 	while (!found && (e = readdir(dir))) {
 		FILE *f;
 
 		snprintf(path, sizeof(path), "/proc/%s/stat", e->d_name);
 		f = e->d_name[0] >= '1' && e->d_name[0] <= '9' ? fopen(path, "r") : NULL;
-		if (f && fscanf(f, "%d (%*[^)]) %*c %d", &pid, &ppid) == 2 && ppid == parent)
+		if (f && fscanf(f, "%d (%31[^)]) %*c %d", &pid, name, &ppid) == 3 &&
+		    ppid == parent && strcmp(name, "peer"))
 			found = pid;
 		if (f)
 			fclose(f);
@@ -406,14 +407,19 @@ bool flat_until(struct flat *f, gpa_t gpa, uint32_t value)
 	return false;
 }
 
-bool flat_until_set(struct flat *f, gpa_t gpa)
+bool flat_until_least(struct flat *f, gpa_t gpa, uint32_t value)
 {
 	for (unsigned i = 0; i < 5000; i++) {
-		if (*flat_word(f, gpa))
+		if (*flat_word(f, gpa) >= value)
 			return true;
 		sleep_ms(1);
 	}
 	return false;
+}
+
+bool flat_until_set(struct flat *f, gpa_t gpa)
+{
+	return flat_until_least(f, gpa, 1);
 }
 
 long proc_status(const char *key)

@@ -50,6 +50,8 @@ int flat_start(struct flat *f) must_check;
 enum vm_end flat_wait(struct flat *f, unsigned seconds);
 /* until it has printed @part: -ETIMEDOUT */
 int flat_wait_text(struct flat *f, const char *part) must_check;
+/* what there is to be read of what it has printed */
+void flat_read(struct flat *f);
 enum vm_end flat_run(struct flat *f, unsigned seconds);
 
 /* run on the machine's loop, and wait for it */
@@ -69,13 +71,15 @@ struct flat_live {
 	char text[512];
 };
 struct flat_live flat_live_end(void);
-/* the only child process there is of @parent, in whatever state, zombies among them; 0: none */
+/* the only child process there is of @parent but those of echo_rig.h, in whatever state, zombies
+ * among them; 0: none */
 pid_t flat_packer(pid_t parent);
 
 /* the guest's memory as the guest sees it, past gmem and its dirty bits */
 volatile uint32_t *flat_word(struct flat *f, gpa_t gpa);
-/* wait until the word has this value, or any but 0 */
+/* wait until the word has this value, at least this one, or any but 0 */
 bool flat_until(struct flat *f, gpa_t gpa, uint32_t value);
+bool flat_until_least(struct flat *f, gpa_t gpa, uint32_t value);
 bool flat_until_set(struct flat *f, gpa_t gpa);
 
 #define FLAT_MAILBOX 0x60000 /* tests/kvm/flat.h */

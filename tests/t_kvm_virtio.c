@@ -3,12 +3,9 @@
  * and one that sleeps
  */
 #include <dirent.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "echo_rig.h"
 #include "kvm_rig.h"
 #include "suite.h"
 
@@ -28,64 +25,19 @@ static void remove_disk(void)
 	strcpy(disk + strlen(disk) - 6, "XXXXXX");
 }
 
-/* --- what the guest talks to: programs that send back what comes, a network of frames and a port
- * --- */
-
-static char peer[256], host_dir[] = "/tmp/t_kvm_virtio_dir.XXXXXX", net[128], vsock[128];
-static pid_t echo[2];
-
-static pid_t start_echo(const char *socket)
-{
-	char address[160];
-	pid_t pid;
-
-	snprintf(address, sizeof(address), "unix-listen:%s", socket);
-	pid = fork();
-	ck_assert_int_ge(pid, 0);
-	if (!pid) {
-		int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		dup2(null, STDOUT_FILENO);
-		execl(peer, peer, "echo", address, "1000", NULL);
-		_exit(127);
-	}
-	for (unsigned i = 0; i < 500 && access(socket, F_OK); i++)
-		sleep_ms(10);
-	ck_assert_msg(!access(socket, F_OK), "%s does not listen at %s", peer, socket);
-	return pid;
-}
-
 static void make_host(void)
 {
-	char path[64];
-
 	make_disk();
-	ck_assert_ptr_nonnull(mkdtemp(host_dir));
-	snprintf(path, sizeof(path), "%s/net", host_dir);
-	echo[0] = start_echo(path);
-	snprintf(net, sizeof(net), "user,socket=%s", path);
-	snprintf(path, sizeof(path), "%s/v_1234", host_dir);
-	echo[1] = start_echo(path);
-	snprintf(vsock, sizeof(vsock), "path=%s/v", host_dir);
+	echo_begin();
 }
 
 static void remove_host(void)
 {
-	char path[64];
-
-	for (unsigned i = 0; i < 2; i++) {
-		kill(echo[i], SIGKILL);
-		waitpid(echo[i], NULL, 0);
-	}
-	snprintf(path, sizeof(path), "%s/net", host_dir);
-	unlink(path);
-	snprintf(path, sizeof(path), "%s/v_1234", host_dir);
-	unlink(path);
-	ck_assert_msg(!rmdir(host_dir), "something is left in %s", host_dir);
-	strcpy(host_dir + strlen(host_dir) - 6, "XXXXXX");
+	echo_end();
 	remove_disk();
 }
+
+static const char *const buses[] = { "mmio", "pci" };
 
 static void expect_end(struct flat *f, enum vm_end want)
 {
@@ -103,7 +55,8 @@ static const char *said(struct flat *f)
 
 START_TEST(test_all)
 {
-	struct flat *f cleanup_flat = flat_new("all", "disk", disk, "balloon", "1M,stats=1", NULL);
+	struct flat *f cleanup_flat = flat_new("all", "transport", buses[_i], "disk", disk,
+					       "balloon", "1M,stats=1", NULL);
 
 	ck_assert_msg(f != NULL, "%s", err_last());
 	expect_end(f, VM_POWEROFF);
@@ -124,8 +77,8 @@ END_TEST
 /* the stream is the virtio console's, and nobody else's */
 START_TEST(test_all_console)
 {
-	struct flat *f cleanup_flat =
-		flat_new("all", "disk", disk, "balloon", "1M", "console-device", "virtio", NULL);
+	struct flat *f cleanup_flat = flat_new("all", "transport", buses[_i], "disk", disk,
+					       "balloon", "1M", "console-device", "virtio", NULL);
 
 	ck_assert_msg(f != NULL, "%s", err_last());
 	expect_end(f, VM_POWEROFF);
@@ -156,15 +109,13 @@ END_TEST
 START_TEST(test_hostile)
 {
 	struct flat *f cleanup_flat =
-		flat_new("hostile", "disk", disk, "balloon", "1M", "console-device",
-			 _i ? "virtio" : "serial", "console", "none", NULL);
-	const char *want = _i ? "blk: 50 rings\nrng: 50 rings\nconsole: 100 rings\nballoon: 200 "
-				"rings\ndone\n"
-			      : "blk: 50 rings\nrng: 50 rings\nballoon: 200 rings\ndone\n";
+		flat_new("hostile", "transport", buses[_i], "disk", disk, "balloon", "1M",
+			 "console-device", "virtio", "console", "none", NULL);
 
 	ck_assert_msg(f != NULL, "%s", err_last());
 	expect_end(f, VM_POWEROFF);
-	ck_assert_str_eq(said(f), want);
+	ck_assert_str_eq(said(f), "blk: 50 rings\nrng: 50 rings\nconsole: 100 rings\n"
+				  "balloon: 200 rings\ndone\n");
 }
 END_TEST
 
@@ -196,7 +147,8 @@ static int too_much(struct vm *vm)
 
 START_TEST(test_balloon)
 {
-	struct flat *f cleanup_flat = flat_new("inflate", "balloon", "0M", NULL);
+	struct flat *f cleanup_flat =
+		flat_new("inflate", "transport", buses[_i], "balloon", "0M", NULL);
 	long full, given;
 
 	ck_assert_msg(f != NULL, "%s", err_last());
@@ -276,16 +228,6 @@ static void expect_idle(struct flat *f, const char *devices)
 	ck_assert_msg(after - before < 20, "%lu wake-ups in 2 s", after - before);
 }
 
-START_TEST(test_idle)
-{
-	struct flat *f cleanup_flat = flat_new("idle", "disk", disk, "balloon", "0M,stats=1",
-					       "console-device", "virtio", NULL);
-
-	ck_assert_msg(f != NULL, "%s", err_last());
-	expect_idle(f, "idle: 4 devices\n");
-}
-END_TEST
-
 START_TEST(test_nothing)
 {
 }
@@ -294,8 +236,9 @@ END_TEST
 /* all that there is, on one machine */
 START_TEST(test_everything)
 {
-	struct flat *f cleanup_flat = flat_new("all", "disk", disk, "net", net, "vsock", vsock,
-					       "balloon", "1M", "console-device", "virtio", NULL);
+	struct flat *f cleanup_flat =
+		flat_new("all", "transport", buses[_i], "disk", disk, "net", echo_net, "vsock",
+			 echo_vsock, "balloon", "1M", "console-device", "virtio", NULL);
 
 	ck_assert_msg(f != NULL, "%s", err_last());
 	expect_end(f, VM_POWEROFF);
@@ -305,23 +248,22 @@ START_TEST(test_everything)
 }
 END_TEST
 
-START_TEST(test_everything_hostile)
+START_TEST(test_hostile_to_the_host)
 {
-	struct flat *f cleanup_flat =
-		flat_new("hostile", "disk", disk, "net", net, "vsock", vsock, NULL);
+	struct flat *f cleanup_flat = flat_new("hostile", "transport", buses[_i], "net", echo_net,
+					       "vsock", echo_vsock, "rng", "no", NULL);
 
 	ck_assert_msg(f != NULL, "%s", err_last());
 	expect_end(f, VM_POWEROFF);
-	ck_assert_str_eq(said(f),
-			 "blk: 50 rings\nrng: 50 rings\nnet: 100 rings\nvsock: 150 rings\ndone\n");
+	ck_assert_str_eq(said(f), "net: 100 rings\nvsock: 150 rings\ndone\n");
 }
 END_TEST
 
 START_TEST(test_everything_idle)
 {
 	struct flat *f cleanup_flat =
-		flat_new("idle", "disk", disk, "net", net, "vsock", vsock, "balloon", "0M,stats=1",
-			 "console-device", "virtio", NULL);
+		flat_new("idle", "transport", buses[_i], "disk", disk, "net", echo_net, "vsock",
+			 echo_vsock, "balloon", "0M,stats=1", "console-device", "virtio", NULL);
 
 	ck_assert_msg(f != NULL, "%s", err_last());
 	expect_idle(f, "idle: 6 devices\n");
@@ -331,17 +273,16 @@ END_TEST
 static void add_tests(TCase *tc)
 {
 	tcase_add_checked_fixture(tc, make_host, remove_host);
-	tcase_add_test(tc, test_all);
+	tcase_add_loop_test(tc, test_all, 0, ARRAY_SIZE(buses));
 	tcase_add_test(tc, test_all_without);
-	tcase_add_test(tc, test_all_console);
+	tcase_add_loop_test(tc, test_all_console, 0, ARRAY_SIZE(buses));
 	tcase_add_loop_test(tc, test_panic, 0, ARRAY_SIZE(panics));
-	tcase_add_loop_test(tc, test_hostile, 0, 2);
-	tcase_add_test(tc, test_balloon);
+	tcase_add_loop_test(tc, test_hostile, 0, ARRAY_SIZE(buses));
+	tcase_add_loop_test(tc, test_balloon, 0, ARRAY_SIZE(buses));
 	tcase_add_loop_test(tc, test_refused, 0, ARRAY_SIZE(refused));
-	tcase_add_test(tc, test_idle);
-	tcase_add_test(tc, test_everything);
-	tcase_add_test(tc, test_everything_hostile);
-	tcase_add_test(tc, test_everything_idle);
+	tcase_add_loop_test(tc, test_everything, 0, ARRAY_SIZE(buses));
+	tcase_add_loop_test(tc, test_hostile_to_the_host, 0, ARRAY_SIZE(buses));
+	tcase_add_loop_test(tc, test_everything_idle, 0, ARRAY_SIZE(buses));
 }
 
 int main(int argc, char **argv)
@@ -351,8 +292,7 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	flat_setup(argv[0]);
-	snprintf(peer, sizeof(peer), "%.*speer", (int)(strrchr(argv[0], '/') - argv[0] + 1),
-		 argv[0]);
+	echo_setup(argv[0]);
 	tcase_set_timeout(tc, 60);
 	if (flat_possible())
 		add_tests(tc);

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "echo_rig.h"
 #include "irqchip.h"
 #include "kvm_rig.h"
 #include "layout_x86.h"
@@ -66,37 +67,67 @@ static void copy_disk(const char *from, const char *to)
 	close(out);
 }
 
-static struct flat *chain(const char *memory)
-{
-	char conf[128];
-	struct flat *f;
-
-	snprintf(conf, sizeof(conf), "%s,engine=threads", disk[0]);
-	f = flat_new("chain", "memory", memory, "disk", conf, "balloon", "0", NULL);
-	ck_assert_msg(f != NULL, "%s", err_last());
-	return f;
-}
-
-/* what it says in the end */
-static const char *end_of(struct flat *f)
-{
-	enum vm_end end = flat_wait(f, 30);
-
-	ck_assert_msg(end == VM_POWEROFF, "%d: %s", end, f->vm->event_text);
-	ck_assert_msg(!strncmp(f->text, "chain ", 6), "printed: %s", f->text);
-	return f->text;
-}
-
 static const struct {
-	const char *memory;
+	const char *memory, *bus, *cpus;
 	int level;
 	/* its memory was unpacked first, in place or into a file; or it comes when it is wanted,
 	 * and is kept in a file besides */
 	enum { EAGER, MAPPED, LAZY, KEEPING } memory_from;
 } chains[] = {
-	{ "64M", 1, EAGER },  { "40M", 6, EAGER }, { "64M", 0, EAGER },	  { "64M", 1, MAPPED },
-	{ "40M", 0, MAPPED }, { "64M", 1, LAZY },  { "40M", 1, KEEPING },
+	{ "64M", "mmio", "1", 1, EAGER },   { "40M", "pci", "2", 6, EAGER },
+	{ "64M", "pci", "1", 0, EAGER },    { "64M", "mmio", "1", 1, MAPPED },
+	{ "40M", "pci", "1", 0, MAPPED },   { "64M", "pci", "1", 1, LAZY },
+	{ "40M", "mmio", "2", 1, KEEPING },
 };
+
+/* with all devices that there are */
+static struct flat *chain(int i)
+{
+	char conf[128];
+	struct flat *f;
+
+	snprintf(conf, sizeof(conf), "%s,engine=threads", disk[0]);
+	f = flat_new("chain", "append", chains[i].cpus, "cpus", chains[i].cpus, "memory",
+		     chains[i].memory, "transport", chains[i].bus, "disk", conf, "net", echo_net,
+		     "vsock", echo_vsock, "balloon", "0", "console-device", "virtio", NULL);
+	ck_assert_msg(f != NULL, "%s", err_last());
+	return f;
+}
+
+/* all that one and those before it have said, to be put behind it */
+static char said[2048];
+
+static void hear(struct flat *f)
+{
+	flat_read(f);
+	ck_assert_uint_lt(strlen(said) + f->len, sizeof(said));
+	strcat(said, f->text);
+}
+
+/* until it ends */
+static const char *end_of(struct flat *f)
+{
+	enum vm_end end = flat_wait(f, 30);
+
+	ck_assert_msg(end == VM_POWEROFF, "%d: %s", end, f->vm->event_text);
+	hear(f);
+	ck_assert_msg(strstr(said, "\nchain ") != NULL, "said: %s", said);
+	return said;
+}
+
+/* the same work, undisturbed */
+static void end_of_another(int i, char want[sizeof(said)])
+{
+	struct flat *f;
+
+	make_disks();
+	f = chain(i);
+	ck_assert_int_eq(flat_start(f), 0);
+	strcpy(want, end_of(f));
+	flat_free(f);
+	said[0] = '\0';
+	make_disks();
+}
 
 #define LATE 2 /* the last of them are lazy */
 
@@ -163,28 +194,23 @@ static void read_memory(int snapshot, uint8_t *to, size_t len)
 /* from one moment to the next, each time as another machine on another copy of the disk */
 START_TEST(test_generations)
 {
-	char want[64], key[128];
+	char want[sizeof(said)], key[128];
 	struct flat *f;
 	unsigned seed = 1 + (unsigned)_i, at = 0;
 	int fd;
 
-	make_disks();
-	f = chain(chains[_i].memory);
-	ck_assert_int_eq(flat_start(f), 0);
-	snprintf(want, sizeof(want), "%s", end_of(f));
-	flat_free(f);
-
-	make_disks();
-	f = chain(chains[_i].memory);
+	end_of_another(_i, want);
+	f = chain(_i);
 	for (unsigned n = 0; n < GENERATIONS; n++) {
 		ck_assert_int_eq(flat_start(f), 0);
 		/* somewhere between this stage and the next, or as soon as can be */
-		for (unsigned i = 0; i < 5000 && *flat_word(f, FLAT_MAILBOX) < at; i++)
-			sleep_ms(1);
+		flat_until_least(f, FLAT_MAILBOX, at);
 		usleep((useconds_t)(rand_r(&seed) % 3000));
 		at += STAGES / GENERATIONS - 1;
-		ck_assert_int_eq(flat_pause(f), 0);
+		flat_read(f);
+		ck_assert_msg(!flat_pause(f), "generation %u: said: %s", n, f->text);
 		fd = save(f, chains[_i].level);
+		hear(f);
 		flat_free(f);
 		copy_disk(disk[n & 1], disk[~n & 1]);
 		snprintf(key, sizeof(key), "path=%s", disk[~n & 1]);
@@ -265,23 +291,50 @@ END_TEST
 /* who was saved goes on, and notices nothing */
 START_TEST(test_saving_changes_nothing)
 {
+	char want[sizeof(said)];
 	struct flat *f;
-	char want[64];
 
-	make_disks();
-	f = chain("64M");
-	ck_assert_int_eq(flat_start(f), 0);
-	snprintf(want, sizeof(want), "%s", end_of(f));
-	flat_free(f);
-	make_disks();
-	f = chain("64M");
+	end_of_another(_i, want);
+	f = chain(_i);
 	ck_assert_int_eq(flat_start(f), 0);
 	for (unsigned i = 0; i < 10; i++) {
+		ck_assert(flat_until_least(f, FLAT_MAILBOX, i * 5));
 		usleep(3000);
 		close(save(f, 1));
 	}
 	ck_assert_str_eq(end_of(f), want);
 	flat_free(f);
+	remove_disks();
+}
+END_TEST
+
+/* both go on at once, each with a network and a vsock of its own */
+START_TEST(test_twins)
+{
+	char want[sizeof(said)], before[sizeof(said)], key[128];
+	struct flat *f, *twin;
+	int fd;
+
+	end_of_another(_i, want);
+	f = chain(_i);
+	ck_assert_int_eq(flat_start(f), 0);
+	ck_assert(flat_until_least(f, FLAT_MAILBOX, STAGES / 3));
+	ck_assert_int_eq(flat_pause(f), 0);
+	fd = save(f, 1);
+	copy_disk(disk[0], disk[1]);
+	snprintf(key, sizeof(key), "path=%s", disk[1]);
+	flat_read(f);
+	strcpy(before, f->text);
+	twin = flat_restore(fd, "disk@0", key, "vsock@0", echo_vsock_too, NULL);
+	ck_assert_msg(twin != NULL, "%s", err_last());
+	close(fd);
+	ck_assert_int_eq(flat_start(twin), 0);
+	ck_assert_int_eq(flat_resume(f), 0);
+	ck_assert_str_eq(end_of(f), want);
+	strcpy(said, before);
+	ck_assert_str_eq(end_of(twin), want);
+	flat_free(f);
+	flat_free(twin);
 	remove_disks();
 }
 END_TEST
@@ -401,6 +454,7 @@ static void add_tests(TCase *tc)
 {
 	int fd = pager_open(), all = ARRAY_SIZE(chains);
 
+	tcase_add_checked_fixture(tc, echo_begin, echo_end);
 	if (fd >= 0) {
 		tcase_add_test(tc, test_damage_that_is_met_late);
 		tcase_add_test(tc, test_saved_before_it_came);
@@ -410,7 +464,8 @@ static void add_tests(TCase *tc)
 	tcase_add_loop_test(tc, test_generations, 0, fd < 0 ? all - LATE : all);
 	tcase_add_loop_test(tc, test_generation, 0, fd < 0 ? LAZY : LAZY + 1);
 	cleanup_close(&fd);
-	tcase_add_test(tc, test_saving_changes_nothing);
+	tcase_add_loop_test(tc, test_saving_changes_nothing, 0, 2);
+	tcase_add_loop_test(tc, test_twins, 1, 2);
 	tcase_add_test(tc, test_two_processors);
 	tcase_add_test(tc, test_interrupt_controllers);
 }
@@ -422,6 +477,7 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	flat_setup(argv[0]);
+	echo_setup(argv[0]);
 	tcase_set_timeout(tc, 120);
 	if (flat_possible())
 		add_tests(tc);

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "echo_rig.h"
 #include "hutch.h"
 #include "kvm_rig.h"
 #include "snap_rig.h"
@@ -114,7 +115,7 @@ static struct flat *chain(int i)
 
 	snprintf(conf, sizeof(conf), "%s,engine=threads", disk);
 	f = flat_new("chain", "memory", chains[i].memory, "transport", chains[i].transport, "disk",
-		     conf, "balloon", "0", NULL);
+		     conf, "net", echo_net, "vsock", echo_vsock, "balloon", "0", NULL);
 	ck_assert_msg(f != NULL, "%s", err_last());
 	return f;
 }
@@ -159,8 +160,7 @@ static struct flat *again_mapped(struct flat *f)
 /* until it has got this far */
 static void until(struct flat *f, unsigned stage)
 {
-	for (unsigned i = 0; i < 5000 && *flat_word(f, FLAT_MAILBOX) < stage; i++)
-		sleep_ms(1);
+	flat_until_least(f, FLAT_MAILBOX, stage);
 }
 
 /* each time a bit on, and then back; what comes out is what comes out of a straight run */
@@ -603,7 +603,7 @@ END_TEST
 
 static void add_tests(TCase *tc)
 {
-
+	tcase_add_checked_fixture(tc, echo_begin, echo_end);
 	tcase_add_loop_test(tc, test_chain, 0, ARRAY_SIZE(chains));
 	tcase_add_test(tc, test_lazy);
 	tcase_add_test(tc, test_two_processors);
@@ -620,6 +620,7 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	flat_setup(argv[0]);
+	echo_setup(argv[0]);
 	tcase_set_timeout(tc, 120);
 	tcase_add_test(tc, test_whole);
 	if (flat_possible())

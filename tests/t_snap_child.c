@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "echo_rig.h"
 #include "hutch.h"
 #include "kvm_rig.h"
 #include "snap.h"
@@ -57,12 +58,14 @@ static void setup(void)
 	close(fd);
 	lib = hutch_new();
 	ck_assert_ptr_nonnull(lib);
+	echo_begin();
 }
 
 static void teardown(void)
 {
 	char command[128];
 
+	echo_end();
 	snprintf(command, sizeof(command), "rm -rf %s", folder);
 	ck_assert_int_eq(system(command), 0);
 	hutch_free(lib);
@@ -192,13 +195,14 @@ static unsigned check_all(struct flat *f, const char *path)
 
 /* --- guests --- */
 
-static struct flat *new_chain(void)
+static struct flat *new_chain(const char *bus)
 {
 	char conf[128];
 	struct flat *f;
 
 	snprintf(conf, sizeof(conf), "%s,engine=threads", disk);
-	f = flat_new("chain", "memory", MEMORY, "disk", conf, "balloon", "0", NULL);
+	f = flat_new("chain", "memory", MEMORY, "transport", bus, "disk", conf, "net", echo_net,
+		     "vsock", echo_vsock, "balloon", "0", NULL);
 	ck_assert_msg(f != NULL, "%s", err_last());
 	return f;
 }
@@ -246,7 +250,7 @@ static void setup_once(void)
 	struct flat *f;
 
 	setup();
-	f = new_chain();
+	f = new_chain("mmio");
 	ck_assert_int_eq(flat_start(f), 0);
 	snprintf(uninterrupted, sizeof(uninterrupted), "%s", end_of(f));
 	flat_free(f);
@@ -257,9 +261,9 @@ static void setup_once(void)
 static void run_a_while(struct flat *f, unsigned *at)
 {
 	*at += STAGES / (CHAIN + 2);
-	for (unsigned i = 0; i < 5000 && *flat_word(f, FLAT_MAILBOX) < *at; i++)
-		sleep_ms(1);
-	ck_assert_int_eq(flat_pause(f), 0);
+	flat_until_least(f, FLAT_MAILBOX, *at);
+	flat_read(f);
+	ck_assert_msg(!flat_pause(f), "printed: %s", f->text);
 }
 
 static unsigned scratch_round;
@@ -289,10 +293,11 @@ static const struct {
 	enum way way;
 	int level;
 	bool live;
-} ways[] = { { MAPPED, 1, false },   { LOGGED, 0, false },
-	     { COMPARED, 1, false }, { MAPPED_THEN_LOGGED, 6, false },
-	     { MAPPED, 0, true },    { LOGGED, 1, true },
-	     { COMPARED, 1, true },  { MAPPED_THEN_LOGGED, 1, true } };
+	const char *bus;
+} ways[] = { { MAPPED, 1, false, "mmio" },   { LOGGED, 0, false, "pci" },
+	     { COMPARED, 1, false, "mmio" }, { MAPPED_THEN_LOGGED, 6, false, "pci" },
+	     { MAPPED, 0, true, "pci" },     { LOGGED, 1, true, "mmio" },
+	     { COMPARED, 1, true, "pci" },   { MAPPED_THEN_LOGGED, 1, true, "mmio" } };
 
 START_TEST(test_chain_of_five)
 {
@@ -301,7 +306,7 @@ START_TEST(test_chain_of_five)
 	struct flat *f;
 	bool compared;
 
-	f = new_chain();
+	f = new_chain(ways[_i].bus);
 	save_level = ways[_i].level;
 	live = ways[_i].live;
 	ck_assert_int_eq(flat_start(f), 0);
@@ -360,7 +365,7 @@ static void save_child_fails(struct flat *f, const char *parent)
 /* a guest that has been restored with its memory mapped from 0.snap, and stands still */
 static struct flat *from_zero(unsigned *at)
 {
-	struct flat *f = new_chain();
+	struct flat *f = new_chain("mmio");
 
 	save_level = 1;
 	ck_assert_int_eq(flat_start(f), 0);
@@ -736,6 +741,7 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	flat_setup(argv[0]);
+	echo_setup(argv[0]);
 	tcase_set_timeout(tc, 120);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	if (flat_possible()) {

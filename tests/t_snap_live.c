@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "echo_rig.h"
 #include "hutch.h"
 #include "kvm_rig.h"
 #include "snap_saving.h"
@@ -195,13 +196,20 @@ static void copy_disk(const char *from, const char *to)
 	close(out);
 }
 
-static struct flat *chain(void)
+static const struct {
+	int level;
+	bool mapped; /* it is a restored one itself, whose memory is a file's */
+	const char *bus;
+} chains[] = { { 1, false, "mmio" }, { 0, true, "pci" } };
+
+static struct flat *chain(int i)
 {
 	char conf[128];
 	struct flat *f;
 
 	snprintf(conf, sizeof(conf), "%s,engine=threads", disk[0]);
-	f = flat_new("chain", "memory", "40M", "disk", conf, "balloon", "0", NULL);
+	f = flat_new("chain", "memory", "40M", "transport", chains[i].bus, "disk", conf, "net",
+		     echo_net, "vsock", echo_vsock, "balloon", "0", NULL);
 	ck_assert_msg(f != NULL, "%s", err_last());
 	return f;
 }
@@ -229,11 +237,6 @@ static int save_with_disk(struct vm *vm)
 	vm_resume(vm);
 	return r;
 }
-
-static const struct {
-	int level;
-	bool mapped; /* it is a restored one itself, whose memory is a file's */
-} chains[] = { { 1, false }, { 0, true } };
 
 /* a new machine in the same state, whose memory is mapped */
 static struct flat *remade(struct flat *f)
@@ -267,18 +270,20 @@ START_TEST(test_chain)
 	struct flat_live came;
 	struct flat *f;
 
+	echo_begin();
 	make_disks();
-	f = chain();
+	f = chain(_i);
 	ck_assert_int_eq(flat_start(f), 0);
 	end_of(f, want);
 
 	make_disks();
-	f = chain();
+	f = chain(_i);
 	if (chains[_i].mapped)
 		f = remade(f);
 	saving_level = chains[_i].level;
 	ck_assert_int_eq(flat_start(f), 0);
 	for (; n < SAVES; n++) {
+		ck_assert(flat_until_least(f, FLAT_MAILBOX, 1 + n * 15));
 		usleep((useconds_t)(rand_r(&seed) % 3000));
 		saving = (int)n;
 		saving_fd = fd[n] = file();
@@ -302,6 +307,7 @@ START_TEST(test_chain)
 		ck_assert_str_eq(text, want);
 	}
 	remove_disks();
+	echo_end();
 }
 END_TEST
 
@@ -820,6 +826,7 @@ int main(int argc, char **argv)
 
 	(void)argc;
 	flat_setup(argv[0]);
+	echo_setup(argv[0]);
 	if (flat_possible()) {
 		add_tests(suite);
 	} else {

@@ -15,15 +15,14 @@ int main(uint64_t info);
 		if (!(cond))             \
 			return __LINE__; \
 	} while (0)
-#define ANSWER_MS  3000
-#define VSOCK_PORT 1234
+#define ANSWER_MS 3000
 
 static _Alignas(PAGE) uint8_t data[16 * PAGE];
 static _Alignas(PAGE) uint8_t head[PAGE], tail[PAGE];
 
 static uint64_t get64(const struct dev *d, uint32_t off)
 {
-	return get(d, R_CONFIG + off) | (uint64_t)get(d, R_CONFIG + off + 4) << 32;
+	return config(d, off) | (uint64_t)config(d, off + 4) << 32;
 }
 
 static bool all_are(const uint8_t *p, unsigned len, uint8_t want)
@@ -111,12 +110,12 @@ static int use_balloon(struct dev *d)
 		pfn[i] = (uint32_t)((uintptr_t)data / PAGE + i);
 	add(d, 0, &(struct piece){ pfn, 64, false }, 1);
 	TRY(used(d, 0, ANSWER_MS) == 0);
-	put(d, R_CONFIG + 4, 16);
-	TRY(get(d, R_CONFIG + 4) == 16);
+	set_config(d, 4, 16);
+	TRY(config(d, 4) == 16);
 	TRY(*(volatile uint8_t *)&data[5 * PAGE] == 0); /* it was given back */
 	add(d, 1, &(struct piece){ pfn, 64, false }, 1);
 	TRY(used(d, 1, ANSWER_MS) == 0);
-	put(d, R_CONFIG + 4, 0);
+	set_config(d, 4, 0);
 	data[5 * PAGE] = 1;
 	TRY(*(volatile uint8_t *)&data[5 * PAGE] == 1);
 	return 0;
@@ -135,7 +134,7 @@ static int use_net(struct dev *d)
 	memset(head, 0, 12 + 60);
 	memset(frame, 0xff, 6);
 	for (unsigned i = 0; i < 6; i++)
-		frame[6 + i] = *(volatile uint8_t *)(d->base + R_CONFIG + i);
+		frame[6 + i] = in8(d->bus.config + i);
 	frame[12] = 8;
 	frame[13] = 6;
 	memcpy(frame + 14, arp, sizeof(arp));
@@ -149,15 +148,6 @@ static int use_net(struct dev *d)
 }
 
 /* --- vsock: connect to the host --- */
-
-struct vsock_hdr {
-	uint64_t src_cid, dst_cid;
-	uint32_t src_port, dst_port, len;
-	uint16_t type, op;
-	uint32_t flags, buf_alloc, fwd_cnt;
-} __attribute__((packed));
-
-enum { OP_REQUEST = 1, OP_RESPONSE, OP_RST, OP_SHUTDOWN, OP_RW, OP_CREDIT, OP_CREDIT_REQUEST };
 
 static void vsock_send(struct dev *d, uint16_t op, uint32_t len)
 {

@@ -38,7 +38,7 @@ static int move(struct dev *d, unsigned q, uint32_t from, uint32_t to)
 
 static uint32_t target(struct dev *d)
 {
-	return get(d, R_CONFIG);
+	return config(d, 0);
 }
 
 static int follow(struct dev *d)
@@ -51,12 +51,12 @@ static int follow(struct dev *d)
 	n = target(d);
 	TRY(n <= PAGES);
 	TRY(!move(d, 0, 0, n));
-	put(d, R_CONFIG + 4, n);
+	set_config(d, 4, n);
 	print("given\n");
 	while (target(d))
 		;
 	TRY(!move(d, 1, 0, n));
-	put(d, R_CONFIG + 4, 0);
+	set_config(d, 4, 0);
 	for (uint32_t i = 0; i < PAGES; i += 64)
 		TRY(*(volatile uint32_t *)(uintptr_t)(FIRST + i * PAGE) == (i < n ? 0 : i + 1));
 	return 0;
