@@ -63,8 +63,8 @@ static const struct way {
 	bool named, live;
 	enum { EAGER, LAZY } memory;
 } ways[] = {
-	{ "mmio", "threads", 1, false, false, EAGER }, { "mmio", "auto", 0, false, false, LAZY },
-	{ "mmio", "auto", 1, false, true, LAZY },      { "mmio", "threads", 6, true, false, EAGER },
+	{ "mmio", "threads", 1, false, false, EAGER }, { "pci", "auto", 0, false, false, LAZY },
+	{ "mmio", "auto", 1, false, true, LAZY },      { "pci", "threads", 6, true, false, EAGER },
 	{ "mmio", "threads", 0, true, true, EAGER },
 };
 
