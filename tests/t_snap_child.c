@@ -164,6 +164,20 @@ static unsigned of_the_parent(const struct snap_file *f)
 	return n;
 }
 
+/* chunks that have bytes of their own in this file */
+static unsigned stored_in(const char *path)
+{
+	struct snap_file f;
+	unsigned n = 0;
+
+	open_chain(&f, path);
+	for (uint64_t i = 0; i < f.head.chunks; i++)
+		n += snap_stored(&f.entry[i]) != 0;
+	snap_close(&f);
+	close(f.fd);
+	return n;
+}
+
 /* is the file, with all that is its parents', what is in memory now?  The guest stands still.
  * Returns how many chunks are of its parent */
 static unsigned check_all(struct flat *f, const char *path)
@@ -393,6 +407,41 @@ START_TEST(test_next_after_a_failure)
 	save_child_fails(f, numbered(1));
 	save_child(f, numbered(1), numbered(2), false);
 	ck_assert_uint_gt(check_all(f, numbered(2)), 0);
+	flat_free(f);
+}
+END_TEST
+
+/* and stands still there */
+static int do_back(struct vm *vm)
+{
+	int r = snap_roll_back(vm, save_fd, "test");
+
+	return r ? r : vm_user_pause(vm);
+}
+
+/* all of memory came anew, and most of it is what it was */
+START_TEST(test_next_after_a_rollback)
+{
+	unsigned at = 0;
+	struct flat *f = flat_new("chain", "memory", MEMORY, NULL); /* a disk would be another */
+
+	save_level = 1;
+	ck_assert(f && !flat_start(f));
+	run_a_while(f, &at);
+	save(f, numbered(0));
+	flat_free(f);
+	f = restore(numbered(0), true);
+	ck_assert_int_eq(flat_start(f), 0);
+	run_a_while(f, &at);
+	if (_i)
+		save_child(f, numbered(0), numbered(1), false);
+	save_fd = open(numbered(0), O_RDONLY | O_CLOEXEC);
+	ck_assert_msg(!flat_call(f, do_back), "%s", err_last());
+	close(save_fd);
+	save_child(f, numbered(_i), numbered(2), true);
+	ck_assert_uint_gt(check_all(f, numbered(2)), 0);
+	if (!_i)
+		ck_assert_uint_lt(stored_in(numbered(2)), stored_in(numbered(0)) / 2);
 	flat_free(f);
 }
 END_TEST
@@ -725,6 +774,7 @@ static void add_tests(TCase *tc)
 {
 	tcase_add_loop_test(tc, test_chain_of_five, 0, ARRAY_SIZE(ways));
 	tcase_add_test(tc, test_next_after_a_failure);
+	tcase_add_loop_test(tc, test_next_after_a_rollback, 0, 2);
 	tcase_add_loop_test(tc, test_live_child, 0, 6);
 	tcase_add_test(tc, test_other_parents);
 	tcase_add_test(tc, test_without_a_pagemap);

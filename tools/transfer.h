@@ -27,6 +27,10 @@ int transfer_limit(struct transfer *t);
 int transfer_put(struct transfer *t, const char *from, const char *to);
 int transfer_get(struct transfer *t, const char *from, const char *to);
 
+/* what is at @path in another guest takes its place in this one's, when all of it has come; files
+ * that are only here stay */
+int transfer_across(struct transfer *t, struct hutch *from, const char *path);
+
 /* a list of what lies below @path in the guest (agent/tree.h), to free(): NULL without a complaint
  */
 void *transfer_tree(struct transfer *t, const char *path, size_t *ret_size);

@@ -111,6 +111,8 @@ uint8_t *snap_changed(struct vm *vm, const uint8_t id[16]);
 /* what is in memory now will all be in the snapshot @id, a child in the making, and from here on it
  * is noted what changes; the machine has not run since snap_changed() */
 int snap_turn_begin(struct vm *vm, const uint8_t id[16]) must_check;
+/* all of memory is another: the next child is compared, which finds what is the same after all */
+void snap_changed_forget(struct vm *vm);
 /* it is there, and the base of the next one; or it will not be, and all is as if it had never been
  * begun.  Nothing if none is in the making */
 void snap_turn_end(struct vm *vm, bool there);

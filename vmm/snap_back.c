@@ -119,6 +119,7 @@ static int load(struct vm *vm, const struct snap_info *info, bool *ret_touched)
 	for (unsigned i = 0; i < vm->devs; i++)
 		dev_reset(vm->dev[i]);
 	gmem_discard_all(&vm->mem);
+	snap_changed_forget(vm);
 	vm->from_memory = -1;
 	r = snap_disks_clear(vm, info);
 	if (!r)

@@ -97,6 +97,13 @@ uint8_t *snap_changed(struct vm *vm, const uint8_t id[16])
 	return NULL;
 }
 
+void snap_changed_forget(struct vm *vm)
+{
+	if (vm->base.how == BASE_LOGGED && kvm_dirty_track(&vm->kvm, &vm->mem, false))
+		log_debug("%s; it goes on, for nobody", err_last());
+	vm->base.how = BASE_NONE;
+}
+
 /* --- from one base to the next --- */
 
 struct snap_turn {

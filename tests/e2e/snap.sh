@@ -611,7 +611,7 @@ ids() {
 # a sandbox is saved, goes, and comes back: as another, with another's name and luck
 linux() {
 	check "linux: run -d" 0 run $patience -d --name box -- sleep 1h || return
-	check "linux: exec" 0 exec box -- sh -c 'echo remembered >/tmp/file; echo 0123456789abcdef0123456789abcdef >/etc/machine-id; hostname' &&
+	check "linux: exec" 0 exec box -- sh -c 'echo remembered >/tmp/file; mkdir /tmp/tree; echo a >/tmp/tree/a; head -c 100000 /dev/urandom >/tmp/tree/big; chown 5:6 /tmp/tree/a; echo 0123456789abcdef0123456789abcdef >/etc/machine-id; hostname' &&
 		is "linux: exec" box
 	ids "linux: its luck" box
 	check "linux: snapshot" 0 snapshot --label "a sandbox" box "$tmp/box.snap" && is "linux: snapshot" "$tmp/box.snap"
@@ -636,6 +636,18 @@ box"
 	check "linux: extract" 0 snap extract "$tmp/box.snap" /tmp/file "$tmp" &&
 		yes_no "linux: extract, a file" test "$(cat "$tmp/file")" = remembered
 	refuses "linux: extract, what is not there" 1 "/tmp/none" snap extract "$tmp/box.snap" /tmp/none "$tmp"
+	check "linux: what comes back alone" 0 exec again -- sh -c 'echo spoilt >/tmp/file; rm /tmp/tree/a; echo new >/tmp/tree/new'
+	check "linux: files come back" 0 rollback again "$tmp/box.snap" /tmp/file /tmp/tree && is "linux: files come back" ""
+	check "linux: files are back" 0 exec again -- sh -c 'cat /tmp/file /tmp/tree/a /tmp/tree/new; stat -c %u:%g /tmp/tree/a; hostname' &&
+		is "linux: files are back" "remembered
+a
+new
+5:6
+again"
+	check "linux: files: events" 0 events --json again && holds "linux: files: events" "$tmp/out" '"files":["/tmp/file","/tmp/tree"]'
+	refuses "linux: files that were not there" 1 "/tmp/none" rollback again "$tmp/box.snap" /tmp/none
+	refuses "linux: files that are too much" 1 "more than copy_max" rollback --copy-max 10K again "$tmp/box.snap" /tmp/tree
+	refuses "linux: files by a path of nowhere" 2 "begins with a slash" rollback again "$tmp/box.snap" tmp/file
 	check "linux: what it remembers" 0 exec again -- cat /tmp/file && is "linux: what it remembers" remembered
 	near "linux: what time it is" again
 	check "linux: what it is called" 0 exec again -- hostname && is "linux: what it is called" again
