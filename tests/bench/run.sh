@@ -54,7 +54,9 @@ size=$(stat -c %s "$tmp/bench.snap")
 echo "  a snapshot of one that has just booted: $((size / 1024)) KiB, $((size * 1000 / 536870912)) thousandths of its memory"
 printf '#!/bin/sh\nXDG_CACHE_HOME=/dev/null exec %s "$@"\n' "$hutch" >"$tmp/hutch-packed"
 chmod +x "$tmp/hutch-packed"
-build/hutch run --from "$tmp/bench.snap" -- true # keeps its memory
+build/hutch restore --no-lazy -d "$tmp/bench.snap" >/dev/null # keeps its memory, before it runs
+build/hutch kill bench
+build/hutch rm bench 2>/dev/null || :
 timeout 3000 "$tmp/spawn" "$runs" "$tmp/hutch-run" run --cold --timing --memory 512M -- true \
 	, "$tmp/hutch-warm" run --memory 512M -- true \
 	, "$tmp/hutch-from" run --from "$tmp/bench.snap" -- true \
