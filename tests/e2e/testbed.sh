@@ -27,6 +27,16 @@ check "a signal" test $? = 137
 check "3 MB in and out" cmp -s "$tmp/blob" "$tmp/out"
 tests/testbed --timeout 8 -- sleep 100 >/dev/null 2>&1 </dev/null
 check "a time limit" test $? = 124
+
+# an emulator that does not move any more, here because it is stopped
+TESTBED_SILENCE=10 tests/testbed -- sh -c 'echo begun; sleep 300' >"$tmp/out" 2>"$tmp/err" </dev/null &
+bed=$!
+until grep -q begun "$tmp/out" || ! kill -0 $bed 2>/dev/null; do sleep 1; done
+sleep 6 # it has been heard of
+kill -STOP "$(pgrep -P "$(pgrep -P $bed -x timeout)")"
+wait $bed
+check "a stall ends it" test $? = 124
+check "a stall is told" grep -q 'the emulator stalled: nothing has moved in it for 10 s' "$tmp/err"
 tests/testbed --timeout 120 --cpus 2 -- sh -c 'test -c /dev/kvm && test "$(nproc)" = 2 && echo written >README.md' </dev/null
 check "KVM, 2 processors, files that can be written" test $? = 0
 check "and are untouched afterwards" sh -c '! grep -q "^written$" README.md'
