@@ -3,17 +3,12 @@
 
 static const uint8_t zeroes[COW_CLUSTER] __attribute__((aligned(COW_CLUSTER)));
 
-static bool is_set(const struct cow *c, uint64_t cluster)
-{
-	return c->map[cluster / 8] >> cluster % 8 & 1;
-}
-
 static void set_bits(struct cow *c, uint64_t first, uint64_t last)
 {
 	for (uint64_t i = first; i <= last; i++) {
 		uint64_t page = i / 8 / DISK_PAGE;
 
-		if (is_set(c, i))
+		if (cow_is_set(c, i))
 			continue;
 		c->map[i / 8] |= (uint8_t)(1U << i % 8);
 		c->dirty[page / 64] |= 1ULL << page % 64;
@@ -23,7 +18,7 @@ static void set_bits(struct cow *c, uint64_t first, uint64_t last)
 
 static bool all_set(const struct cow *c, uint64_t first, uint64_t last)
 {
-	while (first <= last && is_set(c, first))
+	while (first <= last && cow_is_set(c, first))
 		first++;
 	return first > last;
 }
@@ -136,10 +131,10 @@ static void start_easy(struct cow *c, struct disk_req *r, enum io_op op, unsigne
 static uint64_t run_of(const struct cow *c, uint64_t off, uint64_t len, unsigned *ret_file)
 {
 	uint64_t i = off / COW_CLUSTER, end = off + len;
-	bool set = is_set(c, i);
+	bool set = cow_is_set(c, i);
 
 	*ret_file = set ? DISK_OVERLAY : DISK_BASE;
-	for (i++; i * COW_CLUSTER < end && is_set(c, i) == set; i++)
+	for (i++; i * COW_CLUSTER < end && cow_is_set(c, i) == set; i++)
 		;
 	return MIN(end, i * COW_CLUSTER) - off;
 }
@@ -308,9 +303,9 @@ static void begin(struct cow_req *q)
 		submit_all(q);
 		return;
 	}
-	if (!is_set(c, q->first))
+	if (!cow_is_set(c, q->first))
 		q->head = (uint32_t)(q->off % COW_CLUSTER);
-	if (!is_set(c, q->last))
+	if (!cow_is_set(c, q->last))
 		q->tail = (uint32_t)(align_up(end, COW_CLUSTER) - end);
 	if (q->head)
 		read_edge(q, 0, q->off - q->head, q->head);

@@ -17,11 +17,6 @@ static bool is_zero(const uint8_t *p, size_t len)
 	return !len || (!*p && !memcmp(p, p + 1, len - 1));
 }
 
-static bool is_set(const struct cow *c, uint64_t cluster)
-{
-	return c->map[cluster / 8] >> cluster % 8 & 1;
-}
-
 static uint64_t clusters(const struct cow *c)
 {
 	return align_up(c->bytes, COW_CLUSTER) / COW_CLUSTER;
@@ -46,9 +41,9 @@ static uint64_t next_run(const struct cow *c, uint64_t *at, uint64_t end)
 {
 	uint64_t n = (*at - c->data_at) / COW_CLUSTER, last = (end - c->data_at) / COW_CLUSTER, to;
 
-	while (n < last && !is_set(c, n))
+	while (n < last && !cow_is_set(c, n))
 		n++;
-	for (to = n; to < last && is_set(c, to); to++)
+	for (to = n; to < last && cow_is_set(c, to); to++)
 		;
 	*at = c->data_at + n * COW_CLUSTER;
 	return (to - n) * COW_CLUSTER;
@@ -208,7 +203,7 @@ int disk_overlay_filled(struct disk *d)
 	int fd = d->file[DISK_OVERLAY].lock;
 
 	for (uint64_t i = clusters(c); i < c->map_len * 8; i++)
-		if (is_set(c, i))
+		if (cow_is_set(c, i))
 			return err(-EBADMSG, "disk %s: its overlay has data behind the disk's end",
 				   d->path);
 	/* in the order of disk_cow.h, 4 */

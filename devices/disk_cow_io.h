@@ -54,6 +54,11 @@ struct cow {
 	int result;
 };
 
+static inline bool cow_is_set(const struct cow *c, uint64_t cluster)
+{
+	return c->map[cluster / 8] >> cluster % 8 & 1;
+}
+
 int cow_file_open(struct disk *d, const struct conf_disk *conf) must_check;
 /* what was written and not flushed goes to the file too */
 void cow_file_close(struct cow *c);

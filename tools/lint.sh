@@ -103,8 +103,9 @@ format() {
 }
 
 compile() {
-	make --no-print-directory -s all tests >/dev/null || say "gcc warns"
-	make --no-print-directory -s CC=clang GCCWARN= B=build/clang all >/dev/null || say "clang warns"
+	unset MAKEFLAGS # of the make that called us, whose jobs we have no part in
+	make --no-print-directory -s -j"$(nproc)" all tests >/dev/null || say "gcc warns"
+	make --no-print-directory -s -j"$(nproc)" CC=clang GCCWARN= B=build/clang all >/dev/null || say "clang warns"
 }
 
 analyse() {
