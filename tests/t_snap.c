@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "chain_rig.h"
 #include "echo_rig.h"
 #include "irqchip.h"
 #include "kvm_rig.h"
@@ -12,7 +13,6 @@
 #include "snap_rig.h"
 #include "suite.h"
 
-#define STAGES	    60 /* of tests/kvm/c/chain.c */
 #define GENERATIONS 20
 
 static int save_fd, save_level;
@@ -56,17 +56,6 @@ static void remove_disks(void)
 		unlink(disk[i]);
 }
 
-static void copy_disk(const char *from, const char *to)
-{
-	int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CLOEXEC);
-	static char buf[1 << 20];
-
-	ck_assert_int_eq(read(in, buf, sizeof(buf)), sizeof(buf));
-	ck_assert_int_eq(write(out, buf, sizeof(buf)), sizeof(buf));
-	close(in);
-	close(out);
-}
-
 static const struct {
 	const char *memory, *bus, *cpus;
 	int level;
@@ -105,7 +94,7 @@ static void hear(struct flat *f)
 }
 
 /* until it ends */
-static const char *end_of(struct flat *f)
+static const char *all_said(struct flat *f)
 {
 	enum vm_end end = flat_wait(f, 30);
 
@@ -123,29 +112,13 @@ static void end_of_another(int i, char want[sizeof(said)])
 	make_disks();
 	f = chain(i);
 	ck_assert_int_eq(flat_start(f), 0);
-	strcpy(want, end_of(f));
+	strcpy(want, all_said(f));
 	flat_free(f);
 	said[0] = '\0';
 	make_disks();
 }
 
 #define LATE 2 /* the last of them are lazy */
-
-/* its memory, as hutch_snap.c keeps it */
-static int unpack(int fd)
-{
-	int to = memfd_create("memory", MFD_CLOEXEC);
-	struct snap_file from;
-	struct snap_info info;
-	static struct conf conf;
-
-	ck_assert_msg(!snap_open(&from, fd, "test") && !snap_check(&from, &info, &conf) &&
-			      !snap_unpack(&from, &conf, to),
-		      "%s", err_last());
-	ck_assert_str_eq(info.label, "a label");
-	snap_close(&from);
-	return to;
-}
 
 static int kept_want = -1;
 
@@ -219,7 +192,7 @@ START_TEST(test_generations)
 		close(fd);
 	}
 	ck_assert_int_eq(flat_start(f), 0);
-	ck_assert_str_eq(end_of(f), want);
+	ck_assert_str_eq(all_said(f), want);
 	flat_free(f);
 	/* there was all of it in the end, also where the machine ended before */
 	if (chains[_i].memory_from == KEEPING) {
@@ -302,7 +275,7 @@ START_TEST(test_saving_changes_nothing)
 		usleep(3000);
 		close(save(f, 1));
 	}
-	ck_assert_str_eq(end_of(f), want);
+	ck_assert_str_eq(all_said(f), want);
 	flat_free(f);
 	remove_disks();
 }
@@ -330,9 +303,9 @@ START_TEST(test_twins)
 	close(fd);
 	ck_assert_int_eq(flat_start(twin), 0);
 	ck_assert_int_eq(flat_resume(f), 0);
-	ck_assert_str_eq(end_of(f), want);
+	ck_assert_str_eq(all_said(f), want);
 	strcpy(said, before);
-	ck_assert_str_eq(end_of(twin), want);
+	ck_assert_str_eq(all_said(twin), want);
 	flat_free(f);
 	flat_free(twin);
 	remove_disks();

@@ -5,13 +5,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "chain_rig.h"
 #include "echo_rig.h"
 #include "hutch.h"
 #include "kvm_rig.h"
 #include "snap_rig.h"
 #include "suite.h"
 
-#define STAGES 60 /* of tests/kvm/c/chain.c */
 #define ROUNDS 6
 
 static char disk[64];
@@ -118,29 +118,6 @@ static struct flat *chain(int i)
 		     conf, "net", echo_net, "vsock", echo_vsock, "balloon", "0", NULL);
 	ck_assert_msg(f != NULL, "%s", err_last());
 	return f;
-}
-
-static const char *end_of(struct flat *f)
-{
-	enum vm_end end = flat_wait(f, 30);
-
-	ck_assert_msg(end == VM_POWEROFF, "%d: %s", end, f->vm->event_text);
-	return f->text;
-}
-
-/* as hutch_snap.c keeps it */
-static int unpack(int fd)
-{
-	int to = memfd_create("memory", MFD_CLOEXEC);
-	struct snap_file from;
-	struct snap_info info;
-	static struct conf conf;
-
-	ck_assert_msg(!snap_open(&from, fd, "test") && !snap_check(&from, &info, &conf) &&
-			      !snap_unpack(&from, &conf, to),
-		      "%s", err_last());
-	snap_close(&from);
-	return to;
 }
 
 static struct flat *again_mapped(struct flat *f)

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "chain_rig.h"
 #include "ctl.h"
 #include "echo_rig.h"
 #include "hutch.h"
@@ -15,7 +16,6 @@
 #include "snap_mem.h"
 #include "suite.h"
 
-#define STAGES	60 /* of tests/kvm/c/chain.c */
 #define CHAIN	5U
 #define MEMORY	"64M"
 #define CHUNKS	1024U
@@ -69,18 +69,6 @@ static void teardown(void)
 	snprintf(command, sizeof(command), "rm -rf %s", folder);
 	ck_assert_int_eq(system(command), 0);
 	hutch_free(lib);
-}
-
-static void copy_disk(const char *from, const char *to)
-{
-	int in = open(from, O_RDONLY | O_CLOEXEC);
-	int out = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	static char buf[1 << 20];
-
-	ck_assert(read(in, buf, sizeof(buf)) == sizeof(buf) &&
-		  write(out, buf, sizeof(buf)) == sizeof(buf));
-	close(in);
-	close(out);
 }
 
 /* --- saving --- */
@@ -221,37 +209,23 @@ static struct flat *new_chain(const char *bus)
 	return f;
 }
 
-static const char *end_of(struct flat *f)
-{
-	enum vm_end end = flat_wait(f, 30);
-
-	ck_assert_msg(end == VM_POWEROFF, "%d: %s", end, f->vm->event_text);
-	ck_assert_msg(!strncmp(f->text, "chain ", 6), "printed: %s", f->text);
-	return f->text;
-}
-
 static struct flat *restore(const char *path, bool mapped)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC), memory = memfd_create("memory", MFD_CLOEXEC);
-	static struct conf conf;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct snap_file from;
-	struct snap_info info;
 	struct flat *f;
 
 	if (mapped) {
 		open_chain(&from, path);
-		ck_assert_msg(!snap_check(&from, &info, &conf) &&
-				      !snap_unpack(&from, &conf, memory),
-			      "%s", err_last());
+		flat_memory = unpack_parts(&from);
 		snap_close(&from);
 		close(from.fd);
-		flat_memory = memory;
 	}
 	flat_lazy = !mapped; /* through all of its parents, while it runs */
 	f = flat_restore(fd, NULL);
 	ck_assert_msg(f != NULL, "%s: %s", path, err_last());
+	cleanup_close(&flat_memory);
 	flat_memory = -1;
-	close(memory);
 	close(fd);
 	return f;
 }
@@ -266,7 +240,7 @@ static void setup_once(void)
 	setup();
 	f = new_chain("mmio");
 	ck_assert_int_eq(flat_start(f), 0);
-	snprintf(uninterrupted, sizeof(uninterrupted), "%s", end_of(f));
+	ck_assert_int_eq(str_copy(uninterrupted, sizeof(uninterrupted), end_of(f)), 0);
 	flat_free(f);
 	teardown();
 }
@@ -275,9 +249,7 @@ static void setup_once(void)
 static void run_a_while(struct flat *f, unsigned *at)
 {
 	*at += STAGES / (CHAIN + 2);
-	flat_until_least(f, FLAT_MAILBOX, *at);
-	flat_read(f);
-	ck_assert_msg(!flat_pause(f), "printed: %s", f->text);
+	run_to(f, *at);
 }
 
 static unsigned scratch_round;

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "chain_rig.h"
 #include "devices.h"
 #include "disk_cow.h"
 #include "disk_rig.h"
@@ -13,7 +14,6 @@
 #include "snap_rig.h"
 #include "suite.h"
 
-#define STAGES	  60 /* of tests/kvm/c/chain.c */
 #define SAVES	  4
 #define DISK_SIZE (1U << 20)
 
@@ -86,15 +86,6 @@ static struct flat *chain(const struct way *w)
 	return f;
 }
 
-static const char *end_of(struct flat *f)
-{
-	enum vm_end end = flat_wait(f, 30);
-
-	ck_assert_msg(end == VM_POWEROFF, "%d: %s", end, f->vm->event_text);
-	ck_assert_msg(!strncmp(f->text, "chain ", 6), "printed: %s", f->text);
-	return f->text;
-}
-
 static char uninterrupted[64];
 
 static void setup_once(void)
@@ -104,7 +95,7 @@ static void setup_once(void)
 	setup();
 	f = chain(&ways[0]);
 	ck_assert_int_eq(flat_start(f), 0);
-	snprintf(uninterrupted, sizeof(uninterrupted), "%s", end_of(f));
+	ck_assert_int_eq(str_copy(uninterrupted, sizeof(uninterrupted), end_of(f)), 0);
 	flat_free(f);
 	teardown();
 }
@@ -113,15 +104,6 @@ static void ends_well(struct flat *f)
 {
 	ck_assert_str_eq(end_of(f), uninterrupted);
 	flat_free(f);
-}
-
-/* so far, and it stands still */
-static void run_to(struct flat *f, unsigned stage)
-{
-	for (unsigned i = 0; i < 5000 && *flat_word(f, FLAT_MAILBOX) < stage; i++)
-		sleep_ms(1);
-	ck_assert_int_eq(flat_pause(f), 0);
-	ck_assert_uint_lt(*flat_word(f, FLAT_MAILBOX), STAGES);
 }
 
 static struct snap_order order;
