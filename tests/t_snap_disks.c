@@ -256,14 +256,21 @@ START_TEST(test_file_is_whole)
 }
 END_TEST
 
-static int all_zeroes(struct vm *vm)
+static struct disk *disk_in(const struct vm *vm)
 {
-	uint8_t map[DISK_SIZE / COW_CLUSTER / 8];
 	struct disk *d = NULL;
 
 	for (unsigned i = 0; i < vm->devs; i++)
 		if (vm->dev[i]->type == &blk_type)
 			d = blk_disk(vm->dev[i]);
+	return d;
+}
+
+static int all_zeroes(struct vm *vm)
+{
+	uint8_t map[DISK_SIZE / COW_CLUSTER / 8];
+	struct disk *d = disk_in(vm);
+
 	memset(map, 0xff, sizeof(map));
 	ck_assert_int_eq(disk_overlay_clear(d), 0);
 	ck_assert_int_eq(disk_overlay_write(d, COW_BITMAP, map, sizeof(map)), 0);
@@ -337,6 +344,40 @@ START_TEST(test_roll_back)
 	}
 	ck_assert_int_eq(flat_resume(f), 0);
 	ends_well(f);
+	close(fd);
+}
+END_TEST
+
+/* of one that had not written yet nothing is left, whatever lies in the overlay now */
+static int write_all(struct vm *vm)
+{
+	static uint8_t data[DISK_SIZE];
+
+	memset(data, 0xff, sizeof(data));
+	return disk_overlay_write(disk_in(vm), 0, data, sizeof(data));
+}
+
+static int is_clear(struct vm *vm)
+{
+	return disk_overlay_is_clear(disk_in(vm));
+}
+
+START_TEST(test_back_to_nothing)
+{
+	const struct way *w = &ways[_i ? 3 : 0]; /* with a name, and without */
+	struct flat *f = flat_new("idle", "disk", disk_conf(w), NULL);
+	int fd;
+
+	ck_assert_msg(f && !flat_start(f), "%s", err_last());
+	ck_assert_int_eq(flat_wait_text(f, "idle"), 0);
+	fd = save(f, w, w->named);
+	ck_assert_int_eq(flat_pause(f), 0);
+	ck_assert_int_eq(flat_call(f, write_all), 0);
+	ck_assert(!flat_call(f, is_clear));
+	save_fd = fd;
+	ck_assert_msg(!flat_call(f, do_back), "%s", why);
+	ck_assert(flat_call(f, is_clear));
+	flat_free(f);
 	close(fd);
 }
 END_TEST
@@ -478,7 +519,6 @@ START_TEST(test_lies)
 	ck_assert_int_eq(flat_start(f), 0);
 	run_to(f, STAGES / 4);
 	fd = save(f, w, false);
-	flat_free(f);
 	image = rig_of_fd(fd);
 	close(fd);
 	lies[_i].lie(&image);
@@ -486,6 +526,12 @@ START_TEST(test_lies)
 	fd = rig_fd(&image);
 	ck_assert_ptr_null(restore(fd, w, NULL));
 	ck_assert_msg(strstr(why, lies[_i].want) != NULL, "%s", why);
+	/* nor back to it, and then nothing was touched */
+	save_fd = fd;
+	ck_assert_int_eq(flat_call(f, do_back), -EBADMSG);
+	ck_assert_msg(strstr(why, lies[_i].want) != NULL, "%s", why);
+	ck_assert_int_eq(flat_resume(f), 0);
+	ends_well(f);
 	close(fd);
 	image_freep(&image);
 }
@@ -503,6 +549,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, test_file_is_whole);
 	tcase_add_test(tc, test_killed);
 	tcase_add_loop_test(tc, test_roll_back, 0, ARRAY_SIZE(ways));
+	tcase_add_loop_test(tc, test_back_to_nothing, 0, 2);
 	tcase_add_test(tc, test_other_disk);
 	tcase_add_test(tc, test_child);
 	tcase_add_loop_test(tc, test_lies, 0, ARRAY_SIZE(lies));

@@ -88,8 +88,9 @@ int snap_disks_check(const struct snap_file *f, const struct snap_info *info,
 int snap_disks_find(const struct vm *vm, const struct snap_info *info, uint64_t **ret,
 		    uint64_t *ret_n) must_check;
 int snap_disks_read(const struct vm *vm, uint64_t piece, uint8_t to[SNAP_CHUNK]) must_check;
-/* into overlays that have nothing; of a machine that runs, which stands still, after this */
-int snap_disks_clear(struct vm *vm, const struct snap_info *info) must_check;
+/* has each piece a place on the machine's disks? -EBADMSG with a message */
+int snap_disks_fit(const struct vm *vm) must_check;
+/* into overlays that have nothing, or those of a machine that goes back and stands still */
 int snap_disks_load(struct vm *vm) must_check;
 
 /*

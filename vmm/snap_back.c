@@ -69,6 +69,8 @@ static int check(struct vm *vm, struct snap_info *info)
 
 	if (!r)
 		r = snap_disks_check(vm->from, info, vm->conf);
+	if (!r)
+		r = snap_disks_fit(vm);
 	for (unsigned i = 0; !r && i < info->disks; i++)
 		if (info->disk[i].captured) /* overlay= says as much as format=cow */
 			was->disk[i].format = vm->conf->disk[i].format;
@@ -121,9 +123,7 @@ static int load(struct vm *vm, const struct snap_info *info, bool *ret_touched)
 	gmem_discard_all(&vm->mem);
 	snap_changed_forget(vm);
 	vm->from_memory = -1;
-	r = snap_disks_clear(vm, info);
-	if (!r)
-		r = snap_load(vm);
+	r = snap_load(vm);
 	vm->panic_text[0] = '\0';
 	return r;
 }

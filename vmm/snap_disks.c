@@ -105,14 +105,20 @@ int snap_disks_read(const struct vm *vm, uint64_t piece, uint8_t to[SNAP_CHUNK])
 
 /* --- and back --- */
 
-int snap_disks_clear(struct vm *vm, const struct snap_info *info)
+int snap_disks_fit(const struct vm *vm)
 {
-	int r = 0;
+	const struct snap_file *f = vm->from;
 
-	for (unsigned i = 0; !r && i < info->disks; i++)
-		if (info->disk[i].captured)
-			r = disk_overlay_clear(disk_of(vm, i));
-	return r;
+	for (uint64_t n = 0; n < f->pieces; n++) {
+		unsigned i = snap_piece_disk(f->piece[n]);
+
+		if (snap_piece_at(f->piece[n]) >= disk_overlay_size(disk_of(vm, i)))
+			return err(-EBADMSG,
+				   "snapshot %s: piece %lu of its disks lies behind the end of "
+				   "disk %u",
+				   f->name, (unsigned long)n, i);
+	}
+	return 0;
 }
 
 static int load_piece(const struct vm *vm, uint64_t n, struct snap_unpacker *u)
@@ -120,39 +126,40 @@ static int load_piece(const struct vm *vm, uint64_t n, struct snap_unpacker *u)
 	const struct snap_file *f = vm->from;
 	uint64_t at = snap_piece_at(f->piece[n]);
 	struct disk *d = disk_of(vm, snap_piece_disk(f->piece[n]));
-	static const size_t whole = SNAP_CHUNK;
 	int r;
 
-	if (at >= disk_overlay_size(d))
-		return err(-EBADMSG,
-			   "snapshot %s: piece %lu of its disks lies behind the end of disk %u",
-			   f->name, (unsigned long)n, snap_piece_disk(f->piece[n]));
-	memset(u->out, 0, whole);
-	r = snap_read(f, f->head.chunks + n, u->out, whole, u);
-	return r ? r : disk_overlay_write(d, at, u->out, MIN(whole, disk_overlay_size(d) - at));
+	memset(u->out, 0, sizeof(u->out));
+	r = snap_read(f, f->head.chunks + n, u->out, sizeof(u->out), u);
+	return r ? r
+		 : disk_overlay_write(d, at, u->out,
+				      MIN(sizeof(u->out), disk_overlay_size(d) - at));
 }
 
 static int load_pieces(const struct vm *vm)
 {
-	struct snap_unpacker *u = vm->from->pieces ? malloc(sizeof(*u)) : NULL;
-	int r = u ? snap_unpacker_init(u) : 0;
+	struct snap_unpacker *u;
+	int r;
 
-	if (!u && vm->from->pieces)
+	if (!vm->from->pieces)
+		return 0;
+	u = malloc(sizeof(*u));
+	if (!u)
 		return err(-ENOMEM, "snapshot %s: out of memory for its disks", vm->from->name);
+	r = snap_unpacker_init(u);
 	for (uint64_t n = 0; !r && n < vm->from->pieces; n++)
 		r = load_piece(vm, n, u);
-	if (u)
-		snap_unpacker_free(u);
+	snap_unpacker_free(u);
 	free(u);
 	return r;
 }
 
+/* a machine that is there goes back, and what it wrote is to go */
 static int make_clear(const struct vm *vm, unsigned i)
 {
 	const char *overlay = vm->conf->disk[i].overlay;
 	struct disk *d = disk_of(vm, i);
 
-	if (!disk_overlay_is_clear(d))
+	if (!vm->built && !disk_overlay_is_clear(d))
 		return err(-EEXIST,
 			   "snapshot %s: disk %u: something was written to overlay %s before, and "
 			   "the snapshot has an overlay for this disk; name a file that is not "
@@ -160,7 +167,7 @@ static int make_clear(const struct vm *vm, unsigned i)
 			   vm->from->name, i, overlay);
 	/* under its clear bits may lie what came before a kill and was never flushed, and it
 	 * would show where the snapshot has zeroes, which are not written */
-	return *overlay ? disk_overlay_clear(d) : 0;
+	return vm->built || *overlay ? disk_overlay_clear(d) : 0;
 }
 
 int snap_disks_load(struct vm *vm)
@@ -168,6 +175,8 @@ int snap_disks_load(struct vm *vm)
 	struct snap_info info = { .disks = 0 };
 	int r = vm_tree_load(vm->from->tree, "/snapshot", snap_info_fields, &info);
 
+	if (!r)
+		r = snap_disks_fit(vm);
 	for (unsigned i = 0; !r && i < info.disks; i++)
 		if (info.disk[i].captured)
 			r = make_clear(vm, i);
