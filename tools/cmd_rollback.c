@@ -166,7 +166,7 @@ static int run_rollback(int argc, char **argv, const struct verb *verb)
 	}
 	if (given[FLAG_COPY_MAX].n)
 		files.most = given[FLAG_COPY_MAX].text;
-	if (snap_path(argv[1], path, sizeof(path)) || box_open(argv[0], &box))
+	if (snap_find(argv[1], path, sizeof(path)) || box_open(argv[0], &box))
 		return EXIT_FAIL;
 	files.box = &box;
 	status = n > 2 ? files_back(&files, path, given) : roll_back(&box, path);

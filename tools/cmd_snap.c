@@ -161,7 +161,7 @@ static int run_log(int argc, char **argv, const struct verb *verb)
 	}
 	if (globals.json)
 		puts("[");
-	if (!snap_path(argv[0], path, sizeof(path)) && !print_chain(h, path))
+	if (!snap_find(argv[0], path, sizeof(path)) && !print_chain(h, path))
 		status = 0;
 	if (globals.json)
 		puts("]");
@@ -203,7 +203,7 @@ static int run_inspect(int argc, char **argv, const struct verb *verb)
 		hutch_free(h);
 		return n == -2 ? 0 : EXIT_USAGE;
 	}
-	if (!snap_path(argv[0], path, sizeof(path)))
+	if (!snap_find(argv[0], path, sizeof(path)))
 		size = hutch_snap_look(h, path, &snap, &tree);
 	if (size < 0)
 		complain("%s", hutch_error(h));
@@ -240,7 +240,7 @@ static int run_verify(int argc, char **argv, const struct verb *verb)
 	}
 	hutch_on_progress(h, progress_tell, verified);
 	for (int i = 0; i < n; i++) {
-		if (snap_path(argv[i], path, sizeof(path))) {
+		if (snap_find(argv[i], path, sizeof(path))) {
 			status = EXIT_FAIL;
 		} else if (hutch_snap_verify(h, path)) {
 			complain("%s", hutch_error(h));

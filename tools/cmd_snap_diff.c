@@ -86,7 +86,7 @@ static int run_diff(int argc, char **argv, const struct verb *verb)
 		hutch_free(h);
 		return n == -2 ? 0 : EXIT_USAGE;
 	}
-	if (!snap_path(argv[0], a, sizeof(a)) && !snap_path(argv[1], b, sizeof(b))) {
+	if (!snap_find(argv[0], a, sizeof(a)) && !snap_find(argv[1], b, sizeof(b))) {
 		hutch_on_progress(h, progress_tell, compared);
 		r = hutch_snap_diff(h, a, b, print_difference, &first, &memory);
 		if (r < 0)

@@ -343,7 +343,7 @@ static int remove_one(struct hutch *h, const char *what, bool force)
 	char path[PATH_MAX], child[256] = "";
 	struct hutch_snap snap;
 
-	if (snap_path(what, path, sizeof(path)))
+	if (snap_find(what, path, sizeof(path)))
 		return EXIT_FAIL;
 	/* a damaged one may go, what is none is not ours */
 	if (hutch_snap_look(h, path, &snap, NULL) == -EINVAL) {

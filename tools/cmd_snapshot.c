@@ -212,7 +212,7 @@ static int save_with_parent(struct order *o, const char *parent)
 		complain("out of memory");
 		return EXIT_HUTCH;
 	}
-	if (parent && !snap_path(parent, path, sizeof(path))) {
+	if (parent && !snap_find(parent, path, sizeof(path))) {
 		o->parent = hutch_parent_open(o->h, path, o->path);
 		if (!o->parent)
 			complain("%s", hutch_error(o->h));

@@ -36,6 +36,18 @@ int snap_path(const char *what, char *buf, size_t size)
 	return -1;
 }
 
+int snap_find(const char *what, char *buf, size_t size)
+{
+	if (snap_path(what, buf, size))
+		return -1;
+	if (!access(buf, F_OK) || buf[0] != '/' || strchr(what, '/'))
+		return 0; /* who opens a file says best what is wrong with it */
+	complain("there is no snapshot '%s', here or in the store; 'hutch snap ls' lists those "
+		 "that there are",
+		 what);
+	return -1;
+}
+
 /* without a place for it each machine unpacks its own */
 static void keep_memory(struct hutch *h)
 {
@@ -127,14 +139,8 @@ int restore_guest(struct hutch *h, const char *what, bool box, char members[REST
 {
 	char path[PATH_MAX], agent[8];
 
-	if (snap_path(what, path, sizeof(path)))
+	if (snap_find(what, path, sizeof(path)))
 		return -1;
-	if (access(path, F_OK) && path[0] == '/' && !strchr(what, '/')) {
-		complain("there is no snapshot '%s', here or in the store; 'hutch snap ls' lists "
-			 "those that there are",
-			 what);
-		return -1;
-	}
 	if (restore(h, path))
 		return -1;
 	restore_members(h, path, members);

@@ -7,6 +7,8 @@
 /* @what is a path if there is a / in it or such a file here, else a name in the store: -1 after a
  * complaint if that makes no path */
 int snap_path(const char *what, char *buf, size_t size);
+/* the same of one that has to be there */
+int snap_find(const char *what, char *buf, size_t size);
 #define RESTORE_MEMBERS 2048
 /* hutch_restore() of it, a sandbox's if @box, and the members of the event "execution.restore":
  * which snapshot it was, and from where; -1 after a complaint */
