@@ -1,7 +1,8 @@
 #!/bin/sh
 # tests/run.sh [unit] [scripts] [lint] [asan] [fuzz] [e2e]: run the tests, all kinds unless some are named.
 #
-# Each program prints what it does into a log; when it fails, the checks that failed and the log's end are shown.
+# Each program prints what it does into a log; when it fails, the checks that failed and the log's end are shown, or
+# where it is such a run itself, what that showed.
 # The last line counts single checks: "N passed, N failed", and ", N skipped" with the reasons above it.
 #   unit      tests/t_*.c (libcheck), flat guests on /dev/kvm among them
 #   scripts   tests/*.sh that test (acpi.sh, syscalls.sh), lines "ok NAME", "not ok NAME", "skip NAME: REASON"
@@ -22,8 +23,10 @@ passed=0 failed=0 skipped=0
 
 note() { # RESULT NAME SECONDS LOG
 	printf '%-5s %-24s %3s s\n' "$1" "$2" "$3"
-	[ "$1" = FAIL ] && { grep '^not ok ' "$4"; echo; tail -n 40 "$4"; } | sed 's/^/      | /'
-	return 0
+	[ "$1" = FAIL ] || return 0
+	if grep -q '^FAIL ' "$4"; then grep -E '^(FAIL |      \| )' "$4"; else grep '^not ok ' "$4"; fi |
+		sed 's/^/      | /'
+	{ echo; tail -n 40 "$4"; } | sed 's/^/      | /'
 }
 
 # a libcheck program: its summary counts

@@ -74,6 +74,8 @@ wait_for() {
 
 host_side() {
 	v=$1 started=
+	# a guest may take longer to boot than the minute that a peer waits for its port
+	wait_for "$tmp/raw" '^device'
 	start guest-many $peer echo "unix-listen:${v}_2000" 100
 	start guest-send $peer sink "unix-listen:${v}_2001"
 	start guest-sink $peer send "unix-listen:${v}_2002" $BYTES
