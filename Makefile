@@ -173,7 +173,8 @@ asan:
 	@$(MAKE) --no-print-directory $(ASAN) all tests
 	@B=$(B)/asan tests/run.sh unit
 
-# fuzz: every fuzzer for FUZZ_SECONDS each, and until each device has seen FUZZ_RINGS chains
+# fuzz: every fuzzer for FUZZ_SECONDS each, and until each device has seen FUZZ_RINGS chains, and the loader of
+# snapshots as many files
 FUZZ_SECONDS = 60
 FUZZ_RINGS = 1000000
 fuzz-build: $(FUZZ:%=$(B)/fuzz/%)
