@@ -59,7 +59,7 @@ static void note(void *arg, const char *where, const char *a, const char *b)
 		 b ? b : "(none)");
 }
 
-static int diff(const char *a, const char *b, struct hutch_memory_diff *ret)
+static int diff(const char *a, const char *b, struct hutch_difference *ret)
 {
 	told[0] = '\0';
 	return hutch_snap_diff(h, path_of(a), path_of(b), note, NULL, ret);
@@ -86,7 +86,7 @@ START_TEST(test_memory)
 {
 	uint8_t was[SNAP_CHUNK], is[SNAP_CHUNK];
 	uint64_t differ = 0, bytes = 0, more;
-	struct hutch_memory_diff m;
+	struct hutch_difference d;
 
 	for (uint64_t n = 0; n < RIG_CHUNKS; n++) {
 		if (!rig_is_anew(1, n))
@@ -102,15 +102,15 @@ START_TEST(test_memory)
 		bytes += more;
 	}
 	ck_assert_uint_gt(differ, 2);
-	ck_assert_int_eq(diff("parent", "child", &m), 1);
-	ck_assert_uint_eq(m.chunks, RIG_CHUNKS);
-	ck_assert_uint_eq(m.differ, differ);
-	ck_assert_uint_eq(m.bytes, bytes);
+	ck_assert_int_eq(diff("parent", "child", &d), 1);
+	ck_assert_uint_eq(d.memory.chunks, RIG_CHUNKS);
+	ck_assert_uint_eq(d.memory.differ, differ);
+	ck_assert_uint_eq(d.memory.bytes, bytes);
 	ck_assert_str_eq(told, "");
-	ck_assert_int_eq(diff("child", "parent", &m), 1);
-	ck_assert_uint_eq(m.bytes, bytes);
-	ck_assert_int_eq(diff("child", "child", &m), 0);
-	ck_assert(m.compared && !m.differ && !m.bytes);
+	ck_assert_int_eq(diff("child", "parent", &d), 1);
+	ck_assert_uint_eq(d.memory.bytes, bytes);
+	ck_assert_int_eq(diff("child", "child", &d), 0);
+	ck_assert(d.memory.compared && !d.memory.differ && !d.memory.bytes);
 }
 END_TEST
 
@@ -134,10 +134,10 @@ static void hear(void *arg, uint64_t done, uint64_t all)
 START_TEST(test_progress)
 {
 	struct heard x = { .by = pthread_self() };
-	struct hutch_memory_diff m;
+	struct hutch_difference d;
 
 	hutch_on_progress(h, hear, &x);
-	ck_assert_int_eq(diff("parent", "child", &m), 1);
+	ck_assert_int_eq(diff("parent", "child", &d), 1);
 	ck_assert_uint_eq(x.ends, 1);
 	ck_assert_int_eq(hutch_snap_verify(h, path_of("child")), 0);
 	ck_assert_uint_eq(x.ends, 2);
@@ -152,11 +152,70 @@ END_TEST
 START_TEST(test_same)
 {
 	cleanup_image struct image other = rig_image(0, 2);
-	struct hutch_memory_diff m;
+	struct hutch_difference d;
 
 	put("other", &other);
-	ck_assert_int_eq(diff("parent", "other", &m), 0);
+	ck_assert_int_eq(diff("parent", "other", &d), 0);
 	ck_assert_str_eq(told, "");
+}
+END_TEST
+
+/* a copy of @image by another hand, in which piece @i has @bytes others, and the last one is
+ * elsewhere */
+static struct image with_other_pieces(const struct image *image, uint64_t i, unsigned bytes)
+{
+	uint64_t last = rig_pieces(image) - 1, place;
+	struct image x = rig_copy(image);
+	uint8_t data[SNAP_CHUNK];
+	struct snap_entry e;
+
+	memset(data, 0, sizeof(data));
+	rig_fill_piece(i, data);
+	for (unsigned n = 0; n < bytes; n++)
+		data[1000 * n] ^= 0x80;
+	e = (struct snap_entry){ .at = rig_append(&x, data, sizeof(data)),
+				 .what = (uint32_t)SNAP_RAW << 28 | SNAP_CHUNK,
+				 .crc = (uint32_t)crc32_z(0, data, sizeof(data)) };
+	rig_set_piece(&x, i, rig_piece(i), e);
+	place = rig_piece_of(&x, last, &e);
+	rig_set_piece(&x, last, place - 1, e);
+	rig_head(&x)->id[0] ^= 1;
+	rig_seal(&x);
+	return x;
+}
+
+/* of what was written over disks as well: in both, or in one of them alone */
+START_TEST(test_disks)
+{
+	cleanup_image struct image a = rig_image_with_pieces(1, 1);
+	uint64_t all[HUTCH_DISKS] = { 0 };
+	struct hutch_difference d;
+
+	for (uint64_t i = 0; i < rig_pieces(&a); i++)
+		all[snap_piece_disk(rig_piece(i))]++;
+	put("a", &a);
+	ck_assert_int_eq(diff("a", "a", &d), 0);
+	for (uint64_t i = 0; i < rig_pieces(&a) - 1; i++) {
+		cleanup_image struct image b = with_other_pieces(&a, i, 3);
+		unsigned of = snap_piece_disk(rig_piece(i)),
+			 last = snap_piece_disk(rig_piece(rig_pieces(&a) - 1));
+
+		put("b", &b);
+		ck_assert_msg(diff(i & 1 ? "a" : "b", i & 1 ? "b" : "a", &d) == 1, "%s",
+			      hutch_error(h));
+		ck_assert_str_eq(told, "");
+		ck_assert(d.memory.compared && !d.memory.differ);
+		ck_assert_uint_eq(d.disk[of].differ, of == last ? 3 : 1);
+		ck_assert_uint_eq(d.disk[of].bytes, 3);
+		ck_assert_uint_eq(d.disk[last].differ, of == last ? 3 : 2);
+		for (unsigned n = 0; n < HUTCH_DISKS; n++)
+			ck_assert_uint_eq(d.disk[n].chunks, all[n] + (n == last));
+	}
+	/* one that has none at all */
+	put("b", &parent);
+	ck_assert_int_eq(diff("a", "b", &d), 1);
+	for (unsigned n = 0; n < HUTCH_DISKS; n++)
+		ck_assert(d.disk[n].differ == all[n] && d.disk[n].chunks == all[n]);
 }
 END_TEST
 
@@ -178,15 +237,15 @@ static void other_numbers(void *t)
 
 START_TEST(test_tree)
 {
-	struct hutch_memory_diff m;
+	struct hutch_difference d;
 
 	put_altered("words", other_words);
 	put_altered("numbers", other_numbers);
-	ck_assert_int_eq(diff("parent", "words", &m), 1);
+	ck_assert_int_eq(diff("parent", "words", &d), 1);
 	ck_assert_str_eq(told, "kernel|/a/kernel|/another\ncpus|1|2\n"
 			       "/state|odd|odd\n/state/serial|(none)|\n");
-	ck_assert(m.compared && !m.differ);
-	ck_assert_int_eq(diff("words", "numbers", &m), 1);
+	ck_assert(d.memory.compared && !d.memory.differ);
+	ck_assert_int_eq(diff("words", "numbers", &d), 1);
 	ck_assert_str_eq(told, "kernel|/another|/a/kernel\ncpus|2|1\n"
 			       "/state|odd even|odd even\n/state/serial||(none)\n");
 }
@@ -200,20 +259,20 @@ static void other_memory(void *t)
 START_TEST(test_not_to_be_compared)
 {
 	cleanup_image struct image other = rig_image(1, 1);
-	struct hutch_memory_diff m;
+	struct hutch_difference d;
 
 	put_altered("larger", other_memory);
-	ck_assert_int_eq(diff("parent", "larger", &m), 1);
-	ck_assert(!m.compared);
+	ck_assert_int_eq(diff("parent", "larger", &d), 1);
+	ck_assert(!d.memory.compared);
 	ck_assert_msg(!strncmp(told, "memory|", 7) && strstr(told, "|64M\n"), "%s", told);
-	ck_assert_int_eq(diff("larger", "larger", &m), -EBADMSG); /* its tree lies */
-	ck_assert_int_eq(diff("parent", "nosuch", &m), -ENOENT);
-	ck_assert_int_eq(diff("nosuch", "parent", &m), -ENOENT);
+	ck_assert_int_eq(diff("larger", "larger", &d), -EBADMSG); /* its tree lies */
+	ck_assert_int_eq(diff("parent", "nosuch", &d), -ENOENT);
+	ck_assert_int_eq(diff("nosuch", "parent", &d), -ENOENT);
 	ck_assert_ptr_nonnull(strstr(hutch_error(h), "nosuch.snap: No such file"));
 	parent.data[SNAP_PAGE + 100] ^= 1; /* in the first chunk that is packed */
 	put("damaged", &parent);
 	put("other", &other);
-	ck_assert_int_eq(diff("damaged", "other", &m), -EBADMSG);
+	ck_assert_int_eq(diff("damaged", "other", &d), -EBADMSG);
 	ck_assert_ptr_nonnull(strstr(hutch_error(h), "damaged.snap: chunk"));
 }
 END_TEST
@@ -226,6 +285,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_memory);
 	tcase_add_test(tc, test_same);
+	tcase_add_test(tc, test_disks);
 	tcase_add_test(tc, test_progress);
 	tcase_add_test(tc, test_tree);
 	tcase_add_test(tc, test_not_to_be_compared);

@@ -58,18 +58,47 @@ static void print_difference(void *arg, const char *where, const char *a, const 
 	putchar('\n');
 }
 
-static void print_memory(const struct hutch_memory_diff *m, bool first)
+static void print_numbers(const struct hutch_diff_part *p)
 {
-	if (globals.json && first)
-		fputs("{\"differences\":[", stdout);
-	if (globals.json && m->compared)
-		printf("\n],\"memory\":{\"chunks\":%lu,\"differ\":%lu,\"bytes\":%lu}}\n",
-		       (unsigned long)m->chunks, (unsigned long)m->differ, (unsigned long)m->bytes);
-	else if (globals.json)
-		puts("\n],\"memory\":null}");
-	else if (m->differ)
-		printf("memory: %lu of %lu chunks, %lu bytes in them\n", (unsigned long)m->differ,
-		       (unsigned long)m->chunks, (unsigned long)m->bytes);
+	printf("{\"chunks\":%lu,\"differ\":%lu,\"bytes\":%lu}", (unsigned long)p->chunks,
+	       (unsigned long)p->differ, (unsigned long)p->bytes);
+}
+
+/* all disks up to the last one that something was written over */
+static void print_data_json(const struct hutch_difference *d)
+{
+	unsigned disks = HUTCH_DISKS;
+
+	fputs("\n],\"memory\":", stdout);
+	if (d->memory.compared)
+		print_numbers(&d->memory);
+	else
+		fputs("null", stdout);
+	while (disks && !d->disk[disks - 1].chunks)
+		disks--;
+	fputs(",\"disks\":[", stdout);
+	for (unsigned i = 0; i < disks; i++) {
+		fputs(i ? "," : "", stdout);
+		print_numbers(&d->disk[i]);
+	}
+	puts("]}");
+}
+
+static void print_data(const struct hutch_difference *d)
+{
+	const struct hutch_diff_part *p = &d->memory;
+
+	if (p->differ)
+		printf("memory: %lu of %lu chunks, %lu bytes in them\n", (unsigned long)p->differ,
+		       (unsigned long)p->chunks, (unsigned long)p->bytes);
+	for (unsigned i = 0; i < HUTCH_DISKS; i++) {
+		p = &d->disk[i];
+		if (p->differ)
+			printf("disk@%u: %lu of %lu written chunks, %lu bytes in those that both "
+			       "have\n",
+			       i, (unsigned long)p->differ, (unsigned long)p->chunks,
+			       (unsigned long)p->bytes);
+	}
 }
 
 static char compared[] = "compared";
@@ -78,7 +107,7 @@ static int run_diff(int argc, char **argv, const struct verb *verb)
 {
 	int n = parse_names(argc, argv, verb, NULL, 2, 2), r = -1;
 	struct hutch *h = hutch_new();
-	struct hutch_memory_diff memory;
+	struct hutch_difference data;
 	char a[PATH_MAX], b[PATH_MAX];
 	bool first = true;
 
@@ -88,11 +117,15 @@ static int run_diff(int argc, char **argv, const struct verb *verb)
 	}
 	if (!snap_find(argv[0], a, sizeof(a)) && !snap_find(argv[1], b, sizeof(b))) {
 		hutch_on_progress(h, progress_tell, compared);
-		r = hutch_snap_diff(h, a, b, print_difference, &first, &memory);
+		r = hutch_snap_diff(h, a, b, print_difference, &first, &data);
 		if (r < 0)
 			complain("%s", hutch_error(h));
-		else
-			print_memory(&memory, first);
+		else if (globals.json) {
+			fputs(first ? "{\"differences\":[" : "", stdout);
+			print_data_json(&data);
+		} else {
+			print_data(&data);
+		}
 	}
 	hutch_free(h);
 	return r < 0 ? EXIT_USAGE : r;
@@ -103,8 +136,8 @@ const struct verb verb_snap_diff = {
 	.args = "SNAPSHOT SNAPSHOT",
 	.summary = "tell what is different in two snapshots",
 	.text = "Keys of the configuration with both values, the parts of devices and processors\n"
-		"and what in them differs, and how much memory: in chunks of 64 KiB, and in "
-		"bytes.\n"
+		"and what in them differs, and how much of memory, and of what was written over\n"
+		"disks where the snapshots have that: in chunks of 64 KiB, and in bytes.\n"
 		"The exit status is that of diff(1): 0 if nothing differs, 1 if something does, 2\n"
 		"if one of them cannot be read.",
 	.run = run_diff,

@@ -290,16 +290,21 @@ int hutch_snap_verify(struct hutch *h, const char *path);
  *
  * @fn is told of each key whose values @a and @b differ ("memory", "disk@0.path"), and of each node
  * of the machine's state ("/state/serial/serial"), where @a and @b name the properties that
- * differ; NULL is in none of them.  Memory is compared if both have as much.  1: there is a
- * difference, 0: there is none, -EBADMSG, -ENOENT and the like.
+ * differ; NULL is in none of them.  Memory is compared if both have as much.  Of disks there is
+ * what was written over them, if that is in the snapshots; what one of them alone has written
+ * differs, and no bytes of it are told.  1: there is a difference, 0: there is none, -EBADMSG,
+ * -ENOENT and the like.
  */
-struct hutch_memory_diff {
-	bool compared;
-	uint64_t chunks, differ, bytes; /* of 64 KiB: all, and that differ; and in them */
+#define HUTCH_DISKS 16
+struct hutch_difference {
+	struct hutch_diff_part {
+		bool compared;			/* memory's */
+		uint64_t chunks, differ, bytes; /* of 64 KiB: all, and that differ; in them */
+	} memory, disk[HUTCH_DISKS];
 };
 int hutch_snap_diff(struct hutch *h, const char *a, const char *b,
 		    void (*fn)(void *arg, const char *where, const char *a, const char *b),
-		    void *arg, struct hutch_memory_diff *ret);
+		    void *arg, struct hutch_difference *ret);
 /*
  * hutch_snap_parent() - where the parent of the snapshot at @path is now
  *
@@ -370,8 +375,8 @@ struct hutch_exit {
 	uint64_t called_ns, ready_ns, started_ns;
 	/* on the guest's own clock since its start: its agent was started, and was up */
 	uint64_t init_ns, boot_ns;
-	/* HUTCH_ASK_INFO */
-	uint64_t memory_total, memory_free, cpu_us, processes, uptime_ns;
+	/* HUTCH_ASK_INFO; time_ns: the guest's date, 0 of an agent that does not tell */
+	uint64_t memory_total, memory_free, cpu_us, processes, uptime_ns, time_ns;
 };
 
 struct hutch_job;

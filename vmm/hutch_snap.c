@@ -380,25 +380,29 @@ static void tell_difference(void *arg, const char *where, const char *a, const c
 	t->fn(t->arg, where, a, b);
 }
 
+_Static_assert(HUTCH_DISKS == CONF_DISKS, "a place for each disk");
+
 static int compare(const struct snap *a, const struct snap *b, struct telling *t,
-		   struct hutch_memory_diff *ret)
+		   struct hutch_difference *ret)
 {
 	const struct snap_diff d = { tell_difference, t };
 	int r;
 
-	*ret = (struct hutch_memory_diff){ .compared = a->was.memory == b->was.memory,
-					   .chunks = a->file.head.chunks };
+	*ret = (struct hutch_difference){ .memory.compared = a->was.memory == b->was.memory,
+					  .memory.chunks = a->file.head.chunks };
 	snap_diff_conf(&d, &a->was, &b->was);
 	snap_diff_state(&d, &a->file, &b->file);
-	if (!ret->compared)
-		return 1;
-	r = snap_diff_memory(&a->file, &b->file, &a->was, &ret->differ, &ret->bytes);
-	return r ? r : t->any || ret->differ;
+	r = snap_diff_data(&a->file, &b->file, &a->was, ret);
+	if (r)
+		return r;
+	for (unsigned i = 0; i < HUTCH_DISKS; i++)
+		t->any |= ret->disk[i].differ != 0;
+	return t->any || ret->memory.differ;
 }
 
 int hutch_snap_diff(struct hutch *h, const char *a, const char *b,
 		    void (*fn)(void *arg, const char *where, const char *a, const char *b),
-		    void *arg, struct hutch_memory_diff *ret)
+		    void *arg, struct hutch_difference *ret)
 {
 	struct snap *x = hutch_snap_open(a, true, true),
 		    *y = x ? hutch_snap_open(b, true, true) : NULL;

@@ -3,6 +3,7 @@
 #define HUTCH_SNAP_DIFF_H
 
 #include "conf.h"
+#include "hutch.h"
 #include "snap_file.h"
 
 /* who is told: hutch_snap_diff() has what of */
@@ -14,8 +15,8 @@ struct snap_diff {
 void snap_diff_conf(const struct snap_diff *d, const struct conf *a, const struct conf *b);
 void snap_diff_state(const struct snap_diff *d, const struct snap_file *a,
 		     const struct snap_file *b);
-/* both are of such a machine: how many chunks and bytes are others; -EBADMSG, -errno */
-int snap_diff_memory(const struct snap_file *a, const struct snap_file *b, const struct conf *conf,
-		     uint64_t *ret_chunks, uint64_t *ret_bytes) must_check;
+/* memory, of such a machine, if it is to be @ret->memory.compared, and disks; -EBADMSG, -errno */
+int snap_diff_data(const struct snap_file *a, const struct snap_file *b, const struct conf *conf,
+		   struct hutch_difference *ret) must_check;
 
 #endif
