@@ -8,6 +8,7 @@
 
 #include "every.h"
 #include "image_build.h"
+#include "json.h"
 #include "registry.h"
 #include "restore.h"
 #include "snap_store.h"
@@ -121,22 +122,55 @@ static void tell_child(const struct order *o, const struct hutch_snap *snap, dou
 		       size, took, still);
 }
 
-static void tell(const struct order *o, double took)
+static void tell_person(const struct order *o, const struct hutch_snap *snap, double took)
 {
 	char size[32], resident[32], memory[32], still[64] = "";
-	struct hutch_snap snap;
 
 	if (o->live)
 		snprintf(still, sizeof(still), "; the guest stood still for %.0f ms", o->still_ms);
-	if (hutch_snap_look(o->h, o->path, &snap, NULL) < 0)
-		return;
 	if (o->parent)
-		tell_child(o, &snap, took, still);
+		tell_child(o, snap, took, still);
 	else
 		inform("%s of %s that were in use, of %s, in %.2f s%s",
-		       bytes_print(snap.size, size, sizeof(size)),
-		       bytes_print(snap.resident, resident, sizeof(resident)),
-		       bytes_print(snap.memory, memory, sizeof(memory)), took, still);
+		       bytes_print(snap->size, size, sizeof(size)),
+		       bytes_print(snap->resident, resident, sizeof(resident)),
+		       bytes_print(snap->memory, memory, sizeof(memory)), took, still);
+}
+
+static void print_json(const struct order *o, const struct hutch_snap *snap, double took)
+{
+	fputs("{\"path\":", stdout);
+	json_text(stdout, o->path);
+	printf(",\"id\":\"%s\",\"size\":%lu,\"resident\":%lu,\"memory\":%lu,\"parent\":\"%s\","
+	       "\"compared\":%s,\"took_ms\":%.1f,\"still_ms\":",
+	       snap->id, (unsigned long)snap->size, (unsigned long)snap->resident,
+	       (unsigned long)snap->memory, snap->parent, o->parent && !o->known ? "true" : "false",
+	       took * 1e3);
+	if (o->live)
+		printf("%.1f}\n", o->still_ms);
+	else
+		puts("null}");
+}
+
+/* it is there: to whoever asked, and to those who follow its sandbox */
+static int tell(const struct order *o, double took)
+{
+	char members[RESTORE_MEMBERS];
+	struct hutch_snap snap;
+
+	if (hutch_snap_look(o->h, o->path, &snap, NULL) < 0) {
+		complain("%s", hutch_error(o->h));
+		return EXIT_HUTCH;
+	}
+	restore_members(&snap, o->path, members);
+	box_event(o->box, HUTCH_LOG_INFO, "sandbox.snapshot", members);
+	if (globals.json)
+		print_json(o, &snap, took);
+	else
+		puts(o->path);
+	if (!globals.quiet && (globals.verbose || isatty(STDERR_FILENO)))
+		tell_person(o, &snap, took);
+	return 0;
 }
 
 /* of what the machine has written; @temp is another file then, if it wrote all */
@@ -196,10 +230,7 @@ static int save(struct order *o)
 	if (image_temp_commit(&temp, o->path))
 		return EXIT_HUTCH;
 	close(temp.fd);
-	puts(o->path);
-	if (!globals.quiet && (globals.verbose || isatty(STDERR_FILENO)))
-		tell(o, seconds() - begin);
-	return 0;
+	return tell(o, seconds() - begin);
 }
 
 static int save_with_parent(struct order *o, const char *parent)
@@ -306,9 +337,8 @@ const struct verb verb_snapshot = {
 	.text = "The machine stands still until it is saved, then it goes on; with --live it goes\n"
 		"on while it is packed, one such snapshot at a time. FILE appears whole or not at\n"
 		"all; without it the snapshot goes into the store, under the sandbox's name and\n"
-		"the time (UTC). Its path is printed. `hutch restore` and `hutch run --from` go "
-		"on\n"
-		"from it, as often as you like.\n"
+		"the time (UTC). Its path is printed, or with --json what is known of it. `hutch\n"
+		"restore` and `hutch run --from` go on from it, as often as you like.\n"
 		"\n"
 		"Of a disk of format=cow what was written to its overlay is in it, and each that\n"
 		"is restored has that to itself; of an overlay with a file only with --disk. "

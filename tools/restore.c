@@ -111,18 +111,12 @@ static int restore(struct hutch *h, const char *path)
 	return r;
 }
 
-/* which snapshot it was, and from where */
-static void restore_members(struct hutch *h, const char *path, char buf[RESTORE_MEMBERS])
+void restore_members(const struct hutch_snap *snap, const char *path, char buf[RESTORE_MEMBERS])
 {
-	struct hutch_snap snap;
+	int n = snprintf(buf, RESTORE_MEMBERS, ",\"snapshot\":\"%s\"", snap->id);
 	char whole[PATH_MAX];
 	FILE *out;
-	int n;
 
-	buf[0] = '\0';
-	if (hutch_restored(h, &snap))
-		return;
-	n = snprintf(buf, RESTORE_MEMBERS, ",\"snapshot\":\"%s\"", snap.id);
 	out = fmemopen(buf + n, RESTORE_MEMBERS - (size_t)n, "w");
 	if (!out)
 		return;
@@ -138,12 +132,15 @@ static char unpacked[] = "unpacked";
 int restore_guest(struct hutch *h, const char *what, bool box, char members[RESTORE_MEMBERS])
 {
 	char path[PATH_MAX], agent[8];
+	struct hutch_snap snap;
 
 	if (snap_find(what, path, sizeof(path)))
 		return -1;
 	if (restore(h, path))
 		return -1;
-	restore_members(h, path, members);
+	members[0] = '\0';
+	if (!hutch_restored(h, &snap))
+		restore_members(&snap, path, members);
 	keep_memory(h);
 	hutch_on_progress(h, progress_tell, unpacked);
 	if (!box || (!hutch_get(h, "agent", agent, sizeof(agent)) && !strcmp(agent, "yes")))

@@ -9,9 +9,11 @@
 int snap_path(const char *what, char *buf, size_t size);
 /* the same of one that has to be there */
 int snap_find(const char *what, char *buf, size_t size);
+/* members of an event: which snapshot it was, and where that is */
 #define RESTORE_MEMBERS 2048
-/* hutch_restore() of it, a sandbox's if @box, and the members of the event "execution.restore":
- * which snapshot it was, and from where; -1 after a complaint */
+void restore_members(const struct hutch_snap *snap, const char *path, char buf[RESTORE_MEMBERS]);
+/* hutch_restore() of it, a sandbox's if @box, and the members of the event "execution.restore"; -1
+ * after a complaint */
 int restore_guest(struct hutch *h, const char *what, bool box, char members[RESTORE_MEMBERS]);
 
 /* its agent is there, and knows what time it is: NULL, or why not */
