@@ -164,12 +164,13 @@ static void own_chunk(struct image *x, struct input *in)
 
 static void change_tree_bytes(struct image *x, struct input *in)
 {
-	struct snap_section *s = rig_section(x, SNAP_SECTION_TREE);
+	/* as it is told now: what is changed may be the telling */
+	const struct snap_section s = *rig_section(x, SNAP_SECTION_TREE);
 
-	if (!s->size || !range_fits(s->at, s->size, x->size))
+	if (!s.size || !range_fits(s.at, s.size, x->size))
 		return;
 	for (unsigned i = byte(in) % 4; i; i--)
-		x->data[s->at + word(in) % s->size] ^= byte(in);
+		x->data[s.at + word(in) % s.size] ^= byte(in);
 }
 
 static int nth_node(const void *t, unsigned n)

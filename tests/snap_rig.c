@@ -388,8 +388,11 @@ uint64_t rig_piece_of(const struct image *image, uint64_t i, struct snap_entry *
 
 void rig_set_piece(struct image *image, uint64_t i, uint64_t at, struct snap_entry e)
 {
-	memcpy(place_at(image, i), &at, sizeof(at));
-	memcpy(piece_entry_at(image, i), &e, sizeof(e));
+	uint8_t *place = place_at(image, i), *entry = piece_entry_at(image, i);
+
+	/* a list that lies over the header may be elsewhere after this */
+	memcpy(place, &at, sizeof(at));
+	memcpy(entry, &e, sizeof(e));
 }
 
 uint64_t rig_append(struct image *image, const void *data, size_t size)
