@@ -298,7 +298,7 @@ int hutch_snap_verify(struct hutch *h, const char *path);
 #define HUTCH_DISKS 16
 struct hutch_difference {
 	struct hutch_diff_part {
-		bool compared;			/* memory's */
+		bool compared;			/* else there is nothing more to tell */
 		uint64_t chunks, differ, bytes; /* of 64 KiB: all, and that differ; in them */
 	} memory, disk[HUTCH_DISKS];
 };

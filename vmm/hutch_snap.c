@@ -382,22 +382,30 @@ static void tell_difference(void *arg, const char *where, const char *a, const c
 
 _Static_assert(HUTCH_DISKS == CONF_DISKS, "a place for each disk");
 
+static struct hutch_diff_part part_of(const struct snap_diff_part *p, bool compared)
+{
+	return (struct hutch_diff_part){ compared, p->chunks, p->differ, p->bytes };
+}
+
 static int compare(const struct snap *a, const struct snap *b, struct telling *t,
 		   struct hutch_difference *ret)
 {
 	const struct snap_diff d = { tell_difference, t };
+	bool as_much = a->was.memory == b->was.memory;
+	struct snap_diff_data data;
 	int r;
 
-	*ret = (struct hutch_difference){ .memory.compared = a->was.memory == b->was.memory,
-					  .memory.chunks = a->file.head.chunks };
 	snap_diff_conf(&d, &a->was, &b->was);
 	snap_diff_state(&d, &a->file, &b->file);
-	r = snap_diff_data(&a->file, &b->file, &a->was, ret);
+	r = snap_diff_data(&a->file, &b->file, as_much ? &a->was : NULL, &data);
 	if (r)
 		return r;
-	for (unsigned i = 0; i < HUTCH_DISKS; i++)
-		t->any |= ret->disk[i].differ != 0;
-	return t->any || ret->memory.differ;
+	ret->memory = part_of(&data.memory, as_much);
+	for (unsigned i = 0; i < HUTCH_DISKS; i++) {
+		ret->disk[i] = part_of(&data.disk[i], true);
+		t->any |= data.disk[i].differ != 0;
+	}
+	return t->any || data.memory.differ;
 }
 
 int hutch_snap_diff(struct hutch *h, const char *a, const char *b,

@@ -3,7 +3,6 @@
 #define HUTCH_SNAP_DIFF_H
 
 #include "conf.h"
-#include "hutch.h"
 #include "snap_file.h"
 
 /* who is told: hutch_snap_diff() has what of */
@@ -15,8 +14,16 @@ struct snap_diff {
 void snap_diff_conf(const struct snap_diff *d, const struct conf *a, const struct conf *b);
 void snap_diff_state(const struct snap_diff *d, const struct snap_file *a,
 		     const struct snap_file *b);
-/* memory, of such a machine, if it is to be @ret->memory.compared, and disks; -EBADMSG, -errno */
-int snap_diff_data(const struct snap_file *a, const struct snap_file *b, const struct conf *conf,
-		   struct hutch_difference *ret) must_check;
+/* chunks: all, and that differ; and bytes in those */
+struct snap_diff_part {
+	uint64_t chunks, differ, bytes;
+};
+struct snap_diff_data {
+	struct snap_diff_part memory, disk[CONF_DISKS];
+};
+/* memory, if both are of a machine with as much as @memory has (NULL: they are not), and disks;
+ * -EBADMSG, -errno */
+int snap_diff_data(const struct snap_file *a, const struct snap_file *b, const struct conf *memory,
+		   struct snap_diff_data *ret) must_check;
 
 #endif

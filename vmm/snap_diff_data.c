@@ -24,7 +24,7 @@ struct comparing {
 	uint64_t chunks;       /* of memory, which are compared first */
 	struct couple *pieces; /* and then these */
 	uint64_t next, all;    /* atomic */
-	struct hutch_difference *ret;
+	struct snap_diff_data *ret;
 	pthread_t caller; /* who tells how far it is */
 	pthread_mutex_t lock;
 	int error;
@@ -59,7 +59,7 @@ static int read_one(const struct snap_file *f, uint64_t n, uint8_t *to, size_t l
 static int compare_couple(struct comparing *c, uint64_t n, struct hand *h)
 {
 	struct couple two = n < c->chunks ? (struct couple){ n, n } : c->pieces[n - c->chunks];
-	struct hutch_diff_part *part = &c->ret->memory;
+	struct snap_diff_part *part = &c->ret->memory;
 	uint64_t off, bytes = 0;
 	size_t len = SNAP_CHUNK;
 	int r;
@@ -127,7 +127,7 @@ static int find_couples(struct comparing *c)
 	while (i < a->pieces || j < b->pieces) {
 		uint64_t in_a = i < a->pieces ? a->piece[i] : UINT64_MAX,
 			 in_b = j < b->pieces ? b->piece[j] : UINT64_MAX;
-		struct hutch_diff_part *part = &c->ret->disk[snap_piece_disk(MIN(in_a, in_b))];
+		struct snap_diff_part *part = &c->ret->disk[snap_piece_disk(MIN(in_a, in_b))];
 
 		part->chunks++;
 		if (in_a == in_b)
@@ -141,15 +141,16 @@ static int find_couples(struct comparing *c)
 	return 0;
 }
 
-int snap_diff_data(const struct snap_file *a, const struct snap_file *b, const struct conf *conf,
-		   struct hutch_difference *ret)
+int snap_diff_data(const struct snap_file *a, const struct snap_file *b, const struct conf *memory,
+		   struct snap_diff_data *ret)
 {
 	struct comparing c = { .a = a, .b = b, .caller = pthread_self(), .ret = ret };
 	int r = 0;
 
-	if (ret->memory.compared) {
+	*ret = (struct snap_diff_data){ .memory.chunks = a->head.chunks };
+	if (memory) {
 		c.all = c.chunks = a->head.chunks;
-		r = snap_shape(conf, &c.mem);
+		r = snap_shape(memory, &c.mem);
 		if (!r &&
 		    (snap_chunks(&c.mem) != a->head.chunks || a->head.chunks != b->head.chunks))
 			r = err(-EBADMSG, "snapshot %s: has another memory than its machine",
