@@ -74,6 +74,7 @@ struct os_info {
 	uint64_t cpu_us;    /* of all commands, or of the guest where it has no cgroups */
 	uint64_t processes; /* threads count too; of the same */
 	uint64_t uptime_ns;
+	uint64_t time_ns; /* of the epoch */
 };
 
 void os_info(const struct os *os, struct os_info *ret);

@@ -40,5 +40,6 @@ void answer_info(struct proto_buf *out)
 	proto_number(out, TAG_CPU_US, info.cpu_us);
 	proto_number(out, TAG_PROCESSES, info.processes);
 	proto_number(out, TAG_UPTIME_NS, info.uptime_ns);
+	proto_number(out, TAG_TIME_NS, info.time_ns);
 	proto_end(out);
 }

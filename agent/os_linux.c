@@ -295,6 +295,7 @@ void os_info(const struct os *os, struct os_info *ret)
 	ret->memory_total = meminfo(text, "MemTotal:");
 	ret->memory_free = meminfo(text, "MemAvailable:");
 	ret->uptime_ns = clock_ns(CLOCK_BOOTTIME);
+	ret->time_ns = clock_ns(CLOCK_REALTIME);
 	if (os->cgroup >= 0) {
 		work_read(os, &work);
 		ret->cpu_us = work.cpu_us;

@@ -578,6 +578,35 @@ static void ask_plain(struct rig *x, uint8_t type)
 	ck_assert_int_eq(x->c.end.type, PROTO_DONE);
 }
 
+static uint64_t date_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (uint64_t)t.tv_sec * NS + (uint64_t)t.tv_nsec;
+}
+
+START_TEST(what_it_knows_of_its_machine)
+{
+	uint64_t before = date_ns(), after;
+	struct timespec up;
+	struct rig x;
+
+	start(&x);
+	ask_plain(&x, PROTO_INFO);
+	after = date_ns();
+	ck_assert_uint_ge(x.c.end.time_ns, before);
+	ck_assert_uint_le(x.c.end.time_ns, after);
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	ck_assert_uint_le(x.c.end.uptime_ns / NS, (uint64_t)up.tv_sec);
+	ck_assert_uint_ge(x.c.end.uptime_ns / NS + 20, (uint64_t)up.tv_sec);
+	ck_assert_uint_gt(x.c.end.memory_free, 0);
+	ck_assert_uint_le(x.c.end.memory_free, x.c.end.memory_total);
+	ck_assert_uint_gt(x.c.end.processes, 0);
+	stop(&x);
+}
+END_TEST
+
 START_TEST(nothing_starts_while_frozen)
 {
 	struct rig x;
@@ -668,6 +697,7 @@ int main(void)
 	tcase_add_test(t, signals_reach_the_group);
 	tcase_add_test(t, terminal);
 	tcase_add_test(t, questions_within_a_command);
+	tcase_add_test(t, what_it_knows_of_its_machine);
 	tcase_add_test(t, nothing_starts_while_frozen);
 	tcase_add_test(t, nonsense);
 	suite_add_tcase(s, t);

@@ -392,6 +392,7 @@ static void end_item(struct client_end *e, const struct proto_item *item)
 		{ TAG_CPU_US, &e->cpu_us },
 		{ TAG_PROCESSES, &e->processes },
 		{ TAG_UPTIME_NS, &e->uptime_ns },
+		{ TAG_TIME_NS, &e->time_ns },
 		{ TAG_PID, &e->pid },
 	};
 

@@ -53,7 +53,7 @@ struct client_end {
 	uint8_t type;	      /* PROTO_DONE, PROTO_EXIT or PROTO_ERROR */
 	uint64_t code, error; /* PROTO_ERROR: enum proto_error, errno */
 	uint64_t status, signal, core, oom, user_us, system_us, rss_max, memory_peak;
-	uint64_t memory_total, memory_free, cpu_us, processes, uptime_ns;
+	uint64_t memory_total, memory_free, cpu_us, processes, uptime_ns, time_ns;
 	uint64_t pid;
 	char text[512];
 };

@@ -174,6 +174,7 @@ static void tell_end(const struct client *c, struct hutch_exit *ret)
 		.cpu_us = e->cpu_us,
 		.processes = e->processes,
 		.uptime_ns = e->uptime_ns,
+		.time_ns = e->time_ns,
 	};
 	snprintf(ret->text, sizeof(ret->text), "%s", e->text);
 }

@@ -1,10 +1,12 @@
 /*
- * ask - round trips to the agent of a sandbox that runs: ask VSOCK COUNT exec|info|crowd
- * [COMMAND...]
+ * ask - round trips to the agent of a sandbox that runs: ask VSOCK COUNT
+ * exec|info|crowd|clock [COMMAND...]
  *
  * VSOCK is the socket "vsock" in the sandbox's run directory.  Each is a connection of its own, as
  * each `hutch exec` has one: `exec` runs COMMAND (true), `info` makes the agent answer and no more,
- * `crowd` asks all at once: COMMAND, or without one as `info`.
+ * `crowd` asks all at once: COMMAND, or without one as `info`; `clock` asks what time it is, and
+ * prints the least and the most that the guest's clock can be ahead of this host's, in ms, after
+ * the quickest answer of all.
  */
 #include <errno.h>
 #include <signal.h>
@@ -83,6 +85,32 @@ static void crowd(struct hutch *h, const struct hutch_request *x, int count)
 	free(job);
 }
 
+/* the guest looked at its clock while it was being asked: after that began, before it was over */
+static void clocks(struct hutch *h, const struct hutch_request *x, int count)
+{
+	struct timespec from, to;
+	struct hutch_exit end;
+	int64_t low = 0, high = 0;
+
+	for (int i = 0; i < count; i++) {
+		struct hutch_job *job;
+		int64_t least, most;
+
+		clock_gettime(CLOCK_REALTIME, &from);
+		if (!(job = hutch_ask(h, x)) || hutch_job_wait(job, LIMIT, -1, &end))
+			die(hutch_error(h));
+		clock_gettime(CLOCK_REALTIME, &to);
+		hutch_job_free(job);
+		if (!end.time_ns)
+			die("the agent does not tell");
+		least = (int64_t)end.time_ns - (to.tv_sec * 1000000000LL + to.tv_nsec);
+		most = (int64_t)end.time_ns - (from.tv_sec * 1000000000LL + from.tv_nsec);
+		if (!i || most - least < high - low)
+			low = least, high = most;
+	}
+	printf("clock x %d: %+.1f to %+.1f ms\n", count, (double)low / 1e6, (double)high / 1e6);
+}
+
 static int by_size(const void *a, const void *b)
 {
 	const double *x = a, *y = b;
@@ -98,9 +126,9 @@ int main(int argc, char **argv)
 	struct hutch *h = hutch_new();
 	struct hutch_request x = { .in = -1, .out = 1, .err = 2, .argv = just_true };
 
-	if (count < 1 ||
-	    (strcmp(argv[3], "exec") && strcmp(argv[3], "info") && strcmp(argv[3], "crowd")))
-		die("usage: ask VSOCK COUNT exec|info|crowd [COMMAND...]");
+	if (count < 1 || (strcmp(argv[3], "exec") && strcmp(argv[3], "info") &&
+			  strcmp(argv[3], "crowd") && strcmp(argv[3], "clock")))
+		die("usage: ask VSOCK COUNT exec|info|crowd|clock [COMMAND...]");
 	signal(SIGPIPE, SIG_IGN);
 	x.what = *argv[3] == 'e' || argc > 4 ? HUTCH_ASK_EXEC : HUTCH_ASK_INFO;
 	if (argc > 4)
@@ -112,7 +140,7 @@ int main(int argc, char **argv)
 	if (hutch_set(h, "vsock", "") || hutch_set(h, "vsock@0.path", argv[1]))
 		die(hutch_error(h));
 	if (*argv[3] == 'c') {
-		crowd(h, &x, count);
+		(argv[3][1] == 'r' ? crowd : clocks)(h, &x, count);
 		return 0;
 	}
 	for (int i = 0; i < count; i++)
