@@ -28,6 +28,11 @@ check "3 MB in and out" cmp -s "$tmp/blob" "$tmp/out"
 tests/testbed --timeout 8 -- sleep 100 >/dev/null 2>&1 </dev/null
 check "a time limit" test $? = 124
 
+# what it is poked with arrives: 20 in this time, and the lines that it writes itself are no 15
+interrupts="awk '/virtio/ { n += \$2 } END { print n }' /proc/interrupts"
+tests/testbed --timeout 120 -- sh -c "was=\$($interrupts); sleep 5; echo \$((\$($interrupts) - was))" >"$tmp/out" 2>/dev/null </dev/null
+check "it is poked" test "$(cat "$tmp/out")" -ge 15
+
 # an emulator that does not move any more, here because it is stopped
 TESTBED_SILENCE=10 tests/testbed -- sh -c 'echo begun; sleep 300' >"$tmp/out" 2>"$tmp/err" </dev/null &
 bed=$!
