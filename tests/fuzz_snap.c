@@ -339,30 +339,31 @@ static void change_piece(struct image *x, struct input *in)
 	rig_set_piece(x, i, at, e);
 }
 
-static bool has_list(const struct image *x)
+/* the one that rig_section() finds; NULL: it would find none */
+static const struct snap_section *first_of(const struct image *x, uint32_t type)
 {
 	const struct snap_header *h = rig_head(x);
 
 	for (unsigned i = 0; i < MIN(h->sections, SNAP_SECTIONS); i++)
-		if (h->section[i].type == SNAP_SECTION_DISKS)
-			return h->section[i].size >= RIG_PIECE_SIZE &&
-			       range_fits(h->section[i].at, h->section[i].size, x->size);
-	return false;
+		if (h->section[i].type == type)
+			return &h->section[i];
+	return NULL;
+}
+
+static bool has_list(const struct image *x)
+{
+	const struct snap_section *s = first_of(x, SNAP_SECTION_DISKS);
+
+	return s && s->size >= RIG_PIECE_SIZE && range_fits(s->at, s->size, x->size);
 }
 
 static bool has_parts(const struct image *x)
 {
-	const struct snap_header *h = rig_head(x);
-	unsigned tree = 0, index = 0;
+	const struct snap_section *index = first_of(x, SNAP_SECTION_INDEX);
 
-	for (unsigned i = 0; i < MIN(h->sections, SNAP_SECTIONS); i++) {
-		const struct snap_section *s = &h->section[i];
-
-		tree |= s->type == SNAP_SECTION_TREE;
-		index |= s->type == SNAP_SECTION_INDEX && range_fits(s->at, s->size, x->size) &&
-			 s->size >= RIG_CHUNKS * sizeof(struct snap_entry);
-	}
-	return tree && index;
+	return first_of(x, SNAP_SECTION_TREE) && index &&
+	       index->size >= RIG_CHUNKS * sizeof(struct snap_entry) &&
+	       range_fits(index->at, index->size, x->size);
 }
 
 static void change(struct image *x, struct input *in)
