@@ -24,18 +24,16 @@ static unsigned share(struct flat *f, unsigned ms)
 	return (unsigned)((vm_cpu_ns(f->vm) - cpu) * 100 / (now_ns() - begin));
 }
 
-/* in one of ten seconds at least: on a host that is busy, a guest may get less than @least, and the
- * timer that stops it may come so late that it gets more than @most */
+/* never more than @most; on a host that is busy it may take another second to get @least */
 static void expect_share(struct flat *f, unsigned least, unsigned most)
 {
 	unsigned p = 0;
 
-	for (unsigned i = 0; i < 10; i++) {
+	for (unsigned i = 0; i < 5 && p < least; i++) {
 		p = share(f, 1000);
-		if (p >= least && p <= most)
-			return;
+		ck_assert_msg(p <= most, "%u%% of a processor", p);
 	}
-	ck_abort_msg("%u%% of a processor", p);
+	ck_assert_msg(p >= least, "%u%% of a processor", p);
 }
 
 static const char *percent;
@@ -95,12 +93,13 @@ END_TEST
 START_TEST(no_bursts)
 {
 	struct flat *f cleanup_flat = spinning("1", "20");
-	unsigned over = 0;
 
-	/* two windows may touch: the end of one's share, the begin of the next one's */
-	for (unsigned i = 0; i < 20; i++)
-		over += share(f, 100) > 60;
-	ck_assert_msg(over <= 2, "%u of 20 windows were more than 60%%", over);
+	for (unsigned i = 0; i < 20; i++) {
+		/* two windows may touch: the end of one's share, the begin of the next one's */
+		unsigned p = share(f, 100);
+
+		ck_assert_msg(p <= 60, "%u%% of a processor", p);
+	}
 }
 END_TEST
 
@@ -125,7 +124,7 @@ START_TEST(no_more_than_the_most)
 	ck_assert_int_eq(flat_call(f, set_other), -EINVAL);
 	expect_set(f, "10");
 	expect_set(f, "30");
-	expect_share(f, 0, 40);
+	ck_assert_uint_le(share(f, 1000), 40);
 	ck_assert_ptr_null(flat_new("count", "cpus", "2", "cpu-percent-max", "30", NULL));
 	ck_assert_ptr_nonnull(strstr(err_last(), "give at most 30"));
 }
@@ -135,7 +134,7 @@ START_TEST(little)
 {
 	struct flat *f cleanup_flat = spinning("1", "2");
 
-	expect_share(f, 0, 6);
+	ck_assert_uint_le(share(f, 2000), 6);
 	expect_goes_on(f);
 }
 END_TEST
@@ -168,7 +167,6 @@ START_TEST(paused_while_throttled)
 {
 	struct flat *f cleanup_flat = spinning("2", "10");
 	uint32_t before[2];
-	unsigned late = 0;
 	uint64_t begin;
 
 	for (unsigned round = 0; round < 20; round++) {
@@ -176,7 +174,7 @@ START_TEST(paused_while_throttled)
 			until_throttled(f);
 		begin = now_ns();
 		ck_assert_int_eq(flat_pause(f), 0);
-		late += now_ns() - begin > SECOND / 20; /* a window's end would be further */
+		ck_assert_uint_lt(now_ns() - begin, SECOND / 10);
 		for (unsigned i = 0; i < 2; i++)
 			before[i] = *flat_word(f, FLAT_MAILBOX + 4 * i);
 		sleep_ms(round < 4 ? 250 : 1); /* over the end of its window */
@@ -188,8 +186,6 @@ START_TEST(paused_while_throttled)
 			expect_set(f, "15");
 		ck_assert_int_eq(flat_resume(f), 0);
 	}
-	/* ten of them began with most of a window to come */
-	ck_assert_uint_le(late, 4);
 	expect_share(f, 5, 22);
 	/* without a limit from within the pause */
 	until_throttled(f);
@@ -212,8 +208,6 @@ static int stop_it(struct vm *vm)
 
 START_TEST(ended_while_throttled)
 {
-	unsigned late = 0;
-
 	for (unsigned i = 0; i < 10; i++) {
 		struct flat *f = spinning(i & 1 ? "3" : "1", "1");
 		uint64_t begin;
@@ -226,10 +220,8 @@ START_TEST(ended_while_throttled)
 			ck_assert_int_eq(flat_wait(f, 5), VM_STOPPED);
 		}
 		flat_free(f);
-		late += now_ns() - begin > SECOND / 12;
+		ck_assert_uint_lt(now_ns() - begin, SECOND / 4);
 	}
-	/* four of them waited for most of a window to come */
-	ck_assert_uint_le(late, 2);
 }
 END_TEST
 

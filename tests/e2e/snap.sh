@@ -587,6 +587,14 @@ b" here "$tmp/x.snap"
 	refuses "none given" 2 "restore" restore
 	refuses "a bad name" 2 "'a/b'" restore -d --name a/b "$tmp/base.snap"
 	refuses "a network that it lacks" 1 "the machine has no such device" restore -d --name x --net 0=tap0 "$tmp/base.snap"
+	# and by each verb that is given one
+	missing="there is no snapshot 'nosuch', here or in the store"
+	refuses "no such snapshot: rollback" 1 "$missing" rollback here nosuch
+	refuses "no such snapshot: a parent" 1 "$missing" snapshot --parent nosuch here "$tmp/x.snap"
+	for verb in log inspect verify rm; do
+		refuses "no such snapshot: $verb" 1 "$missing" snap $verb nosuch
+	done
+	refuses "no such snapshot: diff" 2 "$missing" snap diff "$tmp/base.snap" nosuch
 	refuses "run: no such snapshot" 125 "there is no snapshot 'nosuch'" run --from nosuch -- true
 	refuses "run: a raw machine" 125 "is of a machine without an agent" run --from "$tmp/base.snap" -- true
 	refuses "run: other memory" 125 "memory: the snapshot's machine was made with '16M'" run --from "$tmp/base.snap" --memory 1G -- true
