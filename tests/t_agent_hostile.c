@@ -5,6 +5,8 @@
  * This machine is not theirs.  Those that make processes need root here: they run as a user of
  * their own, whose processes the kernel counts, and not before it was seen to do so.
  */
+#include <ctype.h>
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -90,7 +92,34 @@ static void is_well(struct rig *x)
 	client_close(&c);
 }
 
-/* the hostile command is ended by who asked for it, and then the agent */
+/* how many there are of that user, the dead ones that nobody waited for among them */
+static unsigned of_user(void)
+{
+	DIR *d = opendir("/proc");
+	unsigned n = 0;
+
+	require(d != NULL);
+	for (struct dirent *e; (e = readdir(d));) {
+		char path[300], line[256];
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%s/status", e->d_name);
+		f = isdigit((unsigned char)e->d_name[0]) ? fopen(path, "re") : NULL;
+		if (!f)
+			continue;
+		while (fgets(line, sizeof(line), f))
+			n += !strncmp(line, "Uid:\t" USER "\t", sizeof("Uid:\t" USER "\t") - 1);
+		fclose(f);
+	}
+	closedir(d);
+	return n;
+}
+
+/*
+ * The hostile command is ended by who asked for it, all that it left behind is waited for by the
+ * agent, and then the agent ends: to whom its orphans go then may take his time, and until he has
+ * looked at them they count as the user's.
+ */
 static void stop(struct rig *x)
 {
 	int status;
@@ -98,6 +127,9 @@ static void stop(struct rig *x)
 	is_well(x);
 	agent_leave(&x->bad);
 	is_well(x);
+	for (int i = 0; i < 1000 && of_user(); i++)
+		usleep(10000);
+	ck_assert_uint_eq(of_user(), 0);
 	ck_assert_int_eq(waitpid(x->agent, &status, WNOHANG), 0);
 	kill(x->agent, SIGKILL);
 	require(waitpid(x->agent, NULL, 0) == x->agent);
@@ -250,6 +282,9 @@ static bool is_bounded(void)
 				_exit(0);
 			}
 		}
+		close(p[1]);
+		while (wait(NULL) > 0)
+			;
 		_exit(made < 2 * PIDS ? 0 : 1);
 	}
 	close(p[1]);
