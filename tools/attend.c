@@ -14,6 +14,7 @@
 #include "attend.h"
 #include "detach.h"
 #include "machine.h"
+#include "units.h"
 
 #define EXIT_PANIC	  3
 #define EXIT_TRIPLE_FAULT 4
@@ -31,7 +32,8 @@ struct session {
 	bool escaped;  /* the last key was Ctrl-A */
 	bool resizes;  /* the guest's terminal follows ours */
 	int stop_signal;
-	int ready; /* where to tell that it runs, or -1 */
+	uint64_t start_ns; /* of the machine */
+	int ready;	   /* where to tell that it runs, or -1 */
 };
 
 /* with a terminal the keys pass through us, for the escape; else the machine reads stdin itself */
@@ -182,12 +184,22 @@ static void watch(struct session *s)
 	}
 }
 
+void attend_begin(struct attend *how, bool forks)
+{
+	how->exec_us = forks ? 0 : (double)clock_ns(CLOCK_PROCESS_CPUTIME_ID) / 1e3;
+	how->began_ns = clock_ns(CLOCK_MONOTONIC);
+}
+
 static void print_timing(const struct session *s)
 {
 	struct hutch_phase phase;
-	double sum = s->how->exec_us;
+	double begin = (double)(s->start_ns - s->how->began_ns) / 1e3,
+	       sum = s->how->exec_us + begin;
 
-	inform("%-12s %8.0f us of processor time before main()", "exec", s->how->exec_us);
+	if (s->how->exec_us > 0)
+		inform("%-12s %8.0f us of processor time before main()", "exec", s->how->exec_us);
+	inform("%-12s %8.0f us, %8.0f us so far", s->how->exec_us > 0 ? "command" : "fork", begin,
+	       sum);
 	for (unsigned i = 0; !hutch_timing(s->h, i, &phase); i++) {
 		sum += phase.us;
 		inform("%-12s %8.0f us, %8.0f us so far", phase.name, phase.us, sum);
@@ -261,6 +273,7 @@ static int run(struct session *s)
 	machine_files();
 	if (s->guest_in >= 0)
 		term_guard();
+	s->start_ns = clock_ns(CLOCK_MONOTONIC);
 	r = hutch_start(s->h);
 	if (r)
 		return fail(s, r == -EINVAL ? EXIT_USAGE : EXIT_FAIL, hutch_error(s->h));

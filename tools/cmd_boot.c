@@ -1,7 +1,4 @@
 /* cmd_boot.c - hutch boot: a raw machine with its serial console on this terminal */
-/* #syscalls:before clock_gettime */
-#include <time.h>
-
 #include "attend.h"
 #include "machine.h"
 
@@ -32,11 +29,9 @@ static int run_boot(int argc, char **argv, const struct verb *verb)
 	struct given given[FLAGS] = { 0 };
 	struct attend how = { .ready = -1 };
 	struct hutch *h = hutch_new();
-	struct timespec cpu;
 	int n, status;
 
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-	how.exec_us = (double)cpu.tv_sec * 1e6 + (double)cpu.tv_nsec / 1e3;
+	attend_begin(&how, false);
 	if (!h) {
 		complain("out of memory");
 		return EXIT_FAIL;

@@ -1,6 +1,6 @@
 /* cmd_doctor.c - hutch doctor: what this host can do, what is missing, how to get it */
 /* #syscalls:before memfd_create write close clone dup2 execve pipe2 poll read kill wait4 */
-/* #syscalls:before clock_gettime exit_group lseek */
+/* #syscalls:before exit_group lseek */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -8,7 +8,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "json.h"
@@ -163,14 +162,6 @@ static bool guest_lines(struct doctor *d)
 
 /* --- the default guest, as `hutch run` would have it --- */
 
-static uint64_t clock_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static pid_t start_run(const char *boot_timeout, int out)
 {
 	const char *const argv[] = { "hutch",	   "run",	  "--boot-timeout",
@@ -198,7 +189,7 @@ static bool listen_to(int fd, uint64_t end, char *first, size_t size)
 	ssize_t n = 1;
 
 	while (n > 0) {
-		uint64_t now = clock_ms();
+		uint64_t now = monotonic_ms();
 		struct pollfd p = { fd, POLLIN, 0 };
 
 		if (now >= end || poll(&p, 1, (int)(end - now)) == 0)
@@ -214,7 +205,7 @@ static bool listen_to(int fd, uint64_t end, char *first, size_t size)
 
 static bool linux_runs(const char *boot_timeout, uint64_t boot_ms, char *why, size_t size)
 {
-	uint64_t begin = clock_ms();
+	uint64_t begin = monotonic_ms();
 	int fd[2], status = 0;
 	bool ended;
 	pid_t pid;
@@ -234,7 +225,7 @@ static bool linux_runs(const char *boot_timeout, uint64_t boot_ms, char *why, si
 	if (pid > 0 && waitpid(pid, &status, 0) == pid && ended && WIFEXITED(status) &&
 	    !WEXITSTATUS(status)) {
 		snprintf(why, size, "booted, ran `true` and was gone within %lu ms",
-			 (unsigned long)(clock_ms() - begin));
+			 (unsigned long)(monotonic_ms() - begin));
 		return true;
 	}
 	if (!why[0])

@@ -14,13 +14,16 @@
 
 #define FORKS_MOST 1000
 
-enum { FLAG_COUNT, FLAG_NAME, FLAGS };
+enum { FLAG_COUNT, FLAG_NAME, FLAG_TIMING, FLAGS };
 
 static const struct flag flags[] = {
 	[FLAG_COUNT] = { .name = "count", .letter = 'n', .arg = "N", .help = "how many [1]" },
 	[FLAG_NAME] = { .name = "name",
 			.arg = "NAME",
 			.help = "they are NAME-1, NAME-2 and so on [the sandbox's name]" },
+	[FLAG_TIMING] = { .name = "timing",
+			  .help = "log how long each phase of the start took, when it ends (`hutch "
+				  "logs --source vmm`)" },
 	{ .name = NULL },
 };
 
@@ -89,9 +92,9 @@ static int find(const char *what, struct origin *o)
 }
 
 /* the caller has the exit status in *@ret; the child is the machine, and returns false */
-static bool make(const struct origin *o, const char *name, int *ret)
+static bool make(const struct origin *o, const char *name, bool timing, int *ret)
 {
-	struct attend how = { .ready = -1 };
+	struct attend how = { .ready = -1, .timing = timing };
 	struct hutch *h = hutch_new();
 	bool caller;
 
@@ -106,6 +109,7 @@ static bool make(const struct origin *o, const char *name, int *ret)
 	else
 		hutch_restore_eager(h); /* into a file, which all of them then share */
 	snprintf(how.command, sizeof(how.command), "fork %s", o->name);
+	attend_begin(&how, true);
 	caller = detach(&how.ready, ret);
 	if (caller)
 		hutch_free(h);
@@ -145,7 +149,7 @@ static int run_fork(int argc, char **argv, const struct verb *verb)
 			     i) >= (int)sizeof(name)) {
 			complain("--name: it is too long");
 			status = EXIT_USAGE;
-		} else if (!make(&o, name, &status)) {
+		} else if (!make(&o, name, given[FLAG_TIMING].n, &status)) {
 			return status;
 		}
 	}

@@ -1,8 +1,6 @@
 /* cmd_restore.c - hutch restore: a machine goes on where a snapshot of it was made */
-/* #syscalls:before clock_gettime */
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "attend.h"
 #include "detach.h"
@@ -115,11 +113,9 @@ static int run_restore(int argc, char **argv, const struct verb *verb)
 	struct given given[FLAGS] = { 0 };
 	struct attend how = { .ready = -1 };
 	struct hutch *h = hutch_new();
-	struct timespec cpu;
 	int n, status = -1;
 
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-	how.exec_us = (double)cpu.tv_sec * 1e6 + (double)cpu.tv_nsec / 1e3;
+	attend_begin(&how, false);
 	if (!h) {
 		complain("out of memory");
 		return EXIT_FAIL;

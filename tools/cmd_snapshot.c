@@ -1,5 +1,5 @@
 /* cmd_snapshot.c - hutch snapshot: a machine that runs, into a file */
-/* #syscalls:before clock_gettime time newfstatat fchmod close ioctl:TCGETS */
+/* #syscalls:before time newfstatat fchmod close ioctl:TCGETS */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -84,14 +84,6 @@ static int name_it(const char *name, char *buf, size_t size)
 	}
 	complain("there is no place for a snapshot in %s", folder);
 	return -1;
-}
-
-static double seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 /* what is asked for */
@@ -218,7 +210,7 @@ static int ask(struct order *o, struct image_temp *temp)
 static int save(struct order *o)
 {
 	struct image_temp temp;
-	double begin = seconds();
+	double begin = (double)clock_ns(CLOCK_MONOTONIC) / 1e9;
 
 	if (image_temp_open(&temp, o->path))
 		return EXIT_HUTCH;
@@ -230,7 +222,7 @@ static int save(struct order *o)
 	if (image_temp_commit(&temp, o->path))
 		return EXIT_HUTCH;
 	close(temp.fd);
-	return tell(o, seconds() - begin);
+	return tell(o, (double)clock_ns(CLOCK_MONOTONIC) / 1e9 - begin);
 }
 
 static int save_with_parent(struct order *o, const char *parent)

@@ -6,14 +6,11 @@
  * stopped as it is; the process is killed.  The guest is given --time in all:
  * half of it for the agent, the rest for the button, but nobody who cannot
  * answer is waited for.  What comes then takes SURE at most.
- *
- * #syscalls:before clock_gettime
  */
 #include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "registry.h"
 #include "tool.h"
@@ -37,14 +34,6 @@ struct stop {
 	uint64_t start, time; /* ms */
 };
 
-static uint64_t clock_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static void tell(const struct stop *s, const char *what)
 {
 	if (globals.verbose)
@@ -54,7 +43,7 @@ static void tell(const struct stop *s, const char *what)
 /* until so many ms after the start */
 static bool ended_by(const struct stop *s, uint64_t ms)
 {
-	uint64_t gone = clock_ms() - s->start;
+	uint64_t gone = monotonic_ms() - s->start;
 
 	return !box_wait(s->box, ms > gone ? (int)(ms - gone) : 0);
 }
@@ -95,7 +84,7 @@ static bool by_button(const struct stop *s)
 
 static bool by_machine(const struct stop *s)
 {
-	uint64_t sure = clock_ms() - s->start + SURE / 2;
+	uint64_t sure = monotonic_ms() - s->start + SURE / 2;
 
 	if (ask(s, "stop")) {
 		tell(s, "its machine does not answer");
@@ -107,7 +96,7 @@ static bool by_machine(const struct stop *s)
 
 static int stop_box(struct box *box, uint64_t time)
 {
-	const struct stop s = { box, clock_ms(), time };
+	const struct stop s = { box, monotonic_ms(), time };
 
 	if (!box->alive || box->status == BOX_EXITED) {
 		tell(&s, "it had ended already");

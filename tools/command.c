@@ -1,4 +1,4 @@
-/* #syscalls:caller epoll_create1 epoll_ctl epoll_wait read close ioctl:TIOCGWINSZ clock_gettime */
+/* #syscalls:caller epoll_create1 epoll_ctl epoll_wait read close ioctl:TIOCGWINSZ */
 /* #syscalls:before rt_sigaction rt_sigprocmask signalfd4 */
 #include <errno.h>
 #include <signal.h>
@@ -41,22 +41,6 @@ struct state {
 	bool adrift; /* its machine was rolled back: its end is told to nobody */
 	bool over;
 };
-
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 static sigset_t passed(void)
 {
@@ -139,7 +123,7 @@ static void tell(struct state *s, const struct violation *v)
 /* the command is ended, and its last words are waited for */
 static void kill_command(struct state *s, const char *name)
 {
-	uint64_t grace = s->c->limits.kill_after, now = now_ms();
+	uint64_t grace = s->c->limits.kill_after, now = monotonic_ms();
 	uint64_t last = agent_ms(s->c->h, KILL_GRACE);
 
 	s->c->limit = name;
@@ -217,7 +201,7 @@ bool command_asks_to_end(int signo)
 
 static void on_signal(struct state *s, int signo)
 {
-	uint64_t now = now_ms();
+	uint64_t now = monotonic_ms();
 	bool again = signo == SIGINT && s->interrupted && now - s->interrupted < TWICE;
 
 	if (signo == SIGWINCH) {
@@ -415,10 +399,10 @@ static void look_at_faults(struct state *s, bool last)
 	struct command *c = s->c;
 	unsigned n = c->own && c->on_fault ? hutch_faults(c->h) : 0;
 
-	if (n == s->faults || (!last && s->faults && now_ms() - s->fault_at < FAULTS_TOLD))
+	if (n == s->faults || (!last && s->faults && monotonic_ms() - s->fault_at < FAULTS_TOLD))
 		return;
 	s->faults = n;
-	s->fault_at = now_ms();
+	s->fault_at = monotonic_ms();
 	c->on_fault(c->arg, n);
 }
 
@@ -479,7 +463,7 @@ static int wait_for_wake(const struct state *s, int ms)
 
 static void step(struct state *s)
 {
-	uint64_t now = now_ms();
+	uint64_t now = monotonic_ms();
 	int wait = s->c->limit ? look_at_kill(s, now) : look_at_limits(s, now), r;
 
 	look_at_faults(s, false);
@@ -541,7 +525,7 @@ static void look_at_descriptors(struct command *c)
 void command_run(struct command *c)
 {
 	struct state s = { .c = c,
-			   .begin = now_ms(),
+			   .begin = monotonic_ms(),
 			   .signals = c->signals,
 			   .wake = -1,
 			   .rollbacks = hutch_rollbacks(c->h) };
@@ -557,7 +541,7 @@ void command_run(struct command *c)
 	}
 	while (!s.over)
 		step(&s);
-	c->ended_ns = now_ns();
+	c->ended_ns = clock_ns(CLOCK_MONOTONIC);
 	look_at_faults(&s, true);
 	count_fuel(&s);
 	tell_cuts(&s);

@@ -2,6 +2,7 @@
 /* #syscalls:before openat fcntl */
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -90,6 +91,8 @@ int main(int argc, char **argv)
 	const char *word;
 	int flags, status;
 
+	/* as it is, it grows, and what was given back is kept, and each fork has it to itself */
+	mallopt(M_MMAP_THRESHOLD, 64 << 10);
 	if (!hold_standard_fds())
 		return EXIT_HUTCH;
 	if (argc < 2) {

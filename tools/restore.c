@@ -1,10 +1,8 @@
 /* restore.c - a snapshot as a person names it */
-/* #syscalls:caller clock_gettime */
 /* #syscalls:before access getcwd readlink */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "attend.h"
@@ -13,6 +11,7 @@
 #include "progress.h"
 #include "restore.h"
 #include "trim.h"
+#include "units.h"
 
 #define KEYS_MAX   128
 #define ANSWER_MS  30000
@@ -159,14 +158,6 @@ int restore_set(struct hutch *h, const char *key, const char *value)
 	return -1;
 }
 
-static uint64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 static const char *ask_once(struct hutch *h, int *ret)
 {
 	const struct hutch_request ask = { .what = HUTCH_ASK_INFO, .in = -1, .out = -1, .err = -1 };
@@ -189,14 +180,14 @@ static const char *ask_once(struct hutch *h, int *ret)
  * once is an answer, a late one is none. */
 const char *restore_greet(struct hutch *h)
 {
-	uint64_t first = now_ms(), begin, took;
+	uint64_t first = monotonic_ms(), begin, took;
 	const char *why;
 	int r;
 
 	for (unsigned told = 0; told < LATE_TRIES;) {
-		begin = now_ms();
+		begin = monotonic_ms();
 		why = ask_once(h, &r);
-		took = now_ms() - begin;
+		took = monotonic_ms() - begin;
 		if (r == -ECONNRESET && took >= SLOW_MS && begin - first < ANSWER_MS)
 			continue;
 		if (why || took < LATE_MS)

@@ -14,14 +14,6 @@
 #include "result.h"
 #include "units.h"
 
-static uint64_t clock_ns(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
 void result_begin(struct result *r)
 {
 	*r = (struct result){

@@ -18,7 +18,7 @@
  *
  * #syscalls:caller write close
  * #syscalls:before clone pipe2 prctl getpid getppid kill unlinkat waitid rt_sigprocmask signalfd4
- * #syscalls:before poll read clock_gettime exit_group
+ * #syscalls:before poll read exit_group
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +29,6 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "run.h"
@@ -279,22 +278,14 @@ static int broke(struct watch *w, const siginfo_t *info, uint64_t begin_ms)
 	return EXIT_HUTCH;
 }
 
-static uint64_t clock_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
-}
-
 /* between two tries; a signal may end it, and all */
 static void pause_between(struct watch *w)
 {
-	uint64_t end = clock_ms() + w->r->retry.delay_ms, now;
+	uint64_t end = monotonic_ms() + w->r->retry.delay_ms, now;
 	struct pollfd p = { w->signals, POLLIN, 0 };
 
 	read_signals(w);
-	while (!w->signo && (now = clock_ms()) < end) {
+	while (!w->signo && (now = monotonic_ms()) < end) {
 		poll(&p, 1, end - now < 3600000 ? (int)(end - now) : 3600000);
 		read_signals(w);
 	}

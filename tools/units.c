@@ -93,20 +93,22 @@ void duration_print(uint64_t ms, char *buf, size_t size)
 	snprintf(buf, size, "%lu%s", (unsigned long)(ms / time_units[i].scale), time_units[i].name);
 }
 
-uint64_t realtime_ms(void)
+uint64_t clock_ns(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+uint64_t realtime_ms(void)
+{
+	return clock_ns(CLOCK_REALTIME) / 1000000;
 }
 
 uint64_t monotonic_ms(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	return clock_ns(CLOCK_MONOTONIC) / 1000000;
 }
 
 void time_print(uint64_t ms, char buf[TIME_TEXT])

@@ -4,6 +4,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 /*
  * duration_parse() - "500ms", "30s", "2m", "1h": milliseconds; only 0 needs no unit
@@ -18,6 +19,7 @@ const char *bytes_print(uint64_t bytes, char *buf, size_t size);
 /* "512M", "4G", "64K", "100B", as everywhere in hutch; complaints as above */
 int size_value(const char *flag, const char *text, uint64_t *ret);
 
+uint64_t clock_ns(clockid_t clock);
 uint64_t realtime_ms(void);
 uint64_t monotonic_ms(void);
 /* "2026-01-31T23:59:59.123Z", which sorts as text */

@@ -61,11 +61,14 @@ int conf_check_made(const struct conf *now, const struct conf *was)
 
 void conf_take_made(struct conf *conf, const struct conf *from)
 {
+	size_t n;
+
 	for_each_field (f, conf_fields) {
 		if (!f->made)
 			continue;
-		memcpy(field_at(f, conf, 0), field_at(f, from, 0), (size_t)f->size * f->count);
+		n = f->count;
 		if (f->kind == FIELD_LIST)
-			*field_used(f, conf) = *field_used(f, from);
+			n = *field_used(f, conf) = *field_used(f, from);
+		memcpy(field_at(f, conf, 0), field_at(f, from, 0), (size_t)f->size * n);
 	}
 }

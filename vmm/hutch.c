@@ -407,6 +407,7 @@ static int enter_jail(struct hutch *h)
 
 static int start_machine(struct hutch *h)
 {
+	uint64_t begin = now_ns();
 	int r;
 
 	h->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -423,6 +424,7 @@ static int start_machine(struct hutch *h)
 		h->vm = vm_new(h->main.loop, &h->conf);
 	if (!h->vm)
 		return -EIO;
+	h->vm->mark[PHASE_START] = begin;
 	h->vm->version = HUTCH_VERSION;
 	h->vm->ended = on_end;
 	h->vm->ended_arg = h;

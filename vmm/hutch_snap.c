@@ -108,24 +108,33 @@ static bool tells_place(const char *text)
 int hutch_snap_set(struct hutch *h, const char *key, const char *value)
 {
 	struct snap *s = h->snap;
-	const struct field *f;
-	struct conf_ref ref = { .f = NULL };
-	int r;
+	struct conf_ref ref;
+	void *at, *before;
+	size_t size;
+	int r = conf_ref(&h->conf, key, &ref);
 
-	s->before = h->conf;
-	f = field_find(conf_fields, key);
-	if (f && f->kind != FIELD_LIST)
-		r = conf_set(&h->conf, "", key, value);
-	else
+	if (r)
+		return r;
+	/* the whole configuration is large, and each page of it that is written is a fork's own */
+	size = (size_t)ref.f->size * ref.f->count;
+	at = field_at(ref.f, &h->conf, 0);
+	before = malloc(size);
+	if (!before)
+		return err(-ENOMEM, "snapshot: out of memory");
+	memcpy(before, at, size);
+	if (ref.f->kind == FIELD_LIST)
 		r = conf_change(&h->conf, key, value, &ref);
+	else
+		r = conf_set(&h->conf, "", key, value);
 	if (!r)
 		r = conf_check_made(&h->conf, &s->was);
 	if (r)
-		h->conf = s->before;
-	else if (ref.f && !strcmp(ref.f->name, "disk") &&
+		memcpy(at, before, size);
+	else if (!strcmp(ref.f->name, "disk") &&
 		 (ref.sub ? !strcmp(ref.sub->name, "path") || !strcmp(ref.sub->name, "overlay")
 			  : tells_place(value)))
 		s->anew |= 1U << ref.i;
+	free(before);
 	return r;
 }
 

@@ -11,7 +11,6 @@ struct snap {
 	struct snap_file file;
 	struct snap_info info;
 	struct conf was;      /* the machine as it was saved */
-	struct conf before;   /* hutch_snap_set() */
 	bool mapped;	      /* its memory is mapped from the file itself */
 	bool boot;	      /* of this machine's own boot: hutch_warm() */
 	bool eager;	      /* hutch_restore_eager() */

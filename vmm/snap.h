@@ -175,6 +175,9 @@ int snap_roll_back(struct vm *vm, int fd, const char *name) must_check;
 /* for vm_build.c: all vCPUs into vm->saved, checked against this host; then all the rest into a
  * machine that is made */
 int snap_load_vcpus(struct vm *vm) must_check;
+/* its memory, where that is a file as snap_unpack() left it there: before KVM knows of it, which
+ * would have to forget each page */
+int snap_map(struct vm *vm) must_check;
 int snap_load(struct vm *vm) must_check;
 
 /* a descriptor with which saving passes over what the guest never touched; may fail without harm */

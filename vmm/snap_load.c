@@ -268,13 +268,22 @@ static int load_devices(struct vm *vm)
 	return r;
 }
 
-/* @fd has it as snap_unpack() left it there */
-static int map_memory(struct vm *vm, int fd, uint64_t off)
+static int check_chunks(const struct vm *vm)
 {
-	int r = 0;
+	uint64_t has = snap_chunks(&vm->mem), of = vm->from->head.chunks;
+
+	return has == of ? 0
+			 : err(-EBADMSG, "snapshot %s: has %lu chunks of memory, its machine %lu",
+			       vm->from->name, (unsigned long)of, (unsigned long)has);
+}
+
+int snap_map(struct vm *vm)
+{
+	uint64_t off = vm->from_off;
+	int r = check_chunks(vm);
 
 	for (unsigned i = 0; !r && i < vm->mem.n; i++) {
-		r = gmem_map(&vm->mem, i, fd, off);
+		r = gmem_map(&vm->mem, i, vm->from_memory, off);
 		off += snap_chunks_of(vm->mem.slot[i].len) * SNAP_CHUNK;
 	}
 	return r;
@@ -291,14 +300,11 @@ static int page_memory(struct vm *vm)
 	return vm->pager ? 0 : err_last_code();
 }
 
+/* unless it is mapped */
 static int load_memory(struct vm *vm)
 {
-	if (snap_chunks(&vm->mem) != vm->from->head.chunks)
-		return err(-EBADMSG, "snapshot %s: has %lu chunks of memory, its machine %lu",
-			   vm->from->name, (unsigned long)vm->from->head.chunks,
-			   (unsigned long)snap_chunks(&vm->mem));
 	if (vm->from_memory >= 0)
-		return map_memory(vm, vm->from_memory, vm->from_off);
+		return 0;
 	return vm->from_lazy ? page_memory(vm) : unpack_all(vm->from, &vm->mem, -1);
 }
 
@@ -308,6 +314,8 @@ int snap_load(struct vm *vm)
 
 	if (vm->from_memory >= 0)
 		snap_changed_mapped(vm, vm->from->head.id);
+	if (!r)
+		r = check_chunks(vm);
 	if (!r)
 		r = load_memory(vm);
 	if (!r)

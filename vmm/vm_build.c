@@ -182,6 +182,8 @@ static int make_memory(struct vm *vm)
 
 	if (!r && high)
 		r = gmem_add(&vm->mem, HIGHMEM_BASE, high);
+	if (!r && vm->from_memory >= 0)
+		r = snap_map(vm);
 	if (!r)
 		r = kvm_add_memory(&vm->kvm, &vm->mem);
 	if (!r)

@@ -21,7 +21,7 @@ done | sed -n 's/^hutch: \([a-z ]*[a-z]\)  *\([0-9]*\) us.*/\1\t\2/p' | sort -t 
 	awk -F '\t' -v runs="$runs" '
 		{ v[$1, ++n[$1]] = $2 }
 		END {
-			k = split("exec,files,kvm,memory,vcpus,devices,load,first entry,first exit", name, ",")
+			k = split("exec,command,files,kvm,memory,vcpus,devices,load,jail,first entry,first exit", name, ",")
 			for (i = 1; i <= k; i++) {
 				m = v[name[i], int((runs + 1) / 2)]
 				sum += m

@@ -761,12 +761,16 @@ forks() {
 		sleep 0.3
 		yes_no "fork: one-$i does something" test "$($hutch stats --json one-$i | sed -n 's/.*"cpu_ms":\([0-9]*\).*/\1/p')" -gt "${cpu:-0}"
 	done
+	check "fork: with its times" 0 fork --timing --name timed one
+	$hutch stop --time 0 timed-1
+	check "fork: its log has them" 0 logs --source vmm timed-1 && holds "fork: its log has them" "$tmp/out" "fork " "first entry "
 	refuses "fork: a name that is taken" 1 "runs already" fork one
 	check "fork: of a fork, by another name" 0 fork --name two one-3 && is "fork: of a fork, by another name" two-1
 	yes_no "fork: no file is left" test -z "$(find "$tmp/cache" -name 'fork-*')"
 	check "fork: out of a snapshot" 0 fork -n 2 --name three "$tmp/base.snap" && is "fork: out of a snapshot" "three-1
 three-2"
 	ends one one-1 one-2 one-3 one-4 one-5 one-6 one-7 one-8 two-1 three-1 three-2
+	$hutch rm timed-1 >/dev/null
 	wait
 	refuses "fork: none" 1 "there is no sandbox 'none'" fork none
 	refuses "fork: so many" 2 "no number from 1 to" fork -n 0 none
