@@ -41,6 +41,13 @@ static double median(double *v, unsigned n)
 	return v[n / 2];
 }
 
+static double boot; /* what one takes, in ms */
+
+static void tell(const char *what, double ms)
+{
+	printf("%-34s %9.2f ms, %.2f of a boot\n", what, ms, ms / boot);
+}
+
 static int do_save(struct vm *vm)
 {
 	uint64_t begin = now_ns();
@@ -291,7 +298,7 @@ static void make_children(int fd, int memory, uint64_t mib, unsigned rounds)
 		flat_free(f);
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(children); i++)
-		printf("%-34s %9.2f ms\n", children[i].name, median(v + i * rounds, rounds));
+		tell(children[i].name, median(v + i * rounds, rounds));
 	free(v);
 }
 
@@ -299,7 +306,7 @@ int main(int argc, char **argv)
 {
 	unsigned rounds = argc == 5 ? (unsigned)atoi(argv[4]) : 0;
 	uint64_t mib = argc == 5 ? strtoul(argv[3], NULL, 10) : 0;
-	double *v = calloc(rounds + 1, sizeof(*v)), zlib[5], boot, save, live;
+	double *v = calloc(2 * (size_t)rounds, sizeof(*v)), *zlib = v + rounds, save;
 	char slash[4096];
 	struct flat *f;
 	int memory;
@@ -313,44 +320,41 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < rounds; i++)
 		v[i] = boot_ms();
 	boot = median(v, rounds);
-	printf("%-34s %9.2f ms\n", "boot, to its first count", boot);
+	tell("boot, to its first count", boot);
 	f = flat_new("count", "memory", MEMORY, NULL);
 	if (!f)
 		fail("boot");
 	fill(f, argv[2], mib);
 	wait_for_it(f);
-	for (unsigned i = 0; i < MIN(rounds, 5U); i++) {
+	for (unsigned i = 0; i < rounds; i++) {
 		save_fd = memfd_create("snapshot", MFD_CLOEXEC);
 		if (flat_call(f, do_save))
 			fail("save");
 		v[i] = (double)save_ns / 1e6;
 		zlib[i] = bare_ms(f, mib);
-		if (i + 1 < MIN(rounds, 5U))
+		if (i + 1 < rounds)
 			close(save_fd);
 	}
-	save = median(v, MIN(rounds, 5U));
-	for (unsigned i = 0; i < MIN(rounds, 5U); i++)
+	save = median(v, rounds);
+	tell("save, standing still", save);
+	for (unsigned i = 0; i < rounds; i++)
 		v[i] = live_ms(f);
-	live = median(v, MIN(rounds, 5U));
+	tell("live, standing still", median(v, rounds));
 	flat_free(f);
-	printf("%-34s %9.2f ms\n", "save, standing still", save);
-	printf("%-34s %9.2f ms\n", "live, standing still", live);
 	printf("%-34s %9.1f MB/s, %.2f of the time zlib alone takes\n", "packed",
-	       (double)(mib * MiB) / 1e6 / (save / 1e3), save / median(zlib, MIN(rounds, 5U)));
+	       (double)(mib * MiB) / 1e6 / (save / 1e3), save / median(zlib, rounds));
 	memory = unpack(save_fd);
-	for (unsigned i = 0; i < MIN(rounds, 5U); i++)
+	for (unsigned i = 0; i < rounds; i++)
 		v[i] = restore_ms(save_fd, -1);
-	printf("%-34s %9.2f ms\n", "restore, unpacked first", median(v, MIN(rounds, 5U)));
+	tell("restore, unpacked first", median(v, rounds));
 	flat_lazy = true;
 	for (unsigned i = 0; i < rounds; i++)
 		v[i] = restore_ms(save_fd, -1);
 	flat_lazy = false;
-	printf("%-34s %9.2f ms, %.2f of a boot\n", "restore, packed", median(v, rounds),
-	       median(v, rounds) / boot);
+	tell("restore, packed", median(v, rounds));
 	for (unsigned i = 0; i < rounds; i++)
 		v[i] = restore_ms(save_fd, memory);
-	printf("%-34s %9.2f ms, %.2f of a boot\n", "restore, memory kept", median(v, rounds),
-	       median(v, rounds) / boot);
+	tell("restore, memory kept", median(v, rounds));
 	clone_many(save_fd, memory);
 	make_children(save_fd, memory, mib, rounds);
 	return 0;

@@ -1,0 +1,66 @@
+#!/bin/sh
+# tests/bench/fork.sh [FORKS]: what it costs that many machines go on from where one is, with `hutch fork` itself
+#
+# A flat guest of 512 MiB on this machine's /dev/kvm, which has used 75 MiB and sleeps. In turns with boots of a guest
+# like it: hutch's own account of each fork, from before its process is made to its guest's first instruction, and of
+# each boot, from exec; medians. Then what the whole command takes for one and for all, and what memory each of them
+# has to itself that has not written yet.
+set -eu
+cd "$(dirname "$0")/../.."
+B=${B:-build}
+n=${1:-100}
+make -s "$B/hutch" "$B/tests/kvm/touch.elf" "$B/tests/kvm/hello.elf"
+# where run folders usually are: in memory
+root=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
+h() { verb=$1 && shift && "$B/hutch" "$verb" --root "$root" "$@"; }
+forks() { h ps -q | grep '^fork-' || true; }
+trap 'h stop --time 0 $(h ps -q) 2>/dev/null; wait; rm -rf "$root"' EXIT
+
+h boot --name source --memory 512M --kernel "$B/tests/kvm/touch.elf" --append h --console "$root/console" </dev/null &
+until grep -q . "$root/console" 2>/dev/null; do sleep 0.1; done
+
+# "hutch: kvm   200 us, ..." or "... info kvm   200 us", of many starts: the median of each phase, and their sum
+phases() { # TEXT
+	sed -n 's/.*\(hutch: \|info \)\([a-z ]*[a-z]\)  *\([0-9]*\) us.*/\2\t\3/p' |
+		sort -t "$(printf '\t')" -k1,1 -k2,2n | awk -F '\t' -v text="$1" '
+		{ v[$1, ++n[$1]] = $2 }
+		END {
+			k = split("exec,fork,command,files,kvm,memory,vcpus,devices,load,jail,first entry", name, ",")
+			for (i = 1; i <= k; i++) {
+				if (!n[name[i]])
+					continue
+				m = v[name[i], int((n[name[i]] + 1) / 2)]
+				sum += m
+				line = line sprintf(" %s %d |", name[i], m)
+			}
+			printf "%s, us:%s sum %d\n", text, line, sum
+		}'
+}
+
+now() { date +%s%N; }
+
+i=0
+while [ $i -lt "$n" ]; do
+	i=$((i + 1))
+	h fork --timing --name fork source >"$root/names"
+	h stop --time 0 fork-1
+	h logs --source vmm fork-1 >>"$root/fork.log"
+	h rm fork-1 >/dev/null
+	h boot --memory 512M --timing --kernel "$B/tests/kvm/hello.elf" </dev/null >"$root/said" 2>>"$root/boot.log"
+done
+phases "boot" <"$root/boot.log"
+phases "fork" <"$root/fork.log"
+
+begin=$(now)
+h fork --name fork source >"$root/names"
+one=$((($(now) - begin) / 1000))
+h rm -f fork-1 >/dev/null
+begin=$(now)
+h fork --name fork -n "$n" source >"$root/names"
+all=$((($(now) - begin) / 1000))
+[ "$(forks | wc -l)" = "$n" ]
+echo "hutch fork: $one us; hutch fork -n $n: $all us, $(((all - one) / (n - 1))) each from the second on"
+for name in $(forks); do
+	pid=$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$root/$name/state")
+	sed -n 's/^Private_Dirty: *\([0-9]*\) kB/\1/p' "/proc/$pid/smaps_rollup"
+done | sort -n | awk '{ v[NR] = $1 } END { printf "private memory of each of %d: %d KiB, at most %d\n", NR, v[int((NR + 1) / 2)], v[NR] }'
