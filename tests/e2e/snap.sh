@@ -400,6 +400,35 @@ others() {
 	nothing_left "others: nothing is left"
 }
 
+# an overlay of a sector that was written, restored to where there is no room for it, and then there is
+full_disk() {
+	mkdir "$tmp/small"
+	unshare -rm mount -t tmpfs small "$tmp/small" 2>"$tmp/err" || { echo "skip disks: no room: $(head -n 1 "$tmp/err")"; return; }
+	i=0 # three sectors of numbers, which the guest looks at
+	while [ $i -lt 384 ]; do
+		printf "\\$(printf %o $((i % 256)))\\$((i / 256))\\0\\0"
+		i=$((i + 1))
+	done >"$tmp/words.img"
+	truncate -s 1M "$tmp/words.img"
+	check "disks: a sector is written" 0 boot --kernel $flat/blk.elf --append m --disk "$tmp/words.img,overlay=$tmp/words.overlay"
+	$hutch boot --kernel $flat/idle.elf --memory 16M --disk "$tmp/words.img,overlay=$tmp/words.overlay" --name words --console "$tmp/words.console" </dev/null >/dev/null 2>&1 &
+	wait_for grep -q . "$tmp/words.console"
+	check "disks: with what was written" 0 snapshot --disk words "$tmp/words.snap"
+	ends words
+	unshare -rm sh -c "mount -t tmpfs -o size=8k small '$tmp/small' || exit
+		$hutch restore -d --disk '0,overlay=$tmp/small/o' '$tmp/words.snap' 2>'$tmp/told'; echo \$?
+		mount -o remount,size=1M small '$tmp/small'
+		$hutch restore -d --disk '0,overlay=$tmp/small/o' '$tmp/words.snap'; echo \$?
+		cmp '$tmp/small/o' '$tmp/words.overlay' && echo whole" >"$tmp/out" 2>"$tmp/err"
+	is "disks: no room, and then there is" "1
+words
+0
+whole"
+	holds "disks: no room: it is told" "$tmp/told" "disk $tmp/words.img: its overlay: No space left on device"
+	ends words
+	rm -r "$tmp/small"
+}
+
 # images of disks are not in a snapshot: they have to be what they were
 disks() {
 	truncate -s 1M "$tmp/disk.img"
@@ -445,6 +474,7 @@ disks() {
 	check "disks: and back, in the jail" 0 rollback cow "$tmp/captured.snap"
 	check "disks: it still runs" 0 snapshot --disk --live cow "$tmp/again.snap"
 	ends cow other
+	full_disk
 	nothing_left "disks: nothing is left"
 }
 
