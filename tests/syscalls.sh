@@ -157,7 +157,7 @@ write write
 writev writev
 END
 for f in abort atexit calloc cfmakeraw dirfd environ fclose ferror fflush fileno fmemopen fnmatch fputc fputs free ftell fwrite getenv \
-	gmtime_r localtime_r malloc open_memstream posix_memalign pthread_cond_broadcast pthread_cond_destroy pthread_cond_init \
+	gmtime_r localtime_r malloc mallopt open_memstream posix_memalign pthread_cond_broadcast pthread_cond_destroy pthread_cond_init \
 	pthread_cond_signal pthread_cond_wait pthread_create pthread_getcpuclockid pthread_join pthread_mutex_destroy \
 	pthread_mutex_init pthread_mutex_lock pthread_mutex_unlock pthread_self pthread_setname_np putc puts qsort qsort_r \
 	realloc reallocarray setenv sigabbrev_np sigaddset sigdelset sigemptyset sigfillset snprintf stderr stdout strerror strerrordesc_np sysconf timegm \

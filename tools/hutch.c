@@ -92,7 +92,7 @@ int main(int argc, char **argv)
 	int flags, status;
 
 	/* as it is, it grows, and what was given back is kept, and each fork has it to itself */
-	mallopt(M_MMAP_THRESHOLD, 64 << 10);
+	mallopt(M_MMAP_THRESHOLD, 128 << 10);
 	if (!hold_standard_fds())
 		return EXIT_HUTCH;
 	if (argc < 2) {

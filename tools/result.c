@@ -1,5 +1,4 @@
-/* #syscalls:caller ftruncate openat newfstatat write renameat unlinkat close getpid clock_gettime
- */
+/* #syscalls:caller ftruncate openat newfstatat write renameat unlinkat close getpid */
 /* #syscalls:before fcntl */
 #include <errno.h>
 #include <fcntl.h>
