@@ -3,8 +3,8 @@
 #
 # A flat guest of 512 MiB on this machine's /dev/kvm, which has used 75 MiB and sleeps. In turns with boots of a guest
 # like it: hutch's own account of each fork, from before its process is made to its guest's first instruction, and of
-# each boot, from exec; medians. Then what the whole command takes for one and for all, and what memory each of them
-# has to itself that has not written yet.
+# each boot, from exec; medians. Then what the whole command takes for one and for all, what memory each of them has to
+# itself that has not written yet, and what less the host has with each of them, its kernel's part included.
 set -eu
 cd "$(dirname "$0")/../.."
 B=${B:-build}
@@ -55,12 +55,17 @@ begin=$(now)
 h fork --name fork source >"$root/names"
 one=$((($(now) - begin) / 1000))
 h rm -f fork-1 >/dev/null
+available() { sed -n 's/^MemAvailable: *\([0-9]*\) kB/\1/p' /proc/meminfo; }
+sleep 2 # for what those before it had to be given back
+before=$(available)
 begin=$(now)
 h fork --name fork -n "$n" source >"$root/names"
 all=$((($(now) - begin) / 1000))
+after=$(available)
 [ "$(forks | wc -l)" = "$n" ]
 echo "hutch fork: $one us; hutch fork -n $n: $all us, $(((all - one) / (n - 1))) each from the second on"
 for name in $(forks); do
 	pid=$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$root/$name/state")
 	sed -n 's/^Private_Dirty: *\([0-9]*\) kB/\1/p' "/proc/$pid/smaps_rollup"
 done | sort -n | awk '{ v[NR] = $1 } END { printf "private memory of each of %d: %d KiB, at most %d\n", NR, v[int((NR + 1) / 2)], v[NR] }'
+echo "less on the host with each: $(((before - after) / n)) KiB"
