@@ -62,10 +62,34 @@ static int pump(struct client *c, int ms)
 	return r;
 }
 
+/* how many there are of that user, the dead ones that nobody waited for among them */
+static unsigned of_user(void)
+{
+	DIR *d = opendir("/proc");
+	unsigned n = 0;
+
+	require(d != NULL);
+	for (struct dirent *e; (e = readdir(d));) {
+		char path[300], line[256];
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%s/status", e->d_name);
+		f = isdigit((unsigned char)e->d_name[0]) ? fopen(path, "re") : NULL;
+		if (!f)
+			continue;
+		while (fgets(line, sizeof(line), f))
+			n += !strncmp(line, "Uid:\t" USER "\t", sizeof("Uid:\t" USER "\t") - 1);
+		fclose(f);
+	}
+	closedir(d);
+	return n;
+}
+
 static void start(struct rig *x, uint64_t flags, const char *script)
 {
 	*x = (struct rig){ .dir = "/tmp/hutch-hostile.XXXXXX", .user = geteuid() ? NULL : USER };
 	signal(SIGPIPE, SIG_IGN);
+	ck_assert_uint_eq(of_user(), 0); /* or there is less room for what it is to do */
 	require(mkdtemp(x->dir));
 	snprintf(x->path, sizeof(x->path), "%s/agent", x->dir);
 	x->agent = agent_listen(x->path);
@@ -90,29 +114,6 @@ static void is_well(struct rig *x)
 	ck_assert_int_eq(c.end.type, PROTO_EXIT);
 	ck_assert_int_eq((int)c.end.status, 7);
 	client_close(&c);
-}
-
-/* how many there are of that user, the dead ones that nobody waited for among them */
-static unsigned of_user(void)
-{
-	DIR *d = opendir("/proc");
-	unsigned n = 0;
-
-	require(d != NULL);
-	for (struct dirent *e; (e = readdir(d));) {
-		char path[300], line[256];
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/proc/%s/status", e->d_name);
-		f = isdigit((unsigned char)e->d_name[0]) ? fopen(path, "re") : NULL;
-		if (!f)
-			continue;
-		while (fgets(line, sizeof(line), f))
-			n += !strncmp(line, "Uid:\t" USER "\t", sizeof("Uid:\t" USER "\t") - 1);
-		fclose(f);
-	}
-	closedir(d);
-	return n;
 }
 
 /*

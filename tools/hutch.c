@@ -91,7 +91,7 @@ int main(int argc, char **argv)
 	const char *word;
 	int flags, status;
 
-	/* as it is, it grows, and what was given back is kept, and each fork has it to itself */
+	/* malloc would raise it to what is freed, and then keep that, and each fork of it a copy */
 	mallopt(M_MMAP_THRESHOLD, 128 << 10);
 	if (!hold_standard_fds())
 		return EXIT_HUTCH;

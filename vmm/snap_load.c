@@ -303,8 +303,13 @@ static int page_memory(struct vm *vm)
 /* unless it is mapped */
 static int load_memory(struct vm *vm)
 {
+	int r;
+
 	if (vm->from_memory >= 0)
 		return 0;
+	r = check_chunks(vm);
+	if (r)
+		return r;
 	return vm->from_lazy ? page_memory(vm) : unpack_all(vm->from, &vm->mem, -1);
 }
 
@@ -314,8 +319,6 @@ int snap_load(struct vm *vm)
 
 	if (vm->from_memory >= 0)
 		snap_changed_mapped(vm, vm->from->head.id);
-	if (!r)
-		r = check_chunks(vm);
 	if (!r)
 		r = load_memory(vm);
 	if (!r)

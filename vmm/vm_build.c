@@ -365,7 +365,6 @@ struct vm *vm_restore(struct loop *loop, struct conf *conf, const struct snap_fi
 		err(-ENOMEM, "machine: out of memory");
 		return NULL;
 	}
-	vm->mark[PHASE_START] = now_ns();
 	vm->conf = conf;
 	vm->from = from;
 	vm->from_memory = memory;

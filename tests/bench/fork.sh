@@ -4,11 +4,14 @@
 # A flat guest of 512 MiB on this machine's /dev/kvm, which has used 75 MiB and sleeps. In turns with boots of a guest
 # like it: hutch's own account of each fork, from before its process is made to its guest's first instruction, and of
 # each boot, from exec; medians. Then what the whole command takes for one and for all, what memory each of them has to
-# itself that has not written yet, and what less the host has with each of them, its kernel's part included.
+# itself that has not written yet, and what less the host has with each of them, its kernel's part included: of some
+# hundreds, since other things come and go on a host, too.
 set -eu
 cd "$(dirname "$0")/../.."
 B=${B:-build}
 n=${1:-100}
+[ "$n" -gt 1 ] || { echo "fork.sh: FORKS is 2 or more" >&2; exit 2; }
+. tests/bench/phases.sh.inc
 make -s "$B/hutch" "$B/tests/kvm/touch.elf" "$B/tests/kvm/hello.elf"
 # where run folders usually are: in memory
 root=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
@@ -19,26 +22,13 @@ trap 'h stop --time 0 $(h ps -q) 2>/dev/null; wait; rm -rf "$root"' EXIT
 h boot --name source --memory 512M --kernel "$B/tests/kvm/touch.elf" --append h --console "$root/console" </dev/null &
 until grep -q . "$root/console" 2>/dev/null; do sleep 0.1; done
 
-# "hutch: kvm   200 us, ..." or "... info kvm   200 us", of many starts: the median of each phase, and their sum
-phases() { # TEXT
-	sed -n 's/.*\(hutch: \|info \)\([a-z ]*[a-z]\)  *\([0-9]*\) us.*/\2\t\3/p' |
-		sort -t "$(printf '\t')" -k1,1 -k2,2n | awk -F '\t' -v text="$1" '
-		{ v[$1, ++n[$1]] = $2 }
-		END {
-			k = split("exec,fork,command,files,kvm,memory,vcpus,devices,load,jail,first entry", name, ",")
-			for (i = 1; i <= k; i++) {
-				if (!n[name[i]])
-					continue
-				m = v[name[i], int((n[name[i]] + 1) / 2)]
-				sum += m
-				line = line sprintf(" %s %d |", name[i], m)
-			}
-			printf "%s, us:%s sum %d\n", text, line, sum
-		}'
-}
+pid_of() { sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$root/$1/state"; }
 
 now() { date +%s%N; }
 
+sleep 0.5
+awk '/^[0-9a-f]+-[0-9a-f]+ / { guest = 0 } /^Size:/ { guest = $2 == 512 * 1024 } /^Private_Dirty:/ && !guest { own += $2 }
+	END { printf "one that has booted has beside its guest: %d KiB\n", own }' "/proc/$(pid_of source)/smaps"
 i=0
 while [ $i -lt "$n" ]; do
 	i=$((i + 1))
@@ -65,7 +55,6 @@ after=$(available)
 [ "$(forks | wc -l)" = "$n" ]
 echo "hutch fork: $one us; hutch fork -n $n: $all us, $(((all - one) / (n - 1))) each from the second on"
 for name in $(forks); do
-	pid=$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$root/$name/state")
-	sed -n 's/^Private_Dirty: *\([0-9]*\) kB/\1/p' "/proc/$pid/smaps_rollup"
+	sed -n 's/^Private_Dirty: *\([0-9]*\) kB/\1/p' "/proc/$(pid_of "$name")/smaps_rollup"
 done | sort -n | awk '{ v[NR] = $1 } END { printf "private memory of each of %d: %d KiB, at most %d\n", NR, v[int((NR + 1) / 2)], v[NR] }'
 echo "less on the host with each: $(((before - after) / n)) KiB"

@@ -11,23 +11,13 @@ runs=${1:-50}
 guest=$B/tests/kvm/hello.elf
 out=$B/bench
 mkdir -p "$out"
+. tests/bench/phases.sh.inc
 
-echo "phases of hutch boot --memory 512M --cpus 1, medians of $runs runs:"
 i=0
 while [ $i -lt "$runs" ]; do
 	"$B/hutch" boot --kernel "$guest" --memory 512M --timing </dev/null 2>&1 >/dev/null
 	i=$((i + 1))
-done | sed -n 's/^hutch: \([a-z ]*[a-z]\)  *\([0-9]*\) us.*/\1\t\2/p' | sort -t "$(printf '\t')" -k1,1 -k2,2n |
-	awk -F '\t' -v runs="$runs" '
-		{ v[$1, ++n[$1]] = $2 }
-		END {
-			k = split("exec,command,files,kvm,memory,vcpus,devices,load,jail,first entry,first exit", name, ",")
-			for (i = 1; i <= k; i++) {
-				m = v[name[i], int((runs + 1) / 2)]
-				sum += m
-				printf "  %-12s %6d us  %6d us so far\n", name[i], m, sum
-			}
-		}'
+done | phases "hutch boot --memory 512M --cpus 1, medians of $runs runs"
 
 objects="$(find "$B/tools" -name '*.o') $B/libhutch.a"
 libs="-lfdt -lyaml -llzma -lz"
