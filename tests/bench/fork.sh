@@ -1,7 +1,7 @@
 #!/bin/sh
 # tests/bench/fork.sh [FORKS]: what it costs that many machines go on from where one is, with `hutch fork` itself
 #
-# A flat guest of 512 MiB on this machine's /dev/kvm, which has used 75 MiB and sleeps. In turns with boots of a guest
+# A flat guest of 512 MiB on this machine's /dev/kvm, which has used 75 MiB and sleeps; what hutch has beside it. In turns with boots of a guest
 # like it: hutch's own account of each fork, from before its process is made to its guest's first instruction, and of
 # each boot, from exec; medians. Then what the whole command takes for one and for all, what memory each of them has to
 # itself that has not written yet, and what less the host has with each of them, its kernel's part included: of some
@@ -26,7 +26,7 @@ pid_of() { sed -n 's/.*"pid":\([0-9]*\).*/\1/p' "$root/$1/state"; }
 
 now() { date +%s%N; }
 
-sleep 0.5
+sleep 0.5 # it is at rest
 awk '/^[0-9a-f]+-[0-9a-f]+ / { guest = 0 } /^Size:/ { guest = $2 == 512 * 1024 } /^Private_Dirty:/ && !guest { own += $2 }
 	END { printf "one that has booted has beside its guest: %d KiB\n", own }' "/proc/$(pid_of source)/smaps"
 i=0
