@@ -189,6 +189,16 @@ static const struct flag inspect_flags[] = {
 	{ .name = NULL },
 };
 
+static int print_blob(const void *tree, size_t size)
+{
+	int r = write_all(STDOUT_FILENO, tree, size);
+
+	if (!r)
+		return 0;
+	complain("stdout: %s", strerror(-r));
+	return EXIT_FAIL;
+}
+
 static int run_inspect(int argc, char **argv, const struct verb *verb)
 {
 	struct given given[INSPECT_FLAGS] = { 0 };
@@ -203,13 +213,14 @@ static int run_inspect(int argc, char **argv, const struct verb *verb)
 		hutch_free(h);
 		return n == -2 ? 0 : EXIT_USAGE;
 	}
-	if (!snap_find(argv[0], path, sizeof(path)))
+	if (!snap_find(argv[0], path, sizeof(path))) {
 		size = hutch_snap_look(h, path, &snap, &tree);
-	if (size < 0)
-		complain("%s", hutch_error(h));
-	else if (given[FLAG_BLOB].n)
-		status = write_all(STDOUT_FILENO, tree, (size_t)size) ? EXIT_FAIL : 0;
-	else
+		if (size < 0)
+			complain("%s", hutch_error(h));
+	}
+	if (size >= 0 && given[FLAG_BLOB].n)
+		status = print_blob(tree, (size_t)size);
+	else if (size >= 0)
 		status = hutch_tree_print(tree, (size_t)size, stdout, globals.json) ? EXIT_FAIL : 0;
 	free(tree);
 	hutch_free(h);

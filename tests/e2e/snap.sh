@@ -94,7 +94,8 @@ refuses() {
 	name=$1 text=$3
 	want=$2
 	shift 3
-	check "$name" "$want" "$@" </dev/null && holds "$name" "$tmp/err" "$text"
+	check "$name" "$want" "$@" </dev/null || return
+	if grep -qx 'hutch: *' "$tmp/err"; then bad "$name" "a line says nothing"; else holds "$name" "$tmp/err" "$text"; fi
 }
 
 # in the store and out of it, looked at, and restored as often as one likes
@@ -125,6 +126,8 @@ store() {
 	snap=$(basename "$path" .snap)
 	check "inspect" 0 snap inspect "$snap" && holds "inspect" "$tmp/out" 'format = "hutch.machine/1"' "cpu@0 {" 'name = "counts"'
 	check "inspect --json" 0 snap inspect --json "$path" && holds "inspect --json" "$tmp/out" '"snapshot":{' '"memory":16777216,'
+	$hutch snap inspect --blob "$path" >/dev/full 2>"$tmp/err"
+	holds "inspect --blob: nowhere to write" "$tmp/err" "hutch: stdout: No space left on device"
 	check "inspect --blob" 0 snap inspect --blob "$path" && cp "$tmp/out" "$tmp/blob" &&
 		if command -v fdtdump >/dev/null; then
 			yes_no "inspect --blob: fdtdump reads it" sh -c "fdtdump '$tmp/blob' 2>/dev/null | grep -q 'format = \"hutch.machine/1\"'"
